@@ -1,0 +1,317 @@
+//! The encoder stage, loaded when the first picture must be encoded.
+//!
+//! The networks run in a shared library, `libbitkin_encoder`, with a small versioned C interface,
+//! so that this program starts without them and works on codes without them.
+
+use crate::error::Failure;
+use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, check_batch};
+use libloading::Library;
+use std::ffi::{c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+/// The version of the C interface that this program speaks.
+const ABI: u32 = 1;
+
+/// Room for a message of the library, in bytes.
+const MESSAGE: usize = 2048;
+
+type AbiFn = unsafe extern "C" fn() -> u32;
+type OpenFn = unsafe extern "C" fn(
+    model: *const u8,
+    len: usize,
+    device: i32,
+    out: *mut *mut c_void,
+    err: *mut c_char,
+    err_len: usize,
+) -> i32;
+type DescribeFn = unsafe extern "C" fn(handle: *mut c_void, json: *mut c_char, len: usize) -> i32;
+type EncodeFn = unsafe extern "C" fn(
+    handle: *mut c_void,
+    pixels: *const u8,
+    n: usize,
+    codes: *mut u8,
+    err: *mut c_char,
+    err_len: usize,
+) -> i32;
+type CloseFn = unsafe extern "C" fn(handle: *mut c_void);
+
+/// Where the encoder runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Device {
+    /// The GPU if there is one.
+    #[default]
+    Auto,
+}
+
+impl Device {
+    fn number(self) -> i32 {
+        match self {
+            Device::Auto => -1,
+        }
+    }
+}
+
+/// The encoder library, loaded and of the right version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EncoderLibrary {
+    open: OpenFn,
+    describe: DescribeFn,
+    encode: EncodeFn,
+    close: CloseFn,
+}
+
+impl EncoderLibrary {
+    /// Finds the library and loads it.
+    ///
+    /// # Errors
+    /// When it is found nowhere (the message lists where it was looked for), cannot be loaded, or
+    /// speaks another version of the interface.
+    pub(crate) fn find() -> Result<EncoderLibrary, Failure> {
+        EncoderLibrary::load(&EncoderLibrary::locate()?)
+    }
+
+    /// Finds the library's file, without loading it.
+    ///
+    /// # Errors
+    /// When it is nowhere.
+    pub(crate) fn locate() -> Result<PathBuf, Failure> {
+        let name = libloading::library_filename("bitkin_encoder");
+        let folders = ["", "deps", "../lib", "../lib/bitkin"];
+        crate::companion::find("BITKIN_ENCODER", &name, &folders, "the encoder library")
+    }
+
+    fn load(path: &Path) -> Result<EncoderLibrary, Failure> {
+        let failed = |what: &dyn std::fmt::Display| {
+            Failure::new(format!(
+                "the encoder library {} cannot be loaded: {what}",
+                path.display()
+            ))
+            .advise(
+                "build it again, with the libtorch that is installed: \
+                         cargo build --release -p bitkin-encoder",
+            )
+        };
+        // SAFETY: loading runs the library's initialisers. The path names the program's own
+        // encoder, or one that the user chose by BITKIN_ENCODER, and is trusted like the program.
+        let library = unsafe { Library::new(path) }.map_err(|e| failed(&e))?;
+        // libtorch starts threads that outlive every handle, so the library is never unloaded:
+        // unmapping their code would end the process. This also makes the functions below 'static.
+        let library: &'static Library = Box::leak(Box::new(library));
+
+        fn symbol<T: Copy>(library: &'static Library, name: &str) -> Result<T, libloading::Error> {
+            // SAFETY: every caller names the type that the interface gives this function; the
+            // version, read first, vouches that the library means the same interface.
+            unsafe { library.get::<T>(name) }.map(|symbol| *symbol)
+        }
+        let abi: AbiFn = symbol(library, "bitkin_encoder_abi").map_err(|e| failed(&e))?;
+        // SAFETY: in every version this function takes nothing and gives a u32.
+        let found = unsafe { abi() };
+        if found != ABI {
+            return Err(Failure::new(format!(
+                "the encoder library {} speaks version {found} of the interface, this program {ABI}",
+                path.display()
+            ))
+            .advise("build both from the same source: cargo build --release --workspace"));
+        }
+        Ok(EncoderLibrary {
+            open: symbol(library, "bitkin_encoder_open").map_err(|e| failed(&e))?,
+            describe: symbol(library, "bitkin_encoder_describe").map_err(|e| failed(&e))?,
+            encode: symbol(library, "bitkin_encoder_encode").map_err(|e| failed(&e))?,
+            close: symbol(library, "bitkin_encoder_close").map_err(|e| failed(&e))?,
+        })
+    }
+
+    /// Makes an encoder of the bytes of a self-contained model file.
+    ///
+    /// # Errors
+    /// What the library says of the model.
+    pub(crate) fn open(&self, model: &[u8], device: Device) -> Result<LoadedEncoder, Failure> {
+        let mut handle = std::ptr::null_mut();
+        let mut message = Message::new();
+        // SAFETY: `model` is readable for its length, `handle` is writable, and `message` is
+        // writable for the length given; the library keeps none of the pointers.
+        let status = unsafe {
+            (self.open)(
+                model.as_ptr(),
+                model.len(),
+                device.number(),
+                &raw mut handle,
+                message.as_mut_ptr(),
+                MESSAGE,
+            )
+        };
+        let Some(pointer) = NonNull::new(handle).filter(|_| status == 0) else {
+            return Err(Failure::new(format!(
+                "the model cannot be used: {}",
+                message.text()
+            )));
+        };
+        // From here on, dropping closes the handle.
+        let mut encoder = LoadedEncoder {
+            library: *self,
+            handle: pointer,
+            description: Description::default(),
+        };
+        encoder.description = encoder.describe().map_err(|what| {
+            Failure::new(format!(
+                "the encoder library describes its model wrongly: {what}"
+            ))
+            .advise("build it again: cargo build --release -p bitkin-encoder")
+        })?;
+        Ok(encoder)
+    }
+}
+
+/// What the library says of an opened model.
+#[derive(Clone, Debug, serde::Deserialize)]
+struct Description {
+    bits: u32,
+    input: ImageInput,
+    fingerprint: Fingerprint,
+    preferred_batch: usize,
+    #[serde(default)]
+    device: String,
+}
+
+impl Default for Description {
+    fn default() -> Description {
+        Description {
+            bits: 0,
+            input: ImageInput::stretch(1, 1),
+            fingerprint: Fingerprint([0; 32]),
+            preferred_batch: 1,
+            device: String::new(),
+        }
+    }
+}
+
+/// A model, opened in the encoder library.
+pub(crate) struct LoadedEncoder {
+    library: EncoderLibrary,
+    /// Open from the library's `open` to the drop of this.
+    handle: NonNull<c_void>,
+    description: Description,
+}
+
+// SAFETY: version 1 of the interface binds a handle to no thread.
+unsafe impl Send for LoadedEncoder {}
+// SAFETY: it lets several threads describe and encode with one handle at once; only closing must
+// not overlap with anything, and `drop` has the encoder for itself.
+unsafe impl Sync for LoadedEncoder {}
+
+impl LoadedEncoder {
+    /// The device it runs on, as the library names it: `cpu`, `cuda`.
+    pub(crate) fn device(&self) -> &str {
+        &self.description.device
+    }
+
+    fn describe(&self) -> Result<Description, String> {
+        let mut json = vec![0u8; MESSAGE];
+        for _ in 0..2 {
+            // SAFETY: the handle is open, and `json` is writable for the length given.
+            let needed = unsafe {
+                (self.library.describe)(self.handle.as_ptr(), json.as_mut_ptr().cast(), json.len())
+            };
+            let needed = usize::try_from(needed).map_err(|_| format!("status {needed}"))?;
+            // Whether or not the length counts the final NUL, one more byte is enough.
+            if needed < json.len() {
+                let end = json.iter().position(|&b| b == 0).unwrap_or(json.len());
+                let description: Description =
+                    serde_json::from_slice(&json[..end]).map_err(|e| e.to_string())?;
+                if !(8..=65_536).contains(&description.bits) || description.preferred_batch == 0 {
+                    return Err("its bits or its batch are out of range".to_owned());
+                }
+                return Ok(description);
+            }
+            if needed > 1 << 20 {
+                return Err("it is longer than a description can be".to_owned());
+            }
+            json.resize(needed + 1, 0);
+        }
+        Err("its length changes".to_owned())
+    }
+}
+
+impl std::fmt::Debug for LoadedEncoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("LoadedEncoder")
+            .field(&self.description)
+            .finish()
+    }
+}
+
+impl Encoder for LoadedEncoder {
+    fn bits(&self) -> u32 {
+        self.description.bits
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.description.fingerprint
+    }
+
+    fn input(&self) -> ImageInput {
+        self.description.input
+    }
+
+    fn preferred_batch(&self) -> usize {
+        self.description.preferred_batch
+    }
+
+    fn encode(&self, pixels: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
+        let count = check_batch(self.input(), self.bits(), pixels, codes)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut message = Message::new();
+        // SAFETY: the handle is open; `check_batch` has made sure that `pixels` holds `count`
+        // pictures and `codes` room for `count` codes; `message` is writable for its length.
+        let status = unsafe {
+            (self.library.encode)(
+                self.handle.as_ptr(),
+                pixels.as_ptr(),
+                count,
+                codes.as_mut_ptr(),
+                message.as_mut_ptr(),
+                MESSAGE,
+            )
+        };
+        if status == 0 {
+            Ok(())
+        } else {
+            Err(EncodeError::Failed(message.text()))
+        }
+    }
+}
+
+impl Drop for LoadedEncoder {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, this is its last use, and nobody else holds the encoder.
+        unsafe { (self.library.close)(self.handle.as_ptr()) };
+    }
+}
+
+/// A buffer for the library's words.
+struct Message([u8; MESSAGE]);
+
+impl Message {
+    fn new() -> Message {
+        Message([0; MESSAGE])
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut c_char {
+        self.0.as_mut_ptr().cast()
+    }
+
+    fn text(&self) -> String {
+        let end = self.0.iter().position(|&b| b == 0).unwrap_or(MESSAGE);
+        match String::from_utf8_lossy(&self.0[..end]).trim() {
+            "" => "the encoder library gives no reason".to_owned(),
+            text => text.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "encoder_tests.rs"]
+mod tests;

@@ -1,0 +1,369 @@
+//! The one grammar of the program: verbs, their arguments and their help.
+//!
+//! A line of the command line and a line typed elsewhere (the demo's own steps) go through the
+//! same parser. Every verb that works on a database names it first, so that a caller who has one
+//! open can put it in for the user.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Bitkin finds the kin of any image, or of any binary code, by its bits.
+///
+/// A database is a directory; it holds collections of binary codes by name. Pictures are turned
+/// into codes as they are ingested; searches are exact, by Hamming distance.
+#[derive(Debug, Parser)]
+#[command(name = "bitkin", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Line {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bitkin demo                                        the whole story, in a few minutes
+  bitkin create photos.bitkin codes --bits 256       a collection of 256-bit codes
+  bitkin import photos.bitkin codes hashes.npy       codes from numpy
+  bitkin search photos.bitkin codes --code 9f3c...   the ten nearest codes
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell the whole story on small pictures, and make a page of its results
+    Demo(Demo),
+    /// Create a collection (and the database, if there is none)
+    Create(Create),
+    /// Insert codes from a numpy file
+    Import(Import),
+    /// Insert pictures, encoded as they are written
+    Ingest(Ingest),
+    /// Find the nearest codes
+    Search(Search),
+    /// Show one row
+    Get(Get),
+    /// Show what a database holds
+    Stats(Stats),
+    /// Read everything in a database and check it
+    Verify(Verify),
+    /// Train a model; the arguments go to bitkin-train
+    Train(Passed),
+    /// Measure a model; the arguments go to bitkin-train
+    Eval(Passed),
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object a line, and nothing else.
+    Json,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Pictures of your own: --images DIR holds a folder for each class, or two folders base/ and novel/ \
+that hold the folders of the classes. Without base/ and novel/ the classes are split by name: in \
+sorted order, the last 40 % are novel (at least two), the others base (at least two). A class needs \
+15 pictures; of large classes 150 are drawn by chance.
+
+Examples:
+  bitkin demo
+  bitkin demo --images ~/birds --bits 128 --out birds-demo
+  bitkin demo --weights mobilenet.safetensors --seed 7")]
+pub(crate) struct Demo {
+    /// Pictures of your own, a folder for each class [default: the demo draws its own]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+    /// A backbone (.safetensors) [default: the one that ships with Bitkin]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Where pictures, model, database and page are left
+    #[arg(long, value_name = "DIR", default_value = "bitkin-demo")]
+    pub(crate) out: PathBuf,
+    /// Another seed: other pictures, other examples
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Width of the codes
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = bits())]
+    pub(crate) bits: u32,
+    /// How strongly the drawn pictures are disturbed, from 0 to 1
+    #[arg(long, value_name = "X", hide = true, default_value_t = crate::demo::STRENGTH)]
+    pub(crate) strength: f32,
+}
+
+/// Arguments of `create`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bitkin create photos.bitkin hashes --bits 256
+  bitkin create photos.bitkin birds --model birds.safetensors")]
+pub(crate) struct Create {
+    /// The database: a directory, made if it does not exist
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The new collection
+    pub(crate) name: String,
+    /// What its codes are made by
+    #[command(flatten)]
+    pub(crate) kind: Kind,
+}
+
+/// What a collection's codes are.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Kind {
+    /// Codes of this many bits, made elsewhere
+    #[arg(long, value_name = "N", value_parser = bits())]
+    pub(crate) bits: Option<u32>,
+    /// Codes of pictures, made by this model (.safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The codes are a two-dimensional uint8 array of ceil(bits/8) bytes a row, as made by \
+np.packbits(bits, axis=1, bitorder=\"little\"). Without --ids they get the ids that follow the \
+largest one. All rows are checked before the first is written.
+
+Examples:
+  bitkin import photos.bitkin hashes pdq.npy
+  bitkin import photos.bitkin hashes pdq.npy --ids keys.npy")]
+pub(crate) struct Import {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// The codes
+    #[arg(value_name = "FILE.npy")]
+    pub(crate) file: PathBuf,
+    /// Their ids, one a code
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) ids: Option<PathBuf>,
+}
+
+/// Arguments of `ingest`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each row carries the picture's source, the SHA-256 of its file and its label, the name of the folder \
+it lies in. Pictures whose content is already there are passed over, so an interrupted ingest goes on \
+where it stopped when it is started again. Pictures that cannot be read are named and left out.
+
+Examples:
+  bitkin ingest photos.bitkin birds ~/pictures/birds
+  bitkin ingest photos.bitkin birds birds.tar --strict")]
+pub(crate) struct Ingest {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection, created with a model
+    pub(crate) name: String,
+    /// Folders (searched to their depths), .tar archives, pictures
+    #[arg(value_name = "DIR|FILE.tar", required = true)]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Stop at the first picture that cannot be read
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Threads that decode pictures [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Stop after so many pictures
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Results are ordered by distance, then id. With --format json there is one line a query: \
+{\"query\", \"ids\", \"distances\", \"certified_radius\", \"exact\"}. The query is the code, the file, or \
+the number of the row in FILE.npy. Hits up to the certified radius are certainly right (null: nothing \
+is proven).
+
+Examples:
+  bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978
+  bitkin search photos.bitkin birds --image wren.jpg -k 5
+  bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json")]
+pub(crate) struct Search {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// What to search for
+    #[command(flatten)]
+    pub(crate) query: Query,
+    /// How many to find
+    #[arg(
+        short,
+        value_name = "N",
+        default_value_t = 10,
+        conflicts_with = "radius"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) k: u32,
+    /// Find everything within this distance instead
+    #[arg(long, value_name = "R")]
+    pub(crate) radius: Option<u32>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// What to search for.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Query {
+    /// A code: its bytes in the order they are stored, two hexadecimal digits each
+    #[arg(long, value_name = "HEX")]
+    pub(crate) code: Option<String>,
+    /// A picture, encoded by the collection's model
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+    /// Many codes, as for import
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) queries: Option<PathBuf>,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bitkin get photos.bitkin birds 42
+  bitkin get photos.bitkin birds 42 --format json")]
+pub(crate) struct Get {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// The row
+    pub(crate) id: u64,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `stats`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bitkin stats photos.bitkin
+  bitkin stats photos.bitkin birds --format json")]
+pub(crate) struct Stats {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// One collection [default: all]
+    pub(crate) name: Option<String>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads every byte, checks every checksum and every reference between files, changes nothing. The exit \
+code is 1 if anything is wrong.
+
+Examples:
+  bitkin verify photos.bitkin")]
+pub(crate) struct Verify {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments that another program understands.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Passed {
+    /// Arguments of bitkin-train (--help shows them)
+    #[arg(
+        value_name = "ARGUMENT",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// Widths that a collection can have.
+fn bits() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(8..=65_536)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Line::try_parse_from(line.split_whitespace()).map(|line| line.command)
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_a_help_with_examples() {
+        for verb in Line::command().get_subcommands() {
+            if matches!(verb.get_name(), "train" | "eval") {
+                continue; // Their help is bitkin-train's.
+            }
+            let help = verb.clone().render_help().to_string();
+            assert!(
+                help.contains(&format!("Examples:\n  bitkin {}", verb.get_name())),
+                "{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn k_and_radius_exclude_each_other() {
+        assert!(parse("bitkin search db c --code ff -k 3").is_ok());
+        assert!(parse("bitkin search db c --code ff --radius 3").is_ok());
+        let both = parse("bitkin search db c --code ff --radius 3 -k 3").unwrap_err();
+        assert_eq!(both.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_search_has_exactly_one_kind_of_query() {
+        let none = parse("bitkin search db c").unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::MissingRequiredArgument);
+        let two = parse("bitkin search db c --code ff --image x.png").unwrap_err();
+        assert_eq!(two.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_collection_has_exactly_one_kind_of_code() {
+        assert!(parse("bitkin create db c").is_err());
+        assert!(parse("bitkin create db c --bits 8 --model m").is_err());
+        assert!(parse("bitkin create db c --bits 7").is_err());
+        assert!(parse("bitkin create db c --bits 65537").is_err());
+        assert!(parse("bitkin create db c --bits 65536").is_ok());
+    }
+
+    #[test]
+    fn training_takes_its_own_options() {
+        let Ok(Command::Train(passed)) = parse("bitkin train --base b --help -x") else {
+            panic!("not a train command");
+        };
+        assert_eq!(passed.arguments, ["--base", "b", "--help", "-x"]);
+    }
+}

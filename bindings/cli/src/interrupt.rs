@@ -1,0 +1,44 @@
+//! Ctrl-C: the first asks long work to stop where nothing is lost, the second ends the process.
+
+use crate::error::{Failure, INTERRUPTED};
+use crate::output::say;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Takes over SIGINT (and SIGTERM) from now on, for work that looks at the returned flag.
+///
+/// Verbs that do not write leave the signal alone: the system ends them at once, and no state
+/// can be lost.
+pub(crate) fn watch() -> &'static AtomicBool {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        // Failing means that a handler exists already; Ctrl-C then does whatever that does.
+        let _ = ctrlc::set_handler(|| {
+            if ASKED.swap(true, Ordering::SeqCst) {
+                // Every acknowledged write is in the log: ending here loses only work under way.
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            say("\nstopping (Ctrl-C again to stop at once)...");
+        });
+    });
+    &ASKED
+}
+
+/// Whether the user has asked to stop.
+pub(crate) fn asked() -> bool {
+    ASKED.load(Ordering::SeqCst)
+}
+
+/// Fails if the user has asked to stop.
+///
+/// # Errors
+/// [`Failure::interrupted`], with what has been done so far.
+pub(crate) fn check(so_far: impl FnOnce() -> String) -> Result<(), Failure> {
+    if asked() {
+        Err(Failure::interrupted(so_far()))
+    } else {
+        Ok(())
+    }
+}

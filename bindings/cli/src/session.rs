@@ -1,0 +1,40 @@
+//! What commands run in: where results go, and how a database is opened.
+
+use crate::error::Failure;
+use crate::grammar::Command;
+use crate::output::Output;
+use crate::verbs;
+
+/// One run of the program.
+pub(crate) struct Session {
+    /// Where results go.
+    pub(crate) out: Output,
+}
+
+impl Session {
+    /// A session that writes to standard output.
+    pub(crate) fn new() -> Session {
+        Session {
+            out: Output::stdout(),
+        }
+    }
+
+    /// Runs one command.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub(crate) fn run(&mut self, command: &Command) -> Result<(), Failure> {
+        match command {
+            Command::Demo(arguments) => crate::demo::run(self, arguments),
+            Command::Create(arguments) => verbs::create::run(arguments),
+            Command::Import(arguments) => verbs::import::run(arguments),
+            Command::Ingest(arguments) => verbs::ingest::run(arguments).map(drop),
+            Command::Search(arguments) => verbs::search::run(self, arguments),
+            Command::Get(arguments) => verbs::get::run(self, arguments),
+            Command::Stats(arguments) => verbs::stats::run(self, arguments),
+            Command::Verify(arguments) => verbs::verify::run(self, arguments),
+            Command::Train(passed) => verbs::train("train", &passed.arguments),
+            Command::Eval(passed) => verbs::train("eval", &passed.arguments),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `bitkin create`.
+
+use super::{failure, open_to_write};
+use crate::error::Failure;
+use crate::grammar::Create;
+use crate::output::say;
+use bitkin::model::{ModelFile, ModelKind};
+use bitkin::{CollectionConfig, Database};
+
+/// Creates a collection, and the database if there is none.
+///
+/// # Errors
+/// When the model cannot be used, the name is taken, or the database cannot be written; a
+/// database that was begun for it is taken away again.
+pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
+    let path = &arguments.database;
+    // The model is read first: if it is of no use, nothing is made.
+    let (config, what) = match (&arguments.kind.bits, &arguments.kind.model) {
+        (_, Some(file)) => {
+            let model = ModelFile::read(file).map_err(|e| {
+                let text = e.to_string();
+                let file = file.display().to_string();
+                Failure::new(if text.contains(&file) {
+                    text
+                } else {
+                    format!("{file}: {text}")
+                })
+                .advise("bitkin train makes models")
+            })?;
+            model.expect_kind(ModelKind::Hash).map_err(|e| {
+                Failure::new(format!("{}: {e}", file.display()))
+                    .advise("bitkin train makes models; a backbone is given to it by --weights")
+            })?;
+            let config = CollectionConfig::model(&model);
+            let bits = model.bits().unwrap_or_default();
+            (
+                config,
+                format!("codes of {bits} bits by model {}", short(&model)),
+            )
+        }
+        (Some(bits), None) => (
+            CollectionConfig::bits(*bits),
+            format!("codes of {bits} bits"),
+        ),
+        (None, None) => return Err(Failure::usage("say --bits N or --model FILE")),
+    };
+    let fresh = !path.exists();
+    let database = if fresh || is_empty_directory(path) {
+        Database::create(path).map_err(failure)?
+    } else {
+        open_to_write(path)?
+    };
+    let created = database
+        .create_collection(&arguments.name, config)
+        .map_err(failure);
+    let closed = database.close().map_err(failure);
+    if created.is_err() && fresh {
+        // Made by this very command, a moment ago, and holding nothing.
+        let _ = std::fs::remove_dir_all(path);
+    }
+    created?;
+    closed?;
+    say(format!(
+        "created {} in {}: {what}",
+        arguments.name,
+        path.display()
+    ));
+    Ok(())
+}
+
+fn is_empty_directory(path: &std::path::Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn short(model: &ModelFile) -> String {
+    model.fingerprint().to_string().chars().take(12).collect()
+}

@@ -1,0 +1,248 @@
+//! The verbs, and what they share: opening databases, finding collections, encoding pictures.
+
+pub(crate) mod create;
+pub(crate) mod get;
+pub(crate) mod import;
+pub(crate) mod ingest;
+pub(crate) mod search;
+pub(crate) mod stats;
+pub(crate) mod verify;
+
+use crate::encoder::{Device, EncoderLibrary, LoadedEncoder};
+use crate::error::Failure;
+use crate::trainer::Trainer;
+use bitkin::encoder::Encoder;
+use bitkin::npy::{CodesReader, NpyError, NpyReason};
+use bitkin::{Collection, Database};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// An error of the engine, as the user sees it.
+pub(crate) fn failure(error: bitkin::Error) -> Failure {
+    Failure::new(error.to_string())
+}
+
+/// Opens a database to read, beside whoever writes it.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub(crate) fn open_to_read(path: &Path) -> Result<Database, Failure> {
+    expect_database(path)?;
+    Database::open_read_only(path).map_err(|e| named(path, e))
+}
+
+/// Opens a database to write.
+///
+/// # Errors
+/// When there is none, it cannot be opened, or another process writes it.
+pub(crate) fn open_to_write(path: &Path) -> Result<Database, Failure> {
+    expect_database(path)?;
+    Database::open(path).map_err(|e| named(path, e))
+}
+
+fn expect_database(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let what = if path.exists() {
+        "is no database: a database is a directory"
+    } else {
+        "does not exist"
+    };
+    Err(
+        Failure::new(format!("{} {what}", path.display())).advise(format!(
+            "bitkin create {} NAME --bits N makes one",
+            path.display()
+        )),
+    )
+}
+
+/// An engine's error with the database it is about, unless it names it itself.
+fn named(path: &Path, error: bitkin::Error) -> Failure {
+    let (text, path) = (error.to_string(), path.display().to_string());
+    Failure::new(if text.contains(&path) {
+        text
+    } else {
+        format!("{path}: {text}")
+    })
+}
+
+/// The collection of that name.
+///
+/// # Errors
+/// When there is none; the message names those that exist.
+pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, Failure> {
+    database.collection(name).map_err(|error| match &error {
+        bitkin::Error::UnknownCollection { existing, .. } if existing.is_empty() => failure(error)
+            .advise(format!(
+                "bitkin create {} {name} --bits N makes it",
+                database.path().display()
+            )),
+        _ => failure(error),
+    })
+}
+
+/// Loads the model of a collection into the encoder library.
+///
+/// # Errors
+/// When the collection has none, or the library or the model cannot be loaded.
+pub(crate) fn encoder(collection: &Collection) -> Result<LoadedEncoder, Failure> {
+    let model = collection.model_file().map_err(|error| match &error {
+        bitkin::Error::NoModel { .. } => failure(error).advise(
+            "give it codes (import, search --code), or create a collection with --model FILE",
+        ),
+        _ => failure(error),
+    })?;
+    let encoder = EncoderLibrary::find()?.open(model.bytes(), Device::Auto)?;
+    if encoder.fingerprint() != model.fingerprint() {
+        return Err(Failure::new(format!(
+            "the encoder library takes the model for {}, but it is {}",
+            encoder.fingerprint(),
+            model.fingerprint()
+        ))
+        .advise("build both from the same source: cargo build --release --workspace"));
+    }
+    Ok(encoder)
+}
+
+/// The code of one picture file.
+///
+/// # Errors
+/// When the file cannot be read, decoded or encoded.
+pub(crate) fn encode_file(encoder: &LoadedEncoder, path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed =
+        |e: &dyn std::fmt::Display| Failure::new(format!("cannot encode {}: {e}", path.display()));
+    let bytes = std::fs::read(path).map_err(|e| failed(&e))?;
+    let picture =
+        bitkin::image::decode(&bytes, &bitkin::image::Limits::default()).map_err(|e| failed(&e))?;
+    let pixels = bitkin::image::fit(&picture, &encoder.input()).map_err(|e| failed(&e))?;
+    let mut code = vec![0; encoder.bits().div_ceil(8) as usize];
+    encoder.encode(&pixels, &mut code).map_err(|e| failed(&e))?;
+    Ok(code)
+}
+
+/// Hands arguments on to `bitkin-train`.
+///
+/// # Errors
+/// When it is not installed, or fails.
+pub(crate) fn train(verb: &str, arguments: &[OsString]) -> Result<(), Failure> {
+    let words: Vec<OsString> = std::iter::once(verb.into())
+        .chain(arguments.iter().cloned())
+        .collect();
+    Trainer::find()?.run(&words)
+}
+
+/// Bytes as they are stored, two hexadecimal digits each.
+pub(crate) fn hex(code: &[u8]) -> String {
+    code.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of a code in hexadecimal.
+///
+/// # Errors
+/// When it is no hexadecimal, or not as long as the codes of the collection.
+pub(crate) fn parse_code(text: &str, bits: u32) -> Result<Vec<u8>, Failure> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| c.to_digit(16).map(|digit| digit as u8))
+        .collect();
+    let Some(digits) = digits else {
+        return Err(Failure::new(format!(
+            "{text:?} is no code: not all of it is hexadecimal"
+        )));
+    };
+    let expected = bits.div_ceil(8) as usize;
+    if digits.len() != 2 * expected {
+        return Err(Failure::new(format!(
+            "the code has {} hexadecimal digits; codes of {bits} bits have {}",
+            digits.len(),
+            2 * expected
+        )));
+    }
+    let code: Vec<u8> = digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
+    check_padding(&code, bits, || "the code".to_owned())?;
+    Ok(code)
+}
+
+/// Refuses a code with bits set beyond its width.
+fn check_padding(code: &[u8], bits: u32, what: impl FnOnce() -> String) -> Result<(), Failure> {
+    let used = bits % 8;
+    match code.last() {
+        Some(last) if used != 0 && last >> used != 0 => Err(Failure::new(format!(
+            "{} has bits set beyond its width of {bits}",
+            what()
+        ))
+        .advise("the unused high bits of the last byte must be zero")),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a file of codes of another width than the collection's, or with bits set beyond it.
+/// Reads all of it, so that a bad row is told before the first one is used.
+///
+/// # Errors
+/// What is wrong with the file.
+fn check_file(file: &Path, bits: u32) -> Result<(), Failure> {
+    let mut codes = CodesReader::open(file).map_err(outside)?;
+    let expected = bits.div_ceil(8) as usize;
+    if codes.row_bytes() != expected {
+        return Err(Failure::new(format!(
+            "{} has {} bytes a row; codes of {bits} bits have {expected}",
+            file.display(),
+            codes.row_bytes()
+        )));
+    }
+    if bits.is_multiple_of(8) {
+        return Ok(());
+    }
+    let mut row = 0u64;
+    while row < codes.rows() {
+        let chunk = codes.read(1 << 16).map_err(outside)?;
+        for code in chunk.chunks_exact(expected) {
+            check_padding(code, bits, || format!("row {row} of {}", file.display()))?;
+            row += 1;
+        }
+        if chunk.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a `.npy` file, and how to write a good one.
+fn outside(error: NpyError) -> Failure {
+    let advice = match &error.reason {
+        NpyReason::NotNpy => "write it with numpy.save(FILE, array)",
+        NpyReason::Dtype { expected, .. } if expected.starts_with("|u1") => {
+            "pack the bits first: np.packbits(bits, axis=1, bitorder=\"little\")"
+        }
+        NpyReason::Shape { expected, .. } if expected.starts_with("(n, ") => {
+            "codes are rows of ceil(bits / 8) bytes; a single one is code[None, :]"
+        }
+        _ => return Failure::new(error.to_string()),
+    };
+    Failure::new(error.to_string()).advise(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_codes_go_both_ways() {
+        assert_eq!(parse_code("0fA1", 16).unwrap(), [0x0f, 0xa1]);
+        assert_eq!(hex(&[0x0f, 0xa1]), "0fa1");
+        let says = |text, bits, what: &str| {
+            let error = parse_code(text, bits).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        };
+        says("0fa", 16, "3 hexadecimal digits; codes of 16 bits have 4");
+        says("é1a2", 16, "not all of it");
+        says("", 16, "0 hexadecimal digits");
+        says("ff10", 12, "beyond its width of 12");
+        assert!(parse_code("ff0f", 12).is_ok());
+    }
+}

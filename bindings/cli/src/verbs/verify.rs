@@ -1,0 +1,71 @@
+//! `bitkin verify`.
+
+use super::failure;
+use crate::error::Failure;
+use crate::grammar::{Format, Verify};
+use crate::output::{bytes, counted};
+use crate::session::Session;
+use bitkin::Database;
+use serde_json::json;
+
+/// Reads everything and says what is wrong.
+///
+/// # Errors
+/// When there is no database, or anything in it is wrong.
+pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failure> {
+    let path = &arguments.database;
+    super::expect_database(path)?;
+    // A database that can be opened has its models checked too; one that cannot is what this
+    // verb is for.
+    let report = match Database::open_read_only(path) {
+        Ok(database) => database.verify(),
+        Err(_) => bitkin::verify(path),
+    }
+    .map_err(failure)?;
+    for problem in &report.problems {
+        session.out.line(match (arguments.format, problem.offset) {
+            (Format::Json, offset) => {
+                json!({"file": problem.file, "offset": offset, "problem": problem.what}).to_string()
+            }
+            (Format::Table, Some(offset)) => {
+                format!("{}, byte {offset}: {}", problem.file, problem.what)
+            }
+            (Format::Table, None) => format!("{}: {}", problem.file, problem.what),
+        })?;
+    }
+    let read = format!(
+        "{}, {} and {} checked",
+        counted(report.files, "file"),
+        bytes(report.bytes),
+        counted(report.rows, "row")
+    );
+    if arguments.format == Format::Json {
+        let summary = json!({
+            "whole": report.is_clean(),
+            "problems": report.problems.len(),
+            "files": report.files,
+            "bytes": report.bytes,
+            "rows": report.rows,
+            "unfinished_bytes": report.unfinished_bytes,
+        });
+        session.out.line(summary.to_string())?;
+    }
+    if !report.is_clean() {
+        session.out.flush()?;
+        let count = counted(report.problems.len() as u64, "problem");
+        return Err(Failure::new(format!("{}: {count}; {read}", path.display()))
+            .advise("keep a copy of the directory before anything else writes to it"));
+    }
+    if arguments.format == Format::Table {
+        session
+            .out
+            .line(format!("{} is whole: {read}", path.display()))?;
+        if report.unfinished_bytes > 0 {
+            session.out.line(format!(
+                "{} of a batch that was never finished lie at the end of the log; they are ignored",
+                bytes(report.unfinished_bytes)
+            ))?;
+        }
+    }
+    Ok(())
+}
