@@ -1,0 +1,180 @@
+//! Reading a log back.
+
+use super::record::{self, Operation};
+use super::writer::{MARKER, RECORD_ALIGNMENT, RECORD_HEADER_BYTES};
+use super::{HEADER_BYTES, chain, check_header, file_name};
+use crate::bytes::{Fields, checksum};
+use crate::disk::{Disk, read_from};
+use crate::error::Error;
+use crate::manifest::{LogRecord, Seal};
+
+/// Where to go on reading a log that may have grown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) number: u64,
+    position: u64,
+    chain: u64,
+    last_sequence: u64,
+}
+
+impl Cursor {
+    /// What the log holds up to here.
+    pub(crate) fn seal(&self) -> Seal {
+        Seal {
+            length: self.position,
+            chain: self.chain,
+            last_sequence: self.last_sequence,
+        }
+    }
+
+    /// Whether no record was found.
+    pub(crate) fn is_at_start(&self) -> bool {
+        self.position == HEADER_BYTES as u64
+    }
+}
+
+/// How a log ended.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// Behind the last whole record.
+    pub(crate) cursor: Cursor,
+    /// Bytes of the file behind it that make up no whole record.
+    pub(crate) torn_bytes: u64,
+}
+
+struct Header {
+    body_bytes: usize,
+    sequence: u64,
+    /// The log was synced up to here when the record was written.
+    synced: u64,
+    body_sum: u64,
+    sum: u64,
+}
+
+impl Header {
+    /// Reads a record's header; `None` if the bytes are none of log `number`.
+    fn decode(bytes: &[u8], number: u64) -> Option<Header> {
+        let bytes = bytes.get(..RECORD_HEADER_BYTES)?;
+        let mut fields = Fields::new(bytes);
+        if fields.bytes(8)? != MARKER {
+            return None;
+        }
+        let body_bytes = fields.length()?;
+        let sequence = fields.u64()?;
+        let synced = fields.u64()?;
+        let _reserved = fields.u64()?;
+        let body_sum = fields.u64()?;
+        let sum = fields.u64()?;
+        let covered = bytes.get(..RECORD_HEADER_BYTES - 8)?;
+        (sum == checksum(covered, number)).then_some(Header {
+            body_bytes,
+            sequence,
+            synced,
+            body_sum,
+            sum,
+        })
+    }
+}
+
+/// Reads the log that `log` describes, from its start or from where an earlier call ended, and hands
+/// each batch with its sequence to `apply`.
+///
+/// A sealed log must hold exactly what its seal says. One without a seal is read to its last whole
+/// record.
+///
+/// # Errors
+/// [`Error::Corrupt`] for a record that was whole once, and whatever `apply` returns.
+pub(crate) fn replay(
+    disk: &dyn Disk,
+    log: &LogRecord,
+    from: Option<Cursor>,
+    mut apply: impl FnMut(u64, Vec<Operation>) -> Result<(), Error>,
+) -> Result<Tail, Error> {
+    let name = file_name(log.number);
+    let file = disk.open(&name).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::MissingFile { file: name.clone() },
+        _ => Error::io("open", &name)(error),
+    })?;
+    let base = from.as_ref().map_or(0, |cursor| cursor.position);
+    let mut bytes = read_from(&*file, base).map_err(Error::io("read", &name))?;
+    if let Some(seal) = log.seal {
+        let whole = base + bytes.len() as u64;
+        if seal.length > whole {
+            let what = format!("it has {whole} bytes, and its seal says {}", seal.length);
+            return Err(Error::corrupt(&name, whole, what));
+        }
+        bytes.truncate(seal.length.saturating_sub(base) as usize);
+    }
+    let mut cursor = match from {
+        Some(cursor) => cursor,
+        None => Cursor {
+            number: log.number,
+            position: HEADER_BYTES as u64,
+            chain: check_header(&name, &bytes, log.number, log.first_sequence)?,
+            last_sequence: log.first_sequence.saturating_sub(1),
+        },
+    };
+    let mut rest = bytes
+        .get((cursor.position - base) as usize..)
+        .unwrap_or_default();
+    while !rest.is_empty() {
+        let Some((header, body)) = whole_record(rest, log.number) else {
+            if log.seal.is_some() || was_synced(rest, log.number, cursor.position) {
+                let what = "a record that was whole when it was written is damaged";
+                return Err(Error::corrupt(&name, cursor.position, what));
+            }
+            break;
+        };
+        let damaged = |what: String| Error::corrupt(&name, cursor.position, what);
+        if header.sequence != cursor.last_sequence + 1 {
+            let (found, expected) = (header.sequence, cursor.last_sequence + 1);
+            return Err(damaged(format!(
+                "commit {found} stands where {expected} must be"
+            )));
+        }
+        let operations = record::decode(body, header.sequence)
+            .ok_or_else(|| damaged("a record has a right checksum and no meaning".to_owned()))?;
+        apply(header.sequence, operations)?;
+        let length = RECORD_HEADER_BYTES + body.len().next_multiple_of(RECORD_ALIGNMENT);
+        cursor.position += length as u64;
+        cursor.chain = chain(cursor.chain, header.sum);
+        cursor.last_sequence = header.sequence;
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    if let Some(seal) = log.seal
+        && seal != cursor.seal()
+    {
+        let what = "its records are not those that were sealed";
+        return Err(Error::corrupt(&name, cursor.position, what));
+    }
+    Ok(Tail {
+        cursor,
+        torn_bytes: rest.len() as u64,
+    })
+}
+
+/// The record at the start of `bytes` with its body, if all of it is there and passes.
+fn whole_record(bytes: &[u8], number: u64) -> Option<(Header, &[u8])> {
+    let header = Header::decode(bytes, number)?;
+    let padded = header
+        .body_bytes
+        .checked_next_multiple_of(RECORD_ALIGNMENT)?;
+    let body = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES.checked_add(padded)?)?;
+    if checksum(body, number) != header.body_sum {
+        return None;
+    }
+    let body = body.get(..header.body_bytes)?;
+    Some((header, body))
+}
+
+/// Whether a later record says that the one at `position`, which `bytes` start with, was synced.
+///
+/// Without a later record that says so, the bad one may be a write that a crash interrupted: the
+/// disk may have kept a later part of it and not the earlier.
+fn was_synced(bytes: &[u8], number: u64, position: u64) -> bool {
+    (RECORD_ALIGNMENT..bytes.len())
+        .step_by(RECORD_ALIGNMENT)
+        .filter(|&at| bytes[at..].starts_with(MARKER))
+        .filter_map(|at| Header::decode(&bytes[at..], number))
+        .any(|header| header.synced > position)
+}

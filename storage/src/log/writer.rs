@@ -1,0 +1,149 @@
+//! Writing a log.
+
+use std::sync::Arc;
+
+use super::record::Body;
+use super::{DIRECTORY, HEADER_BYTES, chain, file_name, header};
+use crate::bytes::{checksum, u64_at};
+use crate::disk::{Disk, File};
+use crate::error::Error;
+use crate::manifest::Seal;
+
+/// Marks the start of a record.
+pub(super) const MARKER: &[u8; 8] = b"BitkRec\n";
+/// Bytes of a record before its body.
+pub(super) const RECORD_HEADER_BYTES: usize = 56;
+/// Records start at multiples of this many bytes.
+pub(super) const RECORD_ALIGNMENT: usize = 8;
+
+/// Small records that are written together are gathered into writes of about this many bytes.
+const GATHER: usize = 1 << 20;
+
+/// A record that has its sequence but not yet its place in a log.
+#[derive(Debug)]
+pub(crate) struct Record {
+    sequence: u64,
+    /// Bytes of the body that count; zeros fill it up to the alignment.
+    body_bytes: usize,
+    /// Room for the header, then the body.
+    bytes: Vec<u8>,
+}
+
+impl Record {
+    /// The record of commit `sequence`, with the body that `fill` writes, of about `capacity` bytes.
+    pub(crate) fn new(sequence: u64, capacity: usize, fill: impl FnOnce(&mut Body)) -> Record {
+        let mut body = Body::reserve(RECORD_HEADER_BYTES, capacity);
+        fill(&mut body);
+        let mut bytes = body.into_bytes();
+        let body_bytes = bytes.len() - RECORD_HEADER_BYTES;
+        bytes.resize(bytes.len().next_multiple_of(RECORD_ALIGNMENT), 0);
+        Record {
+            sequence,
+            body_bytes,
+            bytes,
+        }
+    }
+
+    /// Fills in the header, and returns its checksum.
+    fn seal(&mut self, log: u64, synced: u64) -> u64 {
+        let (head, body) = self.bytes.split_at_mut(RECORD_HEADER_BYTES);
+        head[..8].copy_from_slice(MARKER);
+        head[8..16].copy_from_slice(&(self.body_bytes as u64).to_le_bytes());
+        head[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        head[24..32].copy_from_slice(&synced.to_le_bytes());
+        head[32..40].copy_from_slice(&0_u64.to_le_bytes());
+        head[40..48].copy_from_slice(&checksum(body, log).to_le_bytes());
+        let sum = checksum(&head[..48], log);
+        head[48..56].copy_from_slice(&sum.to_le_bytes());
+        sum
+    }
+}
+
+/// The log that batches are written to.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    file: Arc<dyn File>,
+    name: String,
+    number: u64,
+    /// Where the next record goes.
+    position: u64,
+    /// Bytes that are on disk for certain.
+    synced: u64,
+    chain: u64,
+    last_sequence: u64,
+}
+
+impl LogWriter {
+    /// Creates log `number`, durably, for commits from `first_sequence` on.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        number: u64,
+        first_sequence: u64,
+    ) -> Result<LogWriter, Error> {
+        let name = file_name(number);
+        let header = header(number, first_sequence);
+        let file = disk.create(&name).map_err(Error::io("create", &name))?;
+        file.write_at(0, &header)
+            .map_err(Error::io("write", &name))?;
+        file.sync().map_err(Error::io("sync", &name))?;
+        disk.sync_dir(DIRECTORY)
+            .map_err(Error::io("sync", DIRECTORY))?;
+        Ok(LogWriter {
+            file,
+            name,
+            number,
+            position: HEADER_BYTES as u64,
+            synced: HEADER_BYTES as u64,
+            chain: u64_at(&header, HEADER_BYTES - 8).unwrap_or_default(),
+            last_sequence: first_sequence - 1,
+        })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes of the log.
+    pub(crate) fn length(&self) -> u64 {
+        self.position
+    }
+
+    /// Writes the records, without syncing them. After an error the log must not be used again.
+    pub(crate) fn append(&mut self, mut records: Vec<Record>) -> Result<(), Error> {
+        for record in &mut records {
+            self.chain = chain(self.chain, record.seal(self.number, self.synced));
+            self.last_sequence = record.sequence;
+        }
+        let mut records = records.into_iter().peekable();
+        while let Some(record) = records.next() {
+            let mut bytes = record.bytes;
+            while let Some(next) = records.next_if(|r| bytes.len() + r.bytes.len() <= GATHER) {
+                bytes.extend_from_slice(&next.bytes);
+            }
+            self.file
+                .write_at(self.position, &bytes)
+                .map_err(Error::io("write", &self.name))?;
+            self.position += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Returns when everything that was written is on disk for certain. After an error the log must
+    /// not be used again.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        if self.synced < self.position {
+            self.file.sync().map_err(Error::io("sync", &self.name))?;
+            self.synced = self.position;
+        }
+        Ok(())
+    }
+
+    /// What the log holds, for the manifest, once nothing more is written.
+    pub(crate) fn seal(&self) -> Seal {
+        Seal {
+            length: self.position,
+            chain: self.chain,
+            last_sequence: self.last_sequence,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! From the files on disk to the state in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::batch::{CollectionId, CollectionInfo};
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::log::{self, Cursor, Operation};
+use crate::manifest::{self, Manifest};
+use crate::segment::{self, Segment};
+use crate::state::State;
+
+/// Tries of a reader that meets a log record half written.
+const ATTEMPTS: usize = 4;
+
+/// A database as the manifest and the logs describe it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    pub(crate) state: State,
+    /// Behind the last record of each log, in the order of the manifest.
+    pub(crate) cursors: Vec<Cursor>,
+}
+
+/// Opens what `manifest` names. Segments that `open` holds already are taken from there.
+pub(crate) fn load(
+    disk: &dyn Disk,
+    manifest: Manifest,
+    map: bool,
+    open: Option<&State>,
+) -> Result<Loaded, Error> {
+    let mut state = base_state(&manifest);
+    let open: HashMap<u64, &Arc<Segment>> = open
+        .into_iter()
+        .flat_map(State::segments)
+        .map(|s| (s.number(), s))
+        .collect();
+    for record in &manifest.segments {
+        let Some(collection) = state.by_number_mut(record.collection) else {
+            continue;
+        };
+        let segment = match open.get(&record.number) {
+            Some(segment) => Arc::clone(segment),
+            None => Arc::new(Segment::open(disk, record, collection.info.bits, map)?),
+        };
+        collection.add_segment(segment);
+    }
+    let mut cursors = Vec::with_capacity(manifest.logs.len());
+    for log in &manifest.logs {
+        let tail = log::replay(disk, log, None, |sequence, operations| {
+            apply(
+                &mut state,
+                &log::file_name(log.number),
+                sequence,
+                operations,
+            )
+        })?;
+        cursors.push(tail.cursor);
+    }
+    Ok(Loaded {
+        manifest,
+        state,
+        cursors,
+    })
+}
+
+/// The collections of the manifest, without rows.
+pub(crate) fn base_state(manifest: &Manifest) -> State {
+    let mut state = State {
+        sequence: manifest.flushed_sequence,
+        collections: Vec::new(),
+    };
+    for record in &manifest.collections {
+        let info = CollectionInfo {
+            id: CollectionId {
+                number: record.number,
+                bits: record.bits,
+            },
+            name: record.name.clone(),
+            bits: record.bits,
+            properties: record.properties.clone(),
+        };
+        state.add_collection(info, record.largest_id);
+    }
+    state
+}
+
+/// Does what a logged batch did, unless the segments hold it already.
+pub(crate) fn apply(
+    state: &mut State,
+    file: &str,
+    sequence: u64,
+    operations: Vec<Operation>,
+) -> Result<(), Error> {
+    if sequence <= state.sequence {
+        return Ok(());
+    }
+    let damaged = |what: String| Error::corrupt(file, 0, format!("commit {sequence} {what}"));
+    if sequence != state.sequence + 1 {
+        return Err(damaged(format!("follows commit {}", state.sequence)));
+    }
+    for operation in operations {
+        match operation {
+            Operation::CreateCollection {
+                number,
+                bits,
+                name,
+                properties,
+            } => {
+                let last = state.collections.last().map_or(0, |c| c.info.id.number);
+                if number <= last || !(8..=65_536).contains(&bits) {
+                    return Err(damaged(format!(
+                        "creates collection {number}, which cannot be"
+                    )));
+                }
+                let id = CollectionId { number, bits };
+                state.add_collection(
+                    CollectionInfo {
+                        id,
+                        name,
+                        bits,
+                        properties,
+                    },
+                    None,
+                );
+            }
+            Operation::Insert { collection, run } => {
+                let state = state
+                    .by_number_mut(collection)
+                    .filter(|state| state.info.code_bytes() == run.code_bytes)
+                    .ok_or_else(|| damaged(format!("inserts into collection {collection}")))?;
+                state.add_run(run);
+            }
+        }
+    }
+    state.sequence = sequence;
+    Ok(())
+}
+
+/// Reads the manifest that is there.
+pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Manifest, Error> {
+    Manifest::read(disk)?.ok_or_else(|| Error::NotADatabase {
+        dir: disk.path().to_owned(),
+    })
+}
+
+/// Loads a database that another process may be writing: if a file that the manifest names is gone,
+/// there is a newer manifest.
+pub(crate) fn load_for_reading(disk: &dyn Disk, open: Option<&State>) -> Result<Loaded, Error> {
+    let mut manifest = read_manifest(disk)?;
+    let mut attempt = 0;
+    loop {
+        let edition = manifest.edition;
+        let growing = manifest.logs.last().filter(|log| log.seal.is_none());
+        let growing = growing.map(|log| log::file_name(log.number));
+        let error = match load(disk, manifest, true, open) {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => error,
+        };
+        manifest = read_manifest(disk)?;
+        if manifest.edition != edition {
+            // The writer moved on; there is no bound on how often, but each time it did much work.
+            continue;
+        }
+        // A record that is being written while it is read looks damaged if the next one, which says
+        // that it is whole, is there when the reader comes to it. It is whole the next time.
+        attempt += 1;
+        let may_be_whole =
+            matches!(&error, Error::Corrupt { file, .. } if Some(file) == growing.as_ref());
+        if attempt == ATTEMPTS || !may_be_whole {
+            return Err(error);
+        }
+    }
+}
+
+/// Removes what a crash left: files of this crate's names that the manifest does not list.
+pub(crate) fn sweep(disk: &dyn Disk, manifest: Option<&Manifest>) -> Result<(), Error> {
+    let (mut logs, mut segments) = (Vec::new(), Vec::new());
+    if let Some(manifest) = manifest {
+        logs.extend(manifest.logs.iter().map(|log| log::file_name(log.number)));
+        segments.extend(
+            manifest
+                .segments
+                .iter()
+                .map(|s| segment::file_name(s.number)),
+        );
+    }
+    sweep_directory(disk, log::DIRECTORY, ".log", &logs)?;
+    sweep_directory(disk, segment::DIRECTORY, ".seg", &segments)?;
+    sweep_directory(
+        disk,
+        crate::files::DIRECTORY,
+        crate::files::TEMPORARY_SUFFIX,
+        &[],
+    )?;
+    remove(disk, manifest::TEMPORARY)
+}
+
+fn sweep_directory(
+    disk: &dyn Disk,
+    directory: &str,
+    suffix: &str,
+    listed: &[String],
+) -> Result<(), Error> {
+    for name in disk.list(directory).map_err(Error::io("list", directory))? {
+        let ours = name
+            .strip_suffix(suffix)
+            .is_some_and(|stem| stem.len() >= 16 && stem.bytes().all(|b| b.is_ascii_hexdigit()));
+        let name = format!("{directory}/{name}");
+        if ours && !listed.contains(&name) {
+            remove(disk, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove(disk: &dyn Disk, name: &str) -> Result<(), Error> {
+    match disk.remove(name) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", name)(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,209 @@
+//! A sorted, immutable run of rows in memory.
+//!
+//! The memory table of a collection is a short list of runs. Each commit appends one; runs of like
+//! size are merged as a binary counter carries, so that n commits leave at most log2(n) runs and
+//! each row is copied at most log2(n) times. Because runs never change, a snapshot is a clone of
+//! the list.
+
+use std::ops::RangeInclusive;
+
+/// Marks, in an entry of the payload offsets, a row that has no payload.
+pub(crate) const NO_PAYLOAD: u64 = 1 << 63;
+
+/// Payloads of consecutive rows: entry i of `offsets` is where payload i starts in `bytes`, with
+/// [`NO_PAYLOAD`] set where the row has none; one entry more closes the last. Both are empty where
+/// no row of the run has a payload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Payloads {
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Payloads {
+    /// Adds the payload of row `row`, which must be the next one; earlier rows had none if this is
+    /// the first that has one.
+    pub(crate) fn push(&mut self, row: usize, payload: Option<&[u8]>) {
+        match payload {
+            None if self.offsets.is_empty() => {}
+            None => {
+                if let Some(last) = self.offsets.last_mut() {
+                    *last |= NO_PAYLOAD;
+                }
+                self.offsets.push(self.bytes.len() as u64);
+            }
+            Some(payload) => {
+                if self.offsets.is_empty() {
+                    self.offsets.resize(row, NO_PAYLOAD);
+                    self.offsets.push(0);
+                }
+                self.bytes.extend_from_slice(payload);
+                self.offsets.push(self.bytes.len() as u64);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Option<&[u8]> {
+        let start = *self.offsets.get(row)?;
+        let end = *self.offsets.get(row + 1)? & !NO_PAYLOAD;
+        if start & NO_PAYLOAD != 0 {
+            return None;
+        }
+        self.bytes.get(start as usize..end as usize)
+    }
+}
+
+/// Rows sorted by id, with no id twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) ids: Vec<u64>,
+    /// Row-major, `code_bytes` a row.
+    pub(crate) codes: Vec<u8>,
+    pub(crate) code_bytes: usize,
+    pub(crate) payloads: Payloads,
+    /// The commits whose rows are here.
+    pub(crate) sequences: RangeInclusive<u64>,
+    /// Runs are merged only within one generation, so that a flush can take those up to its own
+    /// and leave the rows that come meanwhile.
+    pub(crate) generation: u64,
+}
+
+impl Run {
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The smallest and the largest id; an empty range if there are no rows.
+    pub(crate) fn id_range(&self) -> RangeInclusive<u64> {
+        let bounds = self.ids.first().zip(self.ids.last());
+        bounds.map_or(RangeInclusive::new(u64::MAX, 0), |(&first, &last)| {
+            first..=last
+        })
+    }
+
+    /// Bytes of the rows.
+    pub(crate) fn bytes(&self) -> usize {
+        self.ids.len() * 8
+            + self.codes.len()
+            + self.payloads.offsets.len() * 8
+            + self.payloads.bytes.len()
+    }
+
+    pub(crate) fn code(&self, row: usize) -> Option<&[u8]> {
+        self.codes
+            .get(row * self.code_bytes..(row + 1) * self.code_bytes)
+    }
+
+    /// One run with the rows of `older` and `newer`, which share no id.
+    pub(crate) fn merge(older: &Run, newer: &Run) -> Run {
+        debug_assert_eq!(older.code_bytes, newer.code_bytes);
+        let rows = older.len() + newer.len();
+        let has_payloads = !older.payloads.offsets.is_empty() || !newer.payloads.offsets.is_empty();
+        let mut merged = Run {
+            ids: Vec::with_capacity(rows),
+            codes: Vec::with_capacity(older.codes.len() + newer.codes.len()),
+            code_bytes: older.code_bytes,
+            payloads: Payloads {
+                offsets: Vec::with_capacity(if has_payloads { rows + 1 } else { 0 }),
+                bytes: Vec::with_capacity(older.payloads.bytes.len() + newer.payloads.bytes.len()),
+            },
+            sequences: *older.sequences.start().min(newer.sequences.start())
+                ..=*older.sequences.end().max(newer.sequences.end()),
+            generation: older.generation.max(newer.generation),
+        };
+        // Alternate between the two, each time taking all rows up to the other's next id: ids that
+        // ascend over the commits make this two copies. (Equal ids come from no writer, but a log
+        // can hold any bytes; taking them too means that one of two steps always gets on.)
+        let (mut from, mut other) = ((older, 0), (newer, 0));
+        while from.1 < from.0.len() || other.1 < other.0.len() {
+            let end = match other.0.ids.get(other.1) {
+                Some(&bound) => from.1 + from.0.ids[from.1..].partition_point(|&id| id <= bound),
+                None => from.0.len(),
+            };
+            merged.extend(from.0, from.1, end);
+            from.1 = end;
+            std::mem::swap(&mut from, &mut other);
+        }
+        merged
+    }
+
+    fn extend(&mut self, from: &Run, start: usize, end: usize) {
+        let first = self.len();
+        self.ids.extend_from_slice(&from.ids[start..end]);
+        self.codes
+            .extend_from_slice(&from.codes[start * self.code_bytes..end * self.code_bytes]);
+        if self.payloads.offsets.is_empty() && from.payloads.offsets.is_empty() {
+            return;
+        }
+        for row in start..end {
+            self.payloads
+                .push(first + row - start, from.payloads.get(row));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(ids: &[u64], with_payloads: bool) -> Run {
+        let mut payloads = Payloads::default();
+        for (row, id) in ids.iter().enumerate().filter(|_| with_payloads) {
+            payloads.push(
+                row,
+                id.is_multiple_of(2)
+                    .then(|| id.to_string())
+                    .as_deref()
+                    .map(str::as_bytes),
+            );
+        }
+        Run {
+            ids: ids.to_vec(),
+            codes: ids.iter().flat_map(|&id| [id as u8, !(id as u8)]).collect(),
+            code_bytes: 2,
+            payloads,
+            sequences: 1..=1,
+            generation: 0,
+        }
+    }
+
+    #[test]
+    fn merging_is_sorting_together() {
+        let cases: [(&[u64], &[u64]); 6] = [
+            (&[1, 2, 3], &[4, 5, 6]),
+            (&[4, 5, 6], &[1, 2, 3]),
+            (&[1, 3, 5, 7], &[2, 4, 6]),
+            (&[2, 10], &[3, 4, 5, 6, 11]),
+            (&[], &[1]),
+            (&[1], &[]),
+        ];
+        for (older, newer) in cases {
+            for payloads in [(false, false), (true, false), (false, true), (true, true)] {
+                let merged = Run::merge(&run(older, payloads.0), &run(newer, payloads.1));
+                let mut ids = [older, newer].concat();
+                ids.sort_unstable();
+                assert_eq!(merged.ids, ids);
+                assert_eq!(merged.codes, run(&ids, false).codes);
+                for (row, id) in ids.iter().enumerate() {
+                    let had = if older.contains(id) {
+                        payloads.0
+                    } else {
+                        payloads.1
+                    };
+                    let wanted = (had && id.is_multiple_of(2)).then(|| id.to_string());
+                    let found = merged.payloads.get(row);
+                    assert_eq!(
+                        found,
+                        wanted.as_deref().map(str::as_bytes),
+                        "{older:?} {newer:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_ids_are_merged_without_end_or_loss() {
+        let merged = Run::merge(&run(&[1, 5, 5, 9], false), &run(&[5, 9], true));
+        assert_eq!(merged.ids, [1, 5, 5, 5, 9, 9]);
+    }
+}

@@ -1,0 +1,386 @@
+//! Reading a segment out of its map.
+
+use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::layout::{
+    BLOCK, CODES, ENTRY_BYTES, FOOTER_BYTES, Footer, HEADER_BYTES, Header, IDS, KNOWN,
+    MAX_SECTIONS, MUST_UNDERSTAND, PAYLOAD_BYTES, PAYLOAD_OFFSETS, Section, file_name,
+};
+use crate::bytes::{checksum, u64_at};
+use crate::disk::{Disk, Region};
+use crate::error::Error;
+use crate::manifest::SegmentRecord;
+use crate::run::NO_PAYLOAD;
+use crate::stats::SegmentBytes;
+
+/// An open segment. It keeps its file, whatever happens to the file's name.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    name: String,
+    header: Header,
+    code_bytes: usize,
+    region: Region,
+    sections: Vec<Section>,
+    /// Where the sections that every search needs are; checked to lie in the region.
+    ids: Range<usize>,
+    codes: Range<usize>,
+    payloads: Option<(Range<usize>, Range<usize>)>,
+    /// Where the checksums of the blocks are; all bytes before are under them.
+    checksums: usize,
+    /// One bit for each block that was found to be whole.
+    checked: Vec<AtomicU64>,
+    /// Set when the whole section was found to be whole, to spare the look at every bit.
+    ids_checked: AtomicBool,
+    codes_checked: AtomicBool,
+}
+
+impl Segment {
+    /// Opens the segment that `record` describes, for a collection of `bits` bits, and checks
+    /// everything but the blocks.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        record: &SegmentRecord,
+        bits: u32,
+        map: bool,
+    ) -> Result<Segment, Error> {
+        let name = file_name(record.number);
+        let file = disk.open(&name).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::MissingFile { file: name.clone() },
+            _ => Error::io("open", &name)(error),
+        })?;
+        let length = file.len().map_err(Error::io("look at", &name))?;
+        if length != record.length {
+            let what = format!(
+                "it has {length} bytes, and the manifest says {}",
+                record.length
+            );
+            return Err(Error::corrupt(&name, length.min(record.length), what));
+        }
+        let region = if map {
+            // SAFETY: a segment is complete before a manifest names it and never changed after.
+            unsafe { file.map() }.map_err(Error::io("map", &name))?
+        } else {
+            Region::read(&*file).map_err(Error::io("read", &name))?
+        };
+        Segment::from_region(name, region, record, bits)
+    }
+
+    pub(super) fn from_region(
+        name: String,
+        region: Region,
+        record: &SegmentRecord,
+        bits: u32,
+    ) -> Result<Segment, Error> {
+        let damaged = |offset: u64, what: &str| Error::corrupt(&name, offset, what);
+        let length = region.len() as u64;
+        let header = Header::decode(&name, &region)?;
+        let expected = Header {
+            number: record.number,
+            collection: record.collection,
+            bits,
+            rows: record.rows,
+            first_sequence: record.first_sequence,
+            last_sequence: record.last_sequence,
+            smallest_id: record.smallest_id,
+            largest_id: record.largest_id,
+        };
+        if header != expected {
+            return Err(damaged(
+                0,
+                "its header and the manifest describe different segments",
+            ));
+        }
+        if header.rows == 0 || header.rows > u64::from(u32::MAX) || bits == 0 {
+            return Err(damaged(
+                24,
+                "it has no rows, or more than a segment can have",
+            ));
+        }
+        let end = region.len().saturating_sub(FOOTER_BYTES);
+        let footer = Footer::decode(
+            &name,
+            region.get(end..).unwrap_or_default(),
+            length,
+            header.number,
+        )?;
+        let sections = read_contents(&name, &region, &footer)?;
+
+        let code_bytes = bits.div_ceil(8) as usize;
+        let find = |kind: &str| sections.iter().find(|s| s.name == kind);
+        let range =
+            |section: &Section| section.offset as usize..(section.offset + section.length) as usize;
+        // The table of contents lies at `footer.contents`; a section of the wrong length shows there.
+        let required = |kind: &str, bytes: u64| match find(kind) {
+            Some(section) if section.length == bytes => Ok(range(section)),
+            Some(_) => Err(damaged(
+                footer.contents,
+                &format!("section {kind:?} is not as long as the rows need"),
+            )),
+            None => Err(damaged(
+                footer.contents,
+                &format!("it lacks the section {kind:?}"),
+            )),
+        };
+        let ids = required(IDS.name, header.rows * 8)?;
+        let codes = required(CODES.name, header.rows * code_bytes as u64)?;
+        let payloads = match find(PAYLOAD_BYTES.name) {
+            Some(bytes) => Some((
+                required(PAYLOAD_OFFSETS.name, (header.rows + 1) * 8)?,
+                range(bytes),
+            )),
+            None if find(PAYLOAD_OFFSETS.name).is_some() => {
+                return Err(damaged(
+                    footer.contents,
+                    "it lacks the section \"payload.bytes\"",
+                ));
+            }
+            None => None,
+        };
+        let checked = (0..footer.blocks.div_ceil(64))
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        Ok(Segment {
+            name,
+            header,
+            code_bytes,
+            region,
+            sections,
+            ids,
+            codes,
+            payloads,
+            checksums: footer.checksums as usize,
+            checked,
+            ids_checked: AtomicBool::new(false),
+            codes_checked: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.header.number
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.region.len() as u64
+    }
+
+    pub(crate) fn rows(&self) -> u32 {
+        // Checked when the segment was opened.
+        self.header.rows as u32
+    }
+
+    pub(crate) fn sequences(&self) -> RangeInclusive<u64> {
+        self.header.first_sequence..=self.header.last_sequence
+    }
+
+    pub(crate) fn id_range(&self) -> RangeInclusive<u64> {
+        self.header.smallest_id..=self.header.largest_id
+    }
+
+    pub(crate) fn ids(&self) -> Result<&[u64], Error> {
+        self.check_once(&self.ids_checked, &self.ids)?;
+        // Regions start at a multiple of 64 and sections at one of 64 therein, so this cannot fail.
+        bytemuck::try_cast_slice(self.slice(&self.ids)).map_err(|_| {
+            Error::corrupt(&self.name, self.ids.start as u64, "the ids are not aligned")
+        })
+    }
+
+    pub(crate) fn codes(&self) -> Result<&[u8], Error> {
+        self.check_once(&self.codes_checked, &self.codes)?;
+        Ok(self.slice(&self.codes))
+    }
+
+    pub(crate) fn code(&self, row: u32) -> Result<Option<&[u8]>, Error> {
+        if row >= self.rows() {
+            return Ok(None);
+        }
+        let start = self.codes.start + row as usize * self.code_bytes;
+        let range = start..start + self.code_bytes;
+        self.check(&range)?;
+        Ok(Some(self.slice(&range)))
+    }
+
+    pub(crate) fn id(&self, row: u32) -> Result<Option<u64>, Error> {
+        if row >= self.rows() {
+            return Ok(None);
+        }
+        let start = self.ids.start + row as usize * 8;
+        self.check(&(start..start + 8))?;
+        Ok(u64_at(&self.region, start))
+    }
+
+    pub(crate) fn payload(&self, row: u32) -> Result<Option<&[u8]>, Error> {
+        let Some((offsets, bytes)) = &self.payloads else {
+            return Ok(None);
+        };
+        if row >= self.rows() {
+            return Ok(None);
+        }
+        let at = offsets.start + row as usize * 8;
+        self.check(&(at..at + 16))?;
+        let entry = u64_at(&self.region, at).unwrap_or(NO_PAYLOAD);
+        let end = u64_at(&self.region, at + 8).unwrap_or(0) & !NO_PAYLOAD;
+        if entry & NO_PAYLOAD != 0 {
+            return Ok(None);
+        }
+        if entry > end || end > bytes.len() as u64 {
+            let what = format!("the payload of row {row} lies outside of its section");
+            return Err(Error::corrupt(&self.name, at as u64, what));
+        }
+        let range = bytes.start + entry as usize..bytes.start + end as usize;
+        self.check(&range)?;
+        Ok(Some(self.slice(&range)))
+    }
+
+    pub(crate) fn find(&self, id: u64) -> Result<Option<u32>, Error> {
+        if !self.id_range().contains(&id) {
+            return Ok(None);
+        }
+        let (mut low, mut high) = (0, self.rows());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.id(middle)? {
+                Some(found) if found == id => return Ok(Some(middle)),
+                Some(found) if found < id => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the file's bytes hold.
+    pub(crate) fn bytes(&self) -> SegmentBytes {
+        let mut bytes = SegmentBytes::default();
+        for section in &self.sections {
+            let part = match section.name.as_str() {
+                "ids" => &mut bytes.ids,
+                "codes" => &mut bytes.codes,
+                "payload.offsets" | "payload.bytes" => &mut bytes.payloads,
+                _ => &mut bytes.indexes,
+            };
+            *part += section.length;
+        }
+        bytes.overhead = self.file_bytes() - bytes.total();
+        bytes
+    }
+
+    /// Checks every block anew, whatever was checked before, and calls `report` with the offset of
+    /// each one that is damaged.
+    pub(crate) fn check_all(&self, mut report: impl FnMut(u64)) {
+        for block in 0..self.checksums.div_ceil(BLOCK) {
+            if !self.is_whole(block) {
+                report((block * BLOCK) as u64);
+            }
+        }
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.region.get(range.clone()).unwrap_or_default()
+    }
+
+    fn check_once(&self, done: &AtomicBool, range: &Range<usize>) -> Result<(), Error> {
+        // The order of memory does not matter: the flag says nothing of other memory, only that
+        // bytes which never change were compared.
+        if !done.load(Ordering::Relaxed) {
+            self.check(range)?;
+            done.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Checks the blocks of `range` that were not checked before.
+    fn check(&self, range: &Range<usize>) -> Result<(), Error> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        for block in range.start / BLOCK..=(range.end - 1) / BLOCK {
+            let bit = 1 << (block % 64);
+            let word = self.checked.get(block / 64);
+            if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
+                continue;
+            }
+            if !self.is_whole(block) {
+                let offset = (block * BLOCK) as u64;
+                let what = "the checksum of the block that starts there does not hold";
+                return Err(Error::corrupt(&self.name, offset, what));
+            }
+            if let Some(word) = word {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self, block: usize) -> bool {
+        let start = block * BLOCK;
+        let bytes = self.region.get(start..self.checksums.min(start + BLOCK));
+        let expected = u64_at(&self.region, self.checksums + block * 8);
+        bytes.map(|bytes| checksum(bytes, self.header.number)) == expected && expected.is_some()
+    }
+}
+
+/// Reads the table of contents and checks that every section lies where sections may lie.
+fn read_contents(name: &str, region: &[u8], footer: &Footer) -> Result<Vec<Section>, Error> {
+    let damaged = |offset: u64, what: &str| Error::corrupt(name, offset, what);
+    let length = region.len() as u64;
+    let footer_at = length.saturating_sub(FOOTER_BYTES as u64);
+    let contents_bytes = u64::from(footer.sections) * ENTRY_BYTES as u64;
+    let consistent = footer.checksums >= HEADER_BYTES as u64
+        && footer.checksums.is_multiple_of(8)
+        && footer.checksums <= length
+        && footer.sections <= MAX_SECTIONS
+        && footer.blocks == footer.checksums.div_ceil(BLOCK as u64)
+        && footer.checksums.checked_add(footer.blocks * 8) == Some(footer.contents)
+        && footer.contents.checked_add(contents_bytes) == Some(footer_at);
+    if !consistent {
+        return Err(damaged(
+            footer_at,
+            "the footer does not fit the length of the file",
+        ));
+    }
+    let entries = region
+        .get(footer.contents as usize..footer_at as usize)
+        .ok_or_else(|| damaged(footer_at, "the table of contents lies outside of the file"))?;
+    if checksum(entries, footer.number) != footer.contents_sum {
+        return Err(damaged(
+            footer.contents,
+            "the checksum of the table of contents does not hold",
+        ));
+    }
+    let mut sections: Vec<Section> = Vec::with_capacity(footer.sections as usize);
+    let mut free = HEADER_BYTES as u64;
+    for (index, entry) in entries.chunks_exact(ENTRY_BYTES).enumerate() {
+        let at = footer.contents + (index * ENTRY_BYTES) as u64;
+        let section = Section::decode(entry)
+            .ok_or_else(|| damaged(at, "the name of a section is not UTF-8"))?;
+        let end = section.end().filter(|&end| end <= footer.checksums);
+        let (Some(end), true, true) = (
+            end,
+            section.offset >= free,
+            section.offset.is_multiple_of(64),
+        ) else {
+            return Err(damaged(at, "a section lies where none can be"));
+        };
+        if sections.iter().any(|other| other.name == section.name) {
+            return Err(damaged(at, "two sections have the same name"));
+        }
+        let known = KNOWN
+            .iter()
+            .any(|k| k.name == section.name && k.version == section.version);
+        let same_name = KNOWN.iter().any(|k| k.name == section.name);
+        if !known && (same_name || section.flags & MUST_UNDERSTAND != 0) {
+            let feature = format!("section {} version {}", section.name, section.version);
+            return Err(Error::UnsupportedFeature {
+                file: name.to_owned(),
+                feature,
+            });
+        }
+        free = end;
+        sections.push(section);
+    }
+    Ok(sections)
+}

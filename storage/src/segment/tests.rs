@@ -1,0 +1,147 @@
+//! Segments whose checksums hold and whose fields are what no writer writes: it is then the checks of
+//! the fields that must stand between them and a panic.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::layout::{BLOCK, ENTRY_BYTES, FOOTER_BYTES, HEADER_BYTES, file_name};
+use super::{Segment, write};
+use crate::batch::{CollectionId, CollectionInfo};
+use crate::bytes::{checksum, u64_at};
+use crate::disk::{Disk, OsDisk, Region, read_from};
+use crate::manifest::SegmentRecord;
+use crate::run::{Payloads, Run};
+
+const NUMBER: u64 = 7;
+
+static EXAMPLE: LazyLock<(SegmentRecord, Vec<u8>)> = LazyLock::new(example);
+
+/// The bytes of a segment of a few rows with payloads.
+fn example() -> (SegmentRecord, Vec<u8>) {
+    let mut payloads = Payloads::default();
+    for (row, payload) in [None, Some(&b"one"[..]), Some(b""), None, Some(b"four")]
+        .iter()
+        .enumerate()
+    {
+        payloads.push(row, *payload);
+    }
+    let run = Run {
+        ids: vec![2, 3, 5, 8, 13],
+        codes: (0..15).map(|i| i % 16).collect(),
+        code_bytes: 3,
+        payloads,
+        sequences: 4..=9,
+        generation: 0,
+    };
+    let info = CollectionInfo {
+        id: CollectionId {
+            number: 1,
+            bits: 20,
+        },
+        name: "c".to_owned(),
+        bits: 20,
+        properties: Vec::new(),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let disk = OsDisk::new(dir.path());
+    disk.create_dir(super::DIRECTORY).unwrap();
+    let record = write(&disk, NUMBER, &info, &run).unwrap();
+    let file = disk.open(&file_name(NUMBER)).unwrap();
+    (record, read_from(&*file, 0).unwrap())
+}
+
+/// Makes all checksums hold again, as far as the fields that say where they are can be followed.
+fn mend(bytes: &mut [u8]) {
+    let put = |bytes: &mut [u8], at: usize, sum: u64| {
+        if let Some(place) = bytes.get_mut(at..at + 8) {
+            place.copy_from_slice(&sum.to_le_bytes());
+        }
+    };
+    let header = checksum(&bytes[..HEADER_BYTES - 8], 0);
+    put(bytes, HEADER_BYTES - 8, header);
+    let footer = bytes.len() - FOOTER_BYTES;
+    let field = |bytes: &[u8], at: usize| u64_at(bytes, footer + at).unwrap() as usize;
+    let (contents, checksums) = (field(bytes, 16), field(bytes, 24));
+    if let Some(blocks) = bytes.get(..checksums) {
+        let sums: Vec<u64> = blocks
+            .chunks(BLOCK)
+            .map(|block| checksum(block, NUMBER))
+            .collect();
+        for (index, sum) in sums.into_iter().enumerate() {
+            put(bytes, checksums + index * 8, sum);
+        }
+    }
+    if let Some(entries) = bytes.get(contents..footer) {
+        let sum = checksum(entries, NUMBER);
+        put(bytes, footer + 48, sum);
+    }
+    let sum = checksum(&bytes[footer..footer + 56], NUMBER);
+    put(bytes, footer + 56, sum);
+}
+
+/// Opens and reads everything, if it can be opened.
+fn read(record: &SegmentRecord, bytes: &[u8]) -> Result<(), crate::Error> {
+    let region = Region::from_bytes(bytes);
+    let segment = Segment::from_region(file_name(NUMBER), region, record, 20)?;
+    segment.check_all(|_| {});
+    let _ = segment.bytes();
+    for row in 0..=segment.rows() {
+        let _ = (segment.id(row)?, segment.code(row)?, segment.payload(row));
+    }
+    for id in 0..15 {
+        segment.find(id)?;
+    }
+    segment.ids()?;
+    segment.codes()?;
+    Ok(())
+}
+
+#[test]
+fn the_example_reads_well() {
+    let (record, mut bytes) = example();
+    read(&record, &bytes).unwrap();
+    let before = bytes.clone();
+    mend(&mut bytes);
+    assert_eq!(bytes, before, "mending a whole segment changes nothing");
+}
+
+fn values() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        any::<u64>(),
+        0_u64..10_000,
+        prop::sample::select(vec![0, 1, 63, 64, u64::MAX, u64::MAX - 7, 1 << 63, 1 << 32]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fields_of_any_value_are_refused_or_read(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), values(), any::<bool>()), 1..4),
+        rows in prop_oneof![3 => Just(5_u64), 1 => values()],
+    ) {
+        let (mut record, mut bytes) = EXAMPLE.clone();
+        let end = bytes.len();
+        let footer = end - FOOTER_BYTES;
+        let contents = footer - 4 * ENTRY_BYTES;
+        let offsets = u64_at(&bytes, contents + 2 * ENTRY_BYTES + 40).unwrap() as usize;
+        let mut places: Vec<usize> = [12, 16, 24, 32].map(|field| footer + field).to_vec();
+        for entry in 0..4 {
+            places.extend([0, 32, 36, 40, 48].map(|field| contents + entry * ENTRY_BYTES + field));
+        }
+        places.extend((0..6).map(|row| offsets + row * 8));
+        for (place, value, short) in changes {
+            let at = *place.get(&places);
+            let value = &value.to_le_bytes()[..if short { 4 } else { 8 }];
+            let room = (end - at).min(value.len());
+            bytes[at..at + room].copy_from_slice(&value[..room]);
+        }
+        record.rows = rows;
+        bytes[24..32].copy_from_slice(&rows.to_le_bytes());
+        prop_assert!(HEADER_BYTES < offsets);
+        mend(&mut bytes);
+        let _ = read(&record, &bytes);
+    }
+}

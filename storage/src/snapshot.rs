@@ -1,0 +1,228 @@
+//! What readers see: one moment of the database, made of parts that never change.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::batch::{CollectionId, CollectionInfo};
+use crate::error::Error;
+use crate::run::Run;
+use crate::segment::Segment;
+use crate::state::{CollectionState, State};
+
+/// One moment of the database. Cloning it is cheap, and holding it blocks nobody; the files that it
+/// reads stay until it is dropped.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) state: Arc<State>,
+}
+
+impl Snapshot {
+    /// Number of the last commit that is visible; 0 in an empty database.
+    pub fn sequence(&self) -> u64 {
+        self.state.sequence
+    }
+
+    /// The collection as of this moment, or `None` if this database has no such collection (yet).
+    pub fn collection(&self, id: CollectionId) -> Option<CollectionView> {
+        self.state.collection(id).map(|state| CollectionView {
+            state: Arc::clone(state),
+        })
+    }
+
+    /// The collections as of this moment, in the order of their creation.
+    pub fn collections(&self) -> Vec<CollectionInfo> {
+        self.state
+            .collections
+            .iter()
+            .map(|c| CollectionInfo::clone(&c.info))
+            .collect()
+    }
+}
+
+/// The rows of one collection at one moment.
+#[derive(Clone, Debug)]
+pub struct CollectionView {
+    pub(crate) state: Arc<CollectionState>,
+}
+
+impl CollectionView {
+    /// Name, width and properties.
+    pub fn info(&self) -> &CollectionInfo {
+        &self.state.info
+    }
+
+    /// Number of rows, without looking at them.
+    pub fn len(&self) -> u64 {
+        self.state.rows
+    }
+
+    /// Whether the collection has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The segments and runs that hold the rows, oldest first. No id is in two of them.
+    pub fn parts(&self) -> &[Part] {
+        &self.state.parts
+    }
+
+    /// Where the row of `id` is: the index of its part in [`parts`](Self::parts), and its row there.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the ids that had to be read are damaged.
+    pub fn find(&self, id: u64) -> Result<Option<(usize, u32)>, Error> {
+        for (index, part) in self.parts().iter().enumerate() {
+            if let Some(row) = part.find(id)? {
+                return Ok(Some((index, row)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The largest id that the collection has held; ids to be assigned follow it. `None` while
+    /// nothing was ever inserted.
+    pub fn largest_id(&self) -> Option<u64> {
+        self.state.largest_id
+    }
+}
+
+/// Some rows of a collection, sorted by id: a segment on disk or a run in memory.
+///
+/// Bytes of a segment are checked against their checksums when they are first touched, so reading
+/// can fail; once a block has passed it is not read for checking again.
+#[derive(Clone, Debug)]
+pub struct Part(pub(crate) Source);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Memory(Arc<Run>),
+    Segment(Arc<Segment>),
+}
+
+impl Part {
+    pub(crate) fn memory(run: Arc<Run>) -> Self {
+        Part(Source::Memory(run))
+    }
+
+    pub(crate) fn segment(segment: Arc<Segment>) -> Self {
+        Part(Source::Segment(segment))
+    }
+
+    pub(crate) fn as_run(&self) -> Option<&Arc<Run>> {
+        match &self.0 {
+            Source::Memory(run) => Some(run),
+            Source::Segment(_) => None,
+        }
+    }
+
+    pub(crate) fn as_segment(&self) -> Option<&Arc<Segment>> {
+        match &self.0 {
+            Source::Memory(_) => None,
+            Source::Segment(segment) => Some(segment),
+        }
+    }
+
+    /// Number of rows, at most 2³²−1.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Source::Memory(run) => run.len(),
+            Source::Segment(segment) => segment.rows() as usize,
+        }
+    }
+
+    /// Whether there are no rows. (No part of a collection is empty.)
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the rows are in memory and not yet in a segment.
+    pub fn is_memory(&self) -> bool {
+        matches!(self.0, Source::Memory(_))
+    }
+
+    /// The commits that wrote the rows: all of them lie in this range.
+    pub fn sequences(&self) -> RangeInclusive<u64> {
+        match &self.0 {
+            Source::Memory(run) => run.sequences.clone(),
+            Source::Segment(segment) => segment.sequences(),
+        }
+    }
+
+    /// The smallest and the largest id.
+    pub fn id_range(&self) -> RangeInclusive<u64> {
+        match &self.0 {
+            Source::Memory(run) => run.id_range(),
+            Source::Segment(segment) => segment.id_range(),
+        }
+    }
+
+    /// The ids of all rows, ascending.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a block of them is damaged.
+    pub fn ids(&self) -> Result<&[u64], Error> {
+        match &self.0 {
+            Source::Memory(run) => Ok(&run.ids),
+            Source::Segment(segment) => segment.ids(),
+        }
+    }
+
+    /// The codes of all rows: row-major, `ceil(bits / 8)` bytes a row, nothing between them.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a block of them is damaged.
+    pub fn codes(&self) -> Result<&[u8], Error> {
+        match &self.0 {
+            Source::Memory(run) => Ok(&run.codes),
+            Source::Segment(segment) => segment.codes(),
+        }
+    }
+
+    /// The code of one row, `ceil(bits / 8)` bytes; `None` if there is no such row. Only the blocks
+    /// that hold it are checked.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if they are damaged.
+    pub fn code(&self, row: u32) -> Result<Option<&[u8]>, Error> {
+        match &self.0 {
+            Source::Memory(run) => Ok(run.code(row as usize)),
+            Source::Segment(segment) => segment.code(row),
+        }
+    }
+
+    /// The id of one row; `None` if there is no such row. Only the block that holds it is checked.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it is damaged.
+    pub fn id(&self, row: u32) -> Result<Option<u64>, Error> {
+        match &self.0 {
+            Source::Memory(run) => Ok(run.ids.get(row as usize).copied()),
+            Source::Segment(segment) => segment.id(row),
+        }
+    }
+
+    /// The payload of one row; `None` if it has none, or if there is no such row.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the blocks that hold it are damaged.
+    pub fn payload(&self, row: u32) -> Result<Option<&[u8]>, Error> {
+        match &self.0 {
+            Source::Memory(run) => Ok(run.payloads.get(row as usize)),
+            Source::Segment(segment) => segment.payload(row),
+        }
+    }
+
+    /// The row of `id`, by the bounds and then by binary search.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a block of ids on the way is damaged.
+    pub fn find(&self, id: u64) -> Result<Option<u32>, Error> {
+        if !self.id_range().contains(&id) {
+            return Ok(None);
+        }
+        match &self.0 {
+            Source::Memory(run) => Ok(run.ids.binary_search(&id).ok().map(|row| row as u32)),
+            Source::Segment(segment) => segment.find(id),
+        }
+    }
+}

@@ -1,0 +1,541 @@
+//! The database of files: what the layer above calls.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{RecvTimeoutError, Sender};
+use parking_lot::Mutex;
+
+use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
+use crate::disk::{Disk, Lock, OsDisk, read_from};
+use crate::error::Error;
+use crate::files;
+use crate::flush::Files;
+use crate::log::{self, Cursor};
+use crate::manifest::{self, Manifest, Seal};
+use crate::recover::{Loaded, apply, load, load_for_reading, read_manifest, sweep};
+use crate::segment;
+use crate::snapshot::Snapshot;
+use crate::state::State;
+use crate::stats::Stats;
+use crate::writer::{FileSizes, Published, Writer};
+
+/// The file that the writer locks.
+const LOCK: &str = "LOCK";
+const DIRECTORIES: [&str; 3] = [log::DIRECTORY, segment::DIRECTORY, files::DIRECTORY];
+/// What a creation that was interrupted may leave.
+const LEFT_BY_CREATE: [&str; 5] = [
+    LOCK,
+    log::DIRECTORY,
+    segment::DIRECTORY,
+    files::DIRECTORY,
+    manifest::TEMPORARY,
+];
+/// Logs of earlier writers, each of which must be read to open, beyond which an opening flushes.
+const MANY_LOGS: usize = 8;
+
+/// When a commit is on disk for certain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When `commit` returns. Commits of several threads share one sync.
+    #[default]
+    Sync,
+    /// At most this long after `commit` returned, unless the machine stops before. Nothing is lost
+    /// when only the process dies.
+    Interval(Duration),
+    /// When the operating system pleases, or after [`Storage::sync`]. Nothing is lost when only the
+    /// process dies.
+    None,
+}
+
+/// How a database is opened for writing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// When a commit is on disk for certain. Default: [`Durability::Sync`].
+    pub durability: Durability,
+    /// Bytes of rows in memory beyond which the next commit first writes them into segments.
+    /// Default: 64 MiB.
+    pub memory_limit: usize,
+    /// Whether segments are memory-mapped; otherwise they are read into memory when they are
+    /// opened. Default: true.
+    pub memory_map: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            durability: Durability::default(),
+            memory_limit: 64 << 20,
+            memory_map: true,
+        }
+    }
+}
+
+/// An open database of files.
+///
+/// One handle writes; it may be shared by any number of threads, and holds an exclusive lock of the
+/// operating system until it is closed or dropped. Any number of read-only handles, in any process,
+/// may be open beside it.
+///
+/// Dropping a writing handle without [`close`](Storage::close) is safe: the log is read at the next
+/// opening, as after a crash.
+#[derive(Debug)]
+pub struct Storage {
+    disk: Arc<dyn Disk>,
+    published: Arc<Published>,
+    role: Role,
+    /// Before the lock: its thread must be gone when another process may write.
+    _ticker: Option<Ticker>,
+    _lock: Option<Box<dyn Lock>>,
+    files: Mutex<()>,
+}
+
+#[derive(Debug)]
+enum Role {
+    Writer(Arc<Writer>),
+    Reader(Mutex<Position>),
+}
+
+/// What a read-only handle has read.
+#[derive(Debug)]
+struct Position {
+    manifest: Manifest,
+    cursors: Vec<Cursor>,
+}
+
+impl Storage {
+    /// Creates a database in `dir`, which must not exist or be empty, and opens it for writing.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`], [`Error::Locked`], or [`Error::Io`]. What an interrupted creation left
+    /// is no obstacle to the next one.
+    pub fn create(dir: &Path, options: Options) -> Result<Storage, Error> {
+        Storage::create_on(Arc::new(OsDisk::new(dir)), options)
+    }
+
+    /// As [`create`](Storage::create), on any disk.
+    pub fn create_on(disk: Arc<dyn Disk>, options: Options) -> Result<Storage, Error> {
+        let not_empty = || Error::NotEmpty {
+            dir: disk.path().to_owned(),
+        };
+        let found = match disk.list("") {
+            Ok(found) => found,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(not_empty());
+            }
+            Err(error) => return Err(Error::io("list", "")(error)),
+        };
+        // The lock file is made first and the manifest last: between them is what an interrupted
+        // creation leaves.
+        let unfinished = found.iter().any(|name| name == LOCK)
+            && found
+                .iter()
+                .all(|name| LEFT_BY_CREATE.contains(&name.as_str()));
+        if !found.is_empty() && !unfinished {
+            return Err(not_empty());
+        }
+        disk.create_dir("").map_err(Error::io("create", ""))?;
+        let lock = take_lock(&*disk)?;
+        // So that whatever else a crash leaves, the lock file is beside it.
+        disk.sync_dir("").map_err(Error::io("sync", ""))?;
+        if Manifest::read(&*disk)?.is_some() {
+            return Err(not_empty());
+        }
+        for name in DIRECTORIES {
+            disk.create_dir(name).map_err(Error::io("create", name))?;
+        }
+        sweep(&*disk, None)?;
+        disk.sync_dir("").map_err(Error::io("sync", ""))?;
+        let manifest = Manifest {
+            next_segment: 1,
+            next_log: 1,
+            next_collection: 1,
+            ..Manifest::default()
+        };
+        let files = Files::start(&*disk, manifest, 0, 0, options.memory_map)?;
+        Storage::writing(disk, options, State::default(), files, lock)
+    }
+
+    /// Opens a database for reading and writing.
+    ///
+    /// Every commit that was acknowledged at [`Durability::Sync`] is there, however the last writer
+    /// ended; a batch that was not acknowledged is there as a whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::NotADatabase`], [`Error::Locked`] if it is open for writing already,
+    /// [`Error::UnsupportedVersion`], [`Error::Corrupt`], [`Error::MissingFile`], [`Error::Io`].
+    pub fn open(dir: &Path, options: Options) -> Result<Storage, Error> {
+        Storage::open_on(Arc::new(OsDisk::new(dir)), options)
+    }
+
+    /// As [`open`](Storage::open), on any disk.
+    pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Storage, Error> {
+        // Before the lock, which would leave its file in a directory that is no database.
+        read_manifest(&*disk)?;
+        let lock = take_lock(&*disk)?;
+        let manifest = read_manifest(&*disk)?;
+        for name in DIRECTORIES {
+            disk.create_dir(name).map_err(Error::io("create", name))?;
+        }
+        let Loaded {
+            mut manifest,
+            state,
+            cursors,
+        } = load(&*disk, manifest, options.memory_map, None)?;
+        sweep(&*disk, Some(&manifest))?;
+        if let (Some(log), Some(cursor)) = (manifest.logs.last_mut(), cursors.last())
+            && log.seal.is_none()
+        {
+            log.seal = Some(settle(&*disk, cursor)?);
+        }
+        let flushed = manifest.flushed_sequence;
+        let (kept, dropped): (Vec<_>, Vec<_>) = manifest.logs.into_iter().partition(|log| {
+            let last = log.seal.map_or(0, |seal| seal.last_sequence);
+            last >= log.first_sequence && last > flushed
+        });
+        manifest.logs = kept;
+        let sealed_bytes = manifest
+            .logs
+            .iter()
+            .filter_map(|l| l.seal)
+            .map(|s| s.length)
+            .sum();
+        let many_logs = manifest.logs.len() >= MANY_LOGS;
+        let files = Files::start(
+            &*disk,
+            manifest,
+            state.sequence,
+            sealed_bytes,
+            options.memory_map,
+        )?;
+        for log in dropped {
+            // No manifest names it any more; if it cannot be removed, the next opening will.
+            let _ = disk.remove(&log::file_name(log.number));
+        }
+        let storage = Storage::writing(disk, options, state, files, lock)?;
+        if many_logs {
+            storage.flush()?;
+        }
+        Ok(storage)
+    }
+
+    /// Opens a database for reading. It sees every complete batch that is in the log now, and
+    /// newer ones after [`refresh`](Storage::refresh). It takes no lock and writes nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Storage::open), save [`Error::Locked`].
+    pub fn open_read_only(dir: &Path) -> Result<Storage, Error> {
+        Storage::open_read_only_on(Arc::new(OsDisk::new(dir)))
+    }
+
+    /// As [`open_read_only`](Storage::open_read_only), on any disk.
+    pub fn open_read_only_on(disk: Arc<dyn Disk>) -> Result<Storage, Error> {
+        let Loaded {
+            manifest,
+            state,
+            cursors,
+        } = load_for_reading(&*disk, None)?;
+        Ok(Storage {
+            disk,
+            published: Arc::new(Published::new(state)),
+            role: Role::Reader(Mutex::new(Position { manifest, cursors })),
+            _ticker: None,
+            _lock: None,
+            files: Mutex::new(()),
+        })
+    }
+
+    fn writing(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        state: State,
+        files: Files,
+        lock: Box<dyn Lock>,
+    ) -> Result<Storage, Error> {
+        let published = Arc::new(Published::new(state));
+        let durability = options.durability;
+        let writer = Writer::new(Arc::clone(&disk), options, Arc::clone(&published), files);
+        let writer = Arc::new(writer);
+        let ticker = match durability {
+            Durability::Interval(interval) => Some(Ticker::start(&writer, interval)?),
+            Durability::Sync | Durability::None => None,
+        };
+        let role = Role::Writer(writer);
+        Ok(Storage {
+            disk,
+            published,
+            role,
+            _ticker: ticker,
+            _lock: Some(lock),
+            files: Mutex::new(()),
+        })
+    }
+
+    fn writer(&self) -> Result<&Writer, Error> {
+        match &self.role {
+            Role::Writer(writer) => Ok(writer),
+            Role::Reader(_) => Err(Error::ReadOnly),
+        }
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        self.disk.path()
+    }
+
+    /// Whether this handle only reads.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.role, Role::Reader(_))
+    }
+
+    /// Creates a collection of codes of `bits` bits, durably whatever the options say.
+    ///
+    /// `properties` are stored with it and given back, never looked into.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], [`Error::BadWidth`], [`Error::CollectionExists`], and those of writing:
+    /// [`Error::ReadOnly`], [`Error::Io`], [`Error::Poisoned`].
+    pub fn create_collection(
+        &self,
+        name: &str,
+        bits: u32,
+        properties: &[u8],
+    ) -> Result<CollectionId, Error> {
+        self.writer()?.create_collection(name, bits, properties)
+    }
+
+    /// The collection of this name.
+    pub fn collection(&self, name: &str) -> Option<CollectionInfo> {
+        self.published
+            .get()
+            .by_name(name)
+            .map(|c| CollectionInfo::clone(&c.info))
+    }
+
+    /// All collections, in the order of their creation.
+    pub fn collections(&self) -> Vec<CollectionInfo> {
+        self.snapshot().collections()
+    }
+
+    /// Writes a batch: all of its rows or, with an error, none.
+    ///
+    /// When this returns, the rows are visible to new snapshots, and as durable as the options ask.
+    /// A batch without rows writes nothing.
+    ///
+    /// # Errors
+    /// * [`Error::UnknownCollection`], [`Error::CodeLength`], [`Error::PaddingBits`],
+    ///   [`Error::PayloadCount`], [`Error::ReservedId`], [`Error::RepeatedId`],
+    ///   [`Error::DuplicateId`], [`Error::IdsExhausted`], [`Error::TooLarge`]: the batch cannot be
+    ///   written; nothing changed.
+    /// * [`Error::Corrupt`]: ids that had to be read are damaged; nothing changed.
+    /// * [`Error::Io`]: writing failed. If it was the log, further writes give
+    ///   [`Error::Poisoned`], and whether this batch is on disk is known when the database is
+    ///   opened again. If it was a flush that had to come first (a full disk), nothing changed.
+    pub fn commit(&self, batch: Batch) -> Result<Commit, Error> {
+        self.writer()?.commit(batch)
+    }
+
+    /// The database as of now. Never waits for a write.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            state: self.published.get(),
+        }
+    }
+
+    /// Writes the rows in memory into segments, and empties the log.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Io`]. Unless the handle is poisoned by
+    /// it, an error leaves everything as it was, and the call may be repeated.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.writer()?.flush()
+    }
+
+    /// Returns when everything that was committed is on disk for certain.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Io`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.writer()?.sync()
+    }
+
+    /// Read-only handles: looks for newer commits, and says whether there were any. For a writing
+    /// handle, which sees its commits at once, `Ok(false)`.
+    ///
+    /// # Errors
+    /// As [`open_read_only`](Storage::open_read_only); what was visible stays so.
+    pub fn refresh(&self) -> Result<bool, Error> {
+        let Role::Reader(position) = &self.role else {
+            return Ok(false);
+        };
+        let mut position = position.lock();
+        let before = self.published.get();
+        let manifest = read_manifest(&*self.disk)?;
+        let state = if manifest.edition == position.manifest.edition
+            && let Some((state, cursor)) = self.read_on(&position, &before)?
+        {
+            if let Some(last) = position.cursors.last_mut() {
+                *last = cursor;
+            }
+            state
+        } else {
+            let loaded = load_for_reading(&*self.disk, Some(&before))?;
+            *position = Position {
+                manifest: loaded.manifest,
+                cursors: loaded.cursors,
+            };
+            loaded.state
+        };
+        let newer = state.sequence > before.sequence;
+        self.published.set(state);
+        Ok(newer)
+    }
+
+    /// Reads on in the log where the last reading ended. `None` if that log is of no use any more
+    /// or does not read well, which reading everything anew settles.
+    fn read_on(
+        &self,
+        position: &Position,
+        before: &State,
+    ) -> Result<Option<(State, Cursor)>, Error> {
+        let (Some(log), Some(cursor)) = (position.manifest.logs.last(), position.cursors.last())
+        else {
+            return Ok(None);
+        };
+        let mut state = before.clone();
+        let name = log::file_name(log.number);
+        let tail = log::replay(
+            &*self.disk,
+            log,
+            Some(cursor.clone()),
+            |sequence, operations| apply(&mut state, &name, sequence, operations),
+        );
+        match tail {
+            Ok(tail) => Ok(Some((state, tail.cursor))),
+            Err(Error::Corrupt { .. } | Error::MissingFile { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Syncs the log and seals it: its length and checksum are written into the manifest, so that
+    /// any change to it is noticed. Rows stay in the log; [`flush`](Storage::flush) first to have
+    /// the next opening read none.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Io`]. The handle is closed in any case; nothing that was
+    /// acknowledged is lost.
+    pub fn close(self) -> Result<(), Error> {
+        match &self.role {
+            Role::Writer(writer) => writer.close(),
+            Role::Reader(_) => Ok(()),
+        }
+    }
+
+    /// Stores a whole file under `models/<its SHA-256 in lower-case hex>`, durably. If it is there
+    /// already, nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::BadFileName`], [`Error::DigestMismatch`], [`Error::ReadOnly`], [`Error::Io`]. The
+    /// file is there as a whole or not at all.
+    pub fn put_file(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.writer()?;
+        // Two threads must not write the same temporary file.
+        let _one = self.files.lock();
+        files::put(&*self.disk, name, bytes)
+    }
+
+    /// Reads a file that was stored by [`put_file`](Storage::put_file), and checks its digest.
+    ///
+    /// # Errors
+    /// [`Error::BadFileName`], [`Error::NoSuchFile`], [`Error::Corrupt`], [`Error::Io`].
+    pub fn read_file(&self, name: &str) -> Result<Vec<u8>, Error> {
+        files::read(&*self.disk, name)
+    }
+
+    /// Sizes, as of now.
+    pub fn stats(&self) -> Stats {
+        let state = self.published.get();
+        let sizes = match &self.role {
+            Role::Writer(writer) => writer.sizes(),
+            Role::Reader(position) => {
+                let position = position.lock();
+                FileSizes {
+                    logs: position.cursors.len() as u64,
+                    log_bytes: position.cursors.iter().map(|c| c.seal().length).sum(),
+                    manifest_bytes: position.manifest.encoded_bytes(),
+                }
+            }
+        };
+        Stats::new(&state, sizes)
+    }
+}
+
+fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
+    disk.lock(LOCK)
+        .map_err(Error::io("lock", LOCK))?
+        .ok_or_else(|| Error::Locked {
+            dir: disk.path().to_owned(),
+        })
+}
+
+/// Makes certain that the records of a log without a seal are on disk, and returns its seal.
+///
+/// They were read from the operating system's memory, where a process that died left them, and where
+/// they stay even if writing them out failed: only writing them again brings the disk to what was
+/// read. The same bytes go to the same place, so this can be interrupted anywhere.
+fn settle(disk: &dyn Disk, cursor: &Cursor) -> Result<Seal, Error> {
+    let seal = cursor.seal();
+    if !cursor.is_at_start() {
+        let name = log::file_name(cursor.number);
+        let file = disk.open_write(&name).map_err(Error::io("open", &name))?;
+        let mut bytes = read_from(&*file, 0).map_err(Error::io("read", &name))?;
+        bytes.truncate(seal.length as usize);
+        file.write_at(0, &bytes)
+            .map_err(Error::io("write", &name))?;
+        file.sync().map_err(Error::io("sync", &name))?;
+    }
+    Ok(seal)
+}
+
+/// The thread that syncs at [`Durability::Interval`].
+#[derive(Debug)]
+struct Ticker {
+    /// Dropping it ends the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(writer: &Arc<Writer>, interval: Duration) -> Result<Ticker, Error> {
+        let (stop, stopped) = crossbeam::channel::bounded(0);
+        let writer = Arc::clone(writer);
+        let thread = std::thread::Builder::new()
+            .name("bitkin-sync".to_owned())
+            .spawn(move || {
+                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
+                    // A failure poisons the writer, so that the next commit reports it.
+                    if writer.sync().is_err() {
+                        break;
+                    }
+                }
+            })
+            .map_err(Error::io("start the thread that syncs", log::DIRECTORY))?;
+        Ok(Ticker {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // It does nothing that can panic; if it did, there is nothing to be done here.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Reading everything, to say what is damaged.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Disk, OsDisk};
+use crate::error::Error;
+use crate::files;
+use crate::log;
+use crate::manifest::{self, Manifest};
+use crate::recover::{apply, base_state, read_manifest};
+use crate::segment::{self, Segment};
+use crate::snapshot::Part;
+use crate::state::{CollectionState, State};
+
+/// Tries to read a log whose last record is being written meanwhile.
+const ATTEMPTS: usize = 4;
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// What is wrong; empty for a whole database.
+    pub problems: Vec<Problem>,
+    /// Files that were read.
+    pub files: u64,
+    /// Bytes that were read and checked.
+    pub bytes: u64,
+    /// Rows that were read and checked, those of the log included.
+    pub rows: u64,
+    /// Bytes at the end of the log that make up no whole batch: what a writer that was killed left
+    /// unfinished, or what one is writing just now. They are no problem.
+    pub unfinished_bytes: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn problem(&mut self, file: &str, offset: Option<u64>, what: impl Into<String>) {
+        self.problems.push(Problem {
+            file: file.to_owned(),
+            offset,
+            what: what.into(),
+        });
+    }
+
+    /// Takes an error that a file is to blame for as a problem of that file.
+    fn blame(&mut self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Corrupt { file, offset, what } => self.problem(&file, Some(offset), what),
+            Error::MissingFile { ref file } => {
+                let file = file.clone();
+                self.problem(&file, None, "it is missing, and the manifest lists it");
+            }
+            Error::UnsupportedVersion { ref file, .. }
+            | Error::UnsupportedFeature { ref file, .. } => {
+                self.problem(&file.clone(), None, error.to_string());
+            }
+            error => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Something that is wrong in the files of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, relative to the database directory.
+    pub file: String,
+    /// Where in the file it shows, in bytes from its start; `None` if it concerns all of it.
+    pub offset: Option<u64>,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+/// Reads every file of the database in `dir`, and checks every checksum and every reference from one
+/// file to another. Takes no lock, changes nothing, and may run while the database is written.
+///
+/// Files that a crash left and that the manifest does not list are no problem: the next opening for
+/// writing removes them. Neither is the unfinished end of the log of a writer that was killed.
+///
+/// # Errors
+/// [`Error::NotADatabase`], and [`Error::Io`] where a file cannot be read at all. What is damaged or
+/// missing stands in the report.
+pub fn verify(dir: &Path) -> Result<VerifyReport, Error> {
+    verify_on(&OsDisk::new(dir))
+}
+
+/// As [`verify`], on any disk.
+pub fn verify_on(disk: &dyn Disk) -> Result<VerifyReport, Error> {
+    loop {
+        let mut report = VerifyReport::default();
+        let manifest = match read_manifest(disk) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                report.blame(error)?;
+                check_files(disk, &mut report)?;
+                return Ok(report);
+            }
+        };
+        report.files += 1;
+        report.bytes += manifest.encoded_bytes();
+        let missing = check_rows(disk, &manifest, &mut report)?;
+        if missing && read_manifest(disk)?.edition != manifest.edition {
+            // A writer put other files in the place of those that are gone.
+            continue;
+        }
+        check_files(disk, &mut report)?;
+        return Ok(report);
+    }
+}
+
+/// Checks segments and logs. Says whether a file was missing.
+fn check_rows(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    report: &mut VerifyReport,
+) -> Result<bool, Error> {
+    let mut state = base_state(manifest);
+    let mut missing = false;
+    for record in &manifest.segments {
+        let Some(collection) = state.by_number_mut(record.collection) else {
+            continue;
+        };
+        match Segment::open(disk, record, collection.info.bits, true) {
+            Ok(segment) => {
+                report.files += 1;
+                report.bytes += segment.file_bytes();
+                // A damaged segment takes no part in the search for ids that stand twice.
+                if check_segment(&segment, collection.info.bits, report) {
+                    collection.add_segment(Arc::new(segment));
+                }
+            }
+            Err(error) => {
+                missing |= error.is_missing();
+                report.blame(error)?;
+            }
+        }
+    }
+    for log in &manifest.logs {
+        let mut attempt = 0;
+        let tail = loop {
+            attempt += 1;
+            // `State` is cheap to clone, and a failed replay must not leave half of a log in it.
+            let mut next = state.clone();
+            let replayed = log::replay(disk, log, None, |sequence, operations| {
+                apply(&mut next, &log::file_name(log.number), sequence, operations)
+            });
+            match replayed {
+                Ok(tail) => {
+                    state = next;
+                    break Ok(tail);
+                }
+                // A record that is being written while it is read is whole the next time.
+                Err(Error::Corrupt { .. }) if log.seal.is_none() && attempt < ATTEMPTS => {}
+                Err(error) => break Err(error),
+            }
+        };
+        match tail {
+            Ok(tail) => {
+                report.files += 1;
+                report.bytes += tail.cursor.seal().length;
+                report.unfinished_bytes += tail.torn_bytes;
+            }
+            Err(error) => {
+                missing |= error.is_missing();
+                report.blame(error)?;
+                // What follows does not join on to the state, so nothing can be said of it.
+                break;
+            }
+        }
+    }
+    check_names(&state, report);
+    for collection in &state.collections {
+        check_ids(collection, report);
+    }
+    Ok(missing)
+}
+
+/// Checks all of a segment. Says whether it is whole.
+fn check_segment(segment: &Segment, bits: u32, report: &mut VerifyReport) -> bool {
+    let before = report.problems.len();
+    segment.check_all(|offset| {
+        let what = "the checksum of the block that starts there does not hold";
+        report.problem(segment.name(), Some(offset), what);
+    });
+    if report.problems.len() == before
+        && let Err(what) = check_contents(segment, bits)
+    {
+        report.problem(segment.name(), None, what);
+    }
+    report.problems.len() == before
+}
+
+/// Checks what the bytes of a segment mean, once their checksums hold.
+fn check_contents(segment: &Segment, bits: u32) -> Result<(), String> {
+    let words = |error: Error| error.to_string();
+    let ids = segment.ids().map_err(words)?;
+    if !ids.is_sorted_by(|a, b| a < b) {
+        return Err("its ids do not ascend".to_owned());
+    }
+    if ids.first() != Some(segment.id_range().start())
+        || ids.last() != Some(segment.id_range().end())
+    {
+        return Err("its smallest or largest id is not the one in its header".to_owned());
+    }
+    let codes = segment.codes().map_err(words)?;
+    let padding = if bits.is_multiple_of(8) {
+        0
+    } else {
+        0xff_u8 << (bits % 8)
+    };
+    let code_bytes = bits.div_ceil(8) as usize;
+    let bad = codes
+        .chunks_exact(code_bytes)
+        .position(|c| c[code_bytes - 1] & padding != 0);
+    if let Some(row) = bad {
+        return Err(format!(
+            "the code of row {row} sets bits beyond its {bits} bits"
+        ));
+    }
+    for row in 0..segment.rows() {
+        segment.payload(row).map_err(words)?;
+    }
+    Ok(())
+}
+
+fn check_names(state: &State, report: &mut VerifyReport) {
+    let mut names: Vec<&str> = state
+        .collections
+        .iter()
+        .map(|c| c.info.name.as_str())
+        .collect();
+    names.sort_unstable();
+    for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
+        report.problem(
+            manifest::FILE,
+            None,
+            format!("two collections are named {:?}", pair[0]),
+        );
+    }
+}
+
+/// Checks that no id stands in two parts, by going through all of them in the order of the ids.
+fn check_ids(collection: &CollectionState, report: &mut VerifyReport) {
+    // Only whole parts are here, so their ids can be read.
+    let parts: Vec<&[u64]> = collection
+        .parts
+        .iter()
+        .filter_map(|p| p.ids().ok())
+        .collect();
+    let mut next: BinaryHeap<Reverse<(u64, usize, usize)>> = parts
+        .iter()
+        .enumerate()
+        .filter_map(|(part, ids)| Some(Reverse((*ids.first()?, part, 0))))
+        .collect();
+    let mut last: Option<(u64, usize)> = None;
+    while let Some(Reverse((id, part, row))) = next.pop() {
+        report.rows += 1;
+        if let Some((before, other)) = last
+            && before == id
+        {
+            let what = format!(
+                "id {id} of collection {:?} stands in {} too",
+                collection.info.name,
+                name_of(&collection.parts[other]),
+            );
+            report.problem(&name_of(&collection.parts[part]), None, what);
+        }
+        last = Some((id, part));
+        if let Some(&id) = parts[part].get(row + 1) {
+            next.push(Reverse((id, part, row + 1)));
+        }
+    }
+}
+
+fn name_of(part: &Part) -> String {
+    match part.as_segment() {
+        Some(segment) => segment.name().to_owned(),
+        None => log::DIRECTORY.to_owned(),
+    }
+}
+
+/// Checks the files that are stored under their digests.
+fn check_files(disk: &dyn Disk, report: &mut VerifyReport) -> Result<(), Error> {
+    let names = match disk.list(files::DIRECTORY) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("list", files::DIRECTORY)(error)),
+    };
+    for name in names {
+        let name = format!("{}/{name}", files::DIRECTORY);
+        if files::digest_of_name(&name).is_err() {
+            continue;
+        }
+        match files::read(disk, &name) {
+            Ok(bytes) => {
+                report.files += 1;
+                report.bytes += bytes.len() as u64;
+            }
+            Err(error) => report.blame(error)?,
+        }
+    }
+    for name in [log::DIRECTORY, segment::DIRECTORY] {
+        if let Err(error) = disk.list(name) {
+            report.problem(name, None, format!("the directory cannot be read: {error}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Storage;
+    use crate::log::{LogWriter, Record};
+    use crate::manifest::LogRecord;
+    use crate::run::{Payloads, Run};
+
+    #[test]
+    fn an_id_that_stands_twice_is_found_and_hangs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = OsDisk::new(dir.path());
+        for name in [log::DIRECTORY, segment::DIRECTORY] {
+            disk.create_dir(name).unwrap();
+        }
+        let run = Run {
+            ids: vec![5, 6],
+            codes: vec![0; 2],
+            code_bytes: 1,
+            payloads: Payloads::default(),
+            sequences: 2..=2,
+            generation: 0,
+        };
+        let mut writer = LogWriter::create(&disk, 1, 1).unwrap();
+        let create = Record::new(1, 0, |body| body.create_collection(1, 8, "c", b""));
+        let insert = |sequence| Record::new(sequence, 0, |body| body.insert(1, &run));
+        writer.append(vec![create, insert(2), insert(3)]).unwrap();
+        let manifest = Manifest {
+            next_log: 2,
+            next_collection: 1,
+            logs: vec![LogRecord {
+                number: 1,
+                first_sequence: 1,
+                seal: Some(writer.seal()),
+            }],
+            ..Manifest::default()
+        };
+        manifest.store(&disk).unwrap();
+        let report = verify(dir.path()).unwrap();
+        let problems: Vec<&str> = report.problems.iter().map(|p| p.what.as_str()).collect();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(
+            problems[0].contains("id 5 of collection \"c\""),
+            "{problems:?}"
+        );
+        Storage::open_read_only(dir.path()).unwrap();
+    }
+}
