@@ -1,0 +1,321 @@
+//! Databases: a directory, its collections and its models.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bitkin_storage::{Durability, Options, Problem, Stats, Storage, VerifyReport};
+use sha2::{Digest, Sha256};
+
+use crate::collection::{Collection, CollectionConfig, CollectionFacts, ModelRef, Properties};
+use crate::error::Error;
+use crate::kernels::Kernels;
+use crate::model::{ModelFile, ModelKind};
+
+/// How a database is opened.
+#[derive(Clone, Debug, Default)]
+pub struct DatabaseOptions {
+    storage: Options,
+}
+
+impl DatabaseOptions {
+    /// The defaults: every commit synced, 64 MiB of rows in memory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When a commit is on disk for certain.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.storage.durability = durability;
+        self
+    }
+
+    /// Bytes of rows kept in memory before they are written into segments.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.storage.memory_limit = bytes;
+        self
+    }
+
+    /// Creates a database in a new or empty directory.
+    ///
+    /// # Errors
+    /// As [`Database::create`].
+    pub fn create(self, path: impl AsRef<Path>) -> Result<Database, Error> {
+        let kernels = Kernels::get()?;
+        let storage = Storage::create(path.as_ref(), self.storage)?;
+        Ok(Database::new(storage, path.as_ref(), kernels))
+    }
+
+    /// Opens a database for reading and writing.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database, Error> {
+        let kernels = Kernels::get()?;
+        let storage = Storage::open(path.as_ref(), self.storage)?;
+        Ok(Database::new(storage, path.as_ref(), kernels))
+    }
+}
+
+/// An open database. Dropping the last handle closes it; [`Database::close`] also says whether
+/// that went well.
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+/// What the handles of a database share.
+pub(crate) struct Shared {
+    /// `None` once closed. Operations hold the lock for reading, closing for writing.
+    storage: RwLock<Option<Storage>>,
+    path: PathBuf,
+    pub(crate) kernels: &'static Kernels,
+}
+
+impl Shared {
+    /// Runs `work` on the storage.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], and those of `work`.
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&Storage) -> Result<T, bitkin_storage::Error>,
+    ) -> Result<T, Error> {
+        // Storage guards its own state: a panic elsewhere leaves nothing half done here.
+        let guard = self.storage.read().unwrap_or_else(PoisonError::into_inner);
+        let storage = guard.as_ref().ok_or(Error::Closed)?;
+        Ok(work(storage)?)
+    }
+}
+
+impl Database {
+    /// Creates a database in a new or empty directory, with the default options.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for a bad `BITKIN_SIMD`, and what storage reports.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
+        DatabaseOptions::new().create(path)
+    }
+
+    /// Opens a database for reading and writing, with the default options.
+    ///
+    /// # Errors
+    /// [`Error::NotADatabase`], [`Error::Locked`], [`Error::FormatVersion`], [`Error::Kernel`],
+    /// and what storage reports.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        DatabaseOptions::new().open(path)
+    }
+
+    /// Opens a database for reading, beside whatever process writes it. It shows the moment of
+    /// opening, or of the last [`Database::refresh`].
+    ///
+    /// # Errors
+    /// As [`Database::open`], except that nothing is locked.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let kernels = Kernels::get()?;
+        let storage = Storage::open_read_only(path.as_ref())?;
+        Ok(Database::new(storage, path.as_ref(), kernels))
+    }
+
+    fn new(storage: Storage, path: &Path, kernels: &'static Kernels) -> Self {
+        let storage = RwLock::new(Some(storage));
+        Database {
+            shared: Arc::new(Shared {
+                storage,
+                path: path.to_owned(),
+                kernels,
+            }),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// The instruction set that searches use: `portable`, `avx2` or `avx512`.
+    pub fn simd(&self) -> &'static str {
+        self.shared.kernels.name()
+    }
+
+    /// Creates a collection, durably. A model is copied into the database first.
+    ///
+    /// # Errors
+    /// [`Error::CollectionExists`], [`Error::BadBits`], [`Error::ReadOnly`], [`Error::Model`] for
+    /// a model that is no hash model or lacks its backbone, and what storage reports.
+    pub fn create_collection(
+        &self,
+        name: &str,
+        config: CollectionConfig,
+    ) -> Result<Collection, Error> {
+        if let Some(model) = &config.model {
+            model.expect_kind(ModelKind::Hash)?;
+        }
+        if !crate::valid_bits(config.bits) {
+            return Err(Error::BadBits { bits: config.bits });
+        }
+        // Refused before a model is copied; storage refuses it again, for a race.
+        if self.names()?.iter().any(|existing| existing == name) {
+            return Err(Error::CollectionExists {
+                name: name.to_owned(),
+            });
+        }
+        let model = config
+            .model
+            .as_ref()
+            .map(|model| self.store_model(model))
+            .transpose()?;
+        let properties = Properties {
+            model,
+            index: config.index,
+        };
+        let json = serde_json::to_vec(&properties).map_err(|e| Error::Damaged {
+            collection: name.to_owned(),
+            reason: e.to_string(),
+        })?;
+        self.shared
+            .with(|storage| storage.create_collection(name, config.bits, &json))?;
+        self.collection(name)
+    }
+
+    /// The collection of that name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCollection`] names those that there are.
+    pub fn collection(&self, name: &str) -> Result<Collection, Error> {
+        match self.shared.with(|storage| Ok(storage.collection(name)))? {
+            Some(info) => self.handle(info),
+            None => Err(Error::UnknownCollection {
+                name: name.to_owned(),
+                existing: self.names()?,
+            }),
+        }
+    }
+
+    /// All collections, in the order of their creation.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], or [`Error::Damaged`] for one that cannot be understood.
+    pub fn collections(&self) -> Result<Vec<Collection>, Error> {
+        let infos = self.shared.with(|storage| Ok(storage.collections()))?;
+        infos.into_iter().map(|info| self.handle(info)).collect()
+    }
+
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let infos = self.shared.with(|storage| Ok(storage.collections()))?;
+        Ok(infos.into_iter().map(|info| info.name).collect())
+    }
+
+    fn handle(&self, info: bitkin_storage::CollectionInfo) -> Result<Collection, Error> {
+        let facts = Arc::new(CollectionFacts::new(info)?);
+        Ok(Collection {
+            shared: Arc::clone(&self.shared),
+            facts,
+        })
+    }
+
+    fn store_model(&self, model: &ModelFile) -> Result<ModelRef, Error> {
+        let (head, backbone) = model.split()?;
+        let store = |bytes: &[u8]| -> Result<String, Error> {
+            let name = format!("models/{}", hex(&Sha256::digest(bytes)));
+            self.shared.with(|storage| storage.put_file(&name, bytes))?;
+            Ok(name)
+        };
+        Ok(ModelRef {
+            fingerprint: model.fingerprint(),
+            head_file: store(&head)?,
+            backbone_file: backbone.as_deref().map(store).transpose()?,
+        })
+    }
+
+    /// Sizes of the database.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.shared.with(|storage| Ok(storage.stats()))
+    }
+
+    /// Reads every checksum and cross reference, and every model.
+    ///
+    /// # Errors
+    /// When the check itself cannot be carried out; damage is in the report.
+    pub fn verify(&self) -> Result<VerifyReport, Error> {
+        let mut report = bitkin_storage::verify(&self.shared.path)?;
+        for collection in self.collections()? {
+            let Some(model) = &collection.facts.properties.model else {
+                continue;
+            };
+            if let Err(error) = collection.model_file() {
+                report.problems.push(Problem {
+                    file: model.head_file.clone(),
+                    offset: None,
+                    what: format!("the model of collection {:?}: {error}", collection.name()),
+                });
+            }
+        }
+        Ok(report)
+    }
+
+    /// Makes sure that every commit so far is on disk.
+    ///
+    /// # Errors
+    /// What storage reports.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.shared.with(Storage::sync)
+    }
+
+    /// Writes the rows in memory into segments.
+    ///
+    /// # Errors
+    /// What storage reports.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.shared.with(Storage::flush)
+    }
+
+    /// In a read-only database: looks for newer commits, and says whether there were any.
+    ///
+    /// # Errors
+    /// What storage reports.
+    pub fn refresh(&self) -> Result<bool, Error> {
+        self.shared.with(Storage::refresh)
+    }
+
+    /// Closes the database. Collections that are still held give [`Error::Closed`] from then
+    /// on; snapshots stay good.
+    ///
+    /// # Errors
+    /// What storage reports of its last writes. The database is closed all the same.
+    pub fn close(self) -> Result<(), Error> {
+        let mut guard = self
+            .shared
+            .storage
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match guard.take() {
+            Some(storage) => Ok(storage.close()?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads every checksum and cross reference of the database in `path`, without opening it: also
+/// of one that cannot be opened any more.
+///
+/// # Errors
+/// When the check itself cannot be carried out; damage is in the report.
+pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, Error> {
+    Ok(bitkin_storage::verify(path.as_ref())?)
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,231 @@
+//! The error of the engine.
+
+use std::path::PathBuf;
+
+use crate::encoder::{EncodeError, Fingerprint};
+use crate::kernels::KernelError;
+use crate::model::ModelError;
+
+/// What can go wrong in a database. Unless a variant says otherwise, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No collection has that name.
+    #[error("there is no collection {name:?}; {}", match existing.as_slice() {
+        [] => "the database has none".to_owned(),
+        names => format!("the database has {}", names.join(", ")),
+    })]
+    UnknownCollection {
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        existing: Vec<String>,
+    },
+    /// A collection of that name exists already.
+    #[error("a collection named {name:?} exists already")]
+    CollectionExists {
+        /// The name.
+        name: String,
+    },
+    /// The code width lies outside of what a collection can have.
+    #[error("a collection of {bits} bits cannot be: the width must be from 8 to 65,536 bits")]
+    BadBits {
+        /// The width asked for.
+        bits: u32,
+    },
+    /// The bytes given are not codes of the collection's width.
+    #[error(
+        "codes of collection {collection:?} have {bits} bits, {expected} bytes each: \
+         {found} bytes are not {}",
+        match rows { Some(1) => "one code".to_owned(), Some(rows) => format!("{rows} codes"),
+                     None => "a whole number of codes".to_owned() }
+    )]
+    WrongWidth {
+        /// Name of the collection.
+        collection: String,
+        /// Its code width in bits.
+        bits: u32,
+        /// Bytes of one code.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+        /// Codes expected, where that is known.
+        rows: Option<usize>,
+    },
+    /// Bits beyond the code width are set.
+    #[error("code {row} sets bits beyond the {bits} bits of collection {collection:?}")]
+    PaddingBits {
+        /// Name of the collection.
+        collection: String,
+        /// Its code width in bits.
+        bits: u32,
+        /// Position of the code among those given, from 0.
+        row: usize,
+    },
+    /// An id to be inserted exists.
+    #[error("collection {collection:?} holds id {id} already")]
+    DuplicateId {
+        /// Name of the collection.
+        collection: String,
+        /// The smallest id given that exists.
+        id: u64,
+    },
+    /// An id was given twice in one call.
+    #[error("id {id} was given twice for collection {collection:?}")]
+    RepeatedId {
+        /// Name of the collection.
+        collection: String,
+        /// The id.
+        id: u64,
+    },
+    /// The id 2^64-1 is reserved.
+    #[error("id 18446744073709551615 (2^64-1) is reserved (collection {collection:?})")]
+    ReservedId {
+        /// Name of the collection.
+        collection: String,
+    },
+    /// A payload to be inserted is not JSON.
+    #[error("the payload of row {row} is not valid JSON: {reason}")]
+    InvalidPayload {
+        /// Position of the row among those given, from 0.
+        row: usize,
+        /// What the parser said.
+        reason: String,
+    },
+    /// What the database holds of a collection cannot be understood.
+    #[error("collection {collection:?}: {reason}")]
+    Damaged {
+        /// Name of the collection.
+        collection: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another process, or another handle in this one, has the database open for writing.
+    #[error("{} is open for writing elsewhere: close it there, or open read-only", path.display())]
+    Locked {
+        /// The database directory.
+        path: PathBuf,
+    },
+    /// The directory holds no database.
+    #[error("{} is not a Bitkin database", path.display())]
+    NotADatabase {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file of the database has a format version that this build does not know.
+    #[error("{file} has format version {found}; this build of Bitkin reads version {supported}")]
+    FormatVersion {
+        /// The file, relative to the database directory.
+        file: String,
+        /// The version it names.
+        found: u32,
+        /// The version that this build reads.
+        supported: u32,
+    },
+    /// The database was opened read-only.
+    #[error("the database is open read-only")]
+    ReadOnly,
+    /// The database was closed while this handle was kept.
+    #[error("the database was closed")]
+    Closed,
+    /// Anything else that storage reports.
+    #[error(transparent)]
+    Storage(bitkin_storage::Error),
+    /// The instruction set that `BITKIN_SIMD` asks for cannot be had.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A model file cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The collection has no model, so pictures cannot be inserted or searched for.
+    #[error("collection {collection:?} has no model: it takes codes, not pictures")]
+    NoModel {
+        /// Name of the collection.
+        collection: String,
+    },
+    /// The encoder is of another model than the collection.
+    #[error("collection {collection:?} has codes of model {expected}, the encoder is {found}")]
+    ModelMismatch {
+        /// Name of the collection.
+        collection: String,
+        /// The collection's model.
+        expected: Fingerprint,
+        /// The encoder's.
+        found: Fingerprint,
+    },
+    /// The encoder failed.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A picture cannot be used.
+    #[cfg(feature = "images")]
+    #[error(transparent)]
+    Image(#[from] crate::image::ImageError),
+    /// A picture of a strict ingest cannot be used. Those before it are in.
+    #[cfg(feature = "images")]
+    #[error("{source_name}: {reason}")]
+    Picture {
+        /// Where the picture came from.
+        source_name: String,
+        /// What is wrong with it.
+        reason: crate::image::ImageError,
+    },
+    /// A `.npy` file cannot be used.
+    #[error(transparent)]
+    Npy(#[from] crate::npy::NpyError),
+    /// A file or directory outside of the database cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl From<bitkin_storage::Error> for Error {
+    fn from(error: bitkin_storage::Error) -> Self {
+        use bitkin_storage::Error as From;
+        match error {
+            From::CollectionExists { name } => Error::CollectionExists { name },
+            From::BadWidth { bits } => Error::BadBits { bits },
+            From::CodeLength {
+                collection,
+                bits,
+                code_bytes,
+                rows,
+                found,
+            } => Error::WrongWidth {
+                collection,
+                bits,
+                expected: code_bytes,
+                found,
+                rows,
+            },
+            From::PaddingBits {
+                collection,
+                bits,
+                row,
+            } => Error::PaddingBits {
+                collection,
+                bits,
+                row,
+            },
+            From::DuplicateId { collection, id } => Error::DuplicateId { collection, id },
+            From::RepeatedId { collection, id } => Error::RepeatedId { collection, id },
+            From::ReservedId { collection } => Error::ReservedId { collection },
+            From::Locked { dir } => Error::Locked { path: dir },
+            From::NotADatabase { dir } => Error::NotADatabase { path: dir },
+            From::UnsupportedVersion {
+                file,
+                found,
+                supported,
+            } => Error::FormatVersion {
+                file,
+                found,
+                supported,
+            },
+            From::ReadOnly => Error::ReadOnly,
+            other => Error::Storage(other),
+        }
+    }
+}

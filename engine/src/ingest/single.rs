@@ -1,0 +1,140 @@
+//! Pictures one at a time, from memory.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::collection::Collection;
+use crate::encoder::Encoder;
+use crate::error::Error;
+use crate::image::{Limits, decode, fit};
+use crate::search::Search;
+
+impl Collection {
+    /// Refuses an encoder that does not make this collection's codes.
+    ///
+    /// # Errors
+    /// [`Error::NoModel`] or [`Error::ModelMismatch`].
+    pub fn check_encoder(&self, encoder: &dyn Encoder) -> Result<(), Error> {
+        let collection = || self.name().to_owned();
+        let Some(expected) = self.model() else {
+            return Err(Error::NoModel {
+                collection: collection(),
+            });
+        };
+        let found = encoder.fingerprint();
+        if found != expected {
+            return Err(Error::ModelMismatch {
+                collection: collection(),
+                expected,
+                found,
+            });
+        }
+        if encoder.bits() != self.bits() {
+            let (expected, found) = (self.bits(), encoder.bits());
+            let reason = format!("its model makes {found} bits, it has {expected}");
+            return Err(Error::Damaged {
+                collection: collection(),
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    /// The code of a picture: `ceil(bits / 8)` bytes. `file` holds the bytes of a picture file.
+    ///
+    /// # Errors
+    /// As [`Collection::check_encoder`], [`Error::Image`] and [`Error::Encode`].
+    pub fn encode_image(&self, encoder: &dyn Encoder, file: &[u8]) -> Result<Vec<u8>, Error> {
+        self.encode_images(encoder, &[file])
+    }
+
+    /// The codes of pictures, row-major.
+    ///
+    /// # Errors
+    /// As [`Collection::encode_image`], for the first picture that cannot be used.
+    pub fn encode_images(&self, encoder: &dyn Encoder, files: &[&[u8]]) -> Result<Vec<u8>, Error> {
+        self.check_encoder(encoder)?;
+        let input = encoder.input();
+        let mut codes = vec![0; files.len() * self.code_bytes()];
+        let batch = encoder.preferred_batch().max(1);
+        let chunks = codes.chunks_mut(batch * self.code_bytes());
+        for (files, codes) in files.chunks(batch).zip(chunks) {
+            let mut pixels = Vec::with_capacity(files.len() * input.bytes());
+            for file in files {
+                pixels.extend(fit(&decode(file, &Limits::default())?, &input)?);
+            }
+            encoder.encode(&pixels, codes)?;
+        }
+        Ok(codes)
+    }
+
+    /// Inserts one picture and returns its id; as [`Collection::insert_images`].
+    ///
+    /// # Errors
+    /// As [`Collection::insert_images`].
+    pub fn insert_image(
+        &self,
+        encoder: &dyn Encoder,
+        id: Option<u64>,
+        file: &[u8],
+        payload: Option<&str>,
+    ) -> Result<u64, Error> {
+        let ids = id.as_ref().map(std::slice::from_ref);
+        let inserted = self.insert_images(encoder, ids, &[file], &[payload])?;
+        inserted.first().copied().ok_or(Error::Closed)
+    }
+
+    /// Inserts pictures, all or none, and returns their ids.
+    ///
+    /// * `ids`: one a picture; `None` assigns those that follow the largest one.
+    /// * `files`: the bytes of picture files.
+    /// * `payloads`: JSON objects, one a picture, or empty for none. The `sha256` of the file is
+    ///   added to each. Content that is known already is inserted all the same.
+    ///
+    /// # Errors
+    /// As [`Collection::encode_image`] and [`Collection::insert_with_payloads`].
+    pub fn insert_images(
+        &self,
+        encoder: &dyn Encoder,
+        ids: Option<&[u64]>,
+        files: &[&[u8]],
+        payloads: &[Option<&str>],
+    ) -> Result<Vec<u64>, Error> {
+        let given = payloads.iter().copied().chain(std::iter::repeat(None));
+        let rows = files.len().max(payloads.len());
+        let payloads = given
+            .take(rows)
+            .enumerate()
+            .map(|(row, payload)| {
+                let mut object: Map<String, Value> = serde_json::from_str(payload.unwrap_or("{}"))
+                    .map_err(|e| Error::InvalidPayload {
+                        row,
+                        reason: e.to_string(),
+                    })?;
+                if let Some(file) = files.get(row) {
+                    let hash = crate::database::hex(&Sha256::digest(file));
+                    object.insert("sha256".to_owned(), hash.into());
+                }
+                Ok(Value::Object(object).to_string())
+            })
+            .collect::<Result<Vec<String>, Error>>()?;
+        let codes = self.encode_images(encoder, files)?;
+        let payloads: Vec<Option<&str>> = payloads.iter().map(|p| Some(p.as_str())).collect();
+        self.insert_with_payloads(ids, &codes, &payloads)
+    }
+
+    /// Searches for the pictures nearest to one. `file` holds the bytes of a picture file.
+    ///
+    /// # Errors
+    /// As [`Collection::encode_image`].
+    pub fn search_image(
+        &self,
+        encoder: &dyn Encoder,
+        file: &[u8],
+    ) -> Result<Search<'static>, Error> {
+        let code = self.encode_image(encoder, file)?;
+        Ok(Search::new(self.snapshot(), Cow::Owned(code)))
+    }
+}

@@ -1,0 +1,186 @@
+//! Hamming distance over packed codes.
+//!
+//! One algorithm (`scan.rs`), written once over the small trait `Isa`, and a folder for each
+//! family of instruction sets that implements it. [`Kernels::get`] picks the best set that the machine has, once, and keeps it as a table
+//! of function pointers; the environment variable `BITKIN_SIMD` (`portable`, `avx2`, `avx512`)
+//! forces one. Every set gives the same result to the bit.
+//!
+//! Codes are rows of `stride` bytes, one after the other, at any alignment. Padding bits take
+//! part like any other: they are zero in stored codes and in queries.
+
+mod portable;
+mod scan;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::sync::OnceLock;
+
+/// The environment variable that forces an instruction set.
+pub const SIMD_VARIABLE: &str = "BITKIN_SIMD";
+
+/// A row that a scan let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Number of the row.
+    pub row: u32,
+    /// Its Hamming distance from the query.
+    pub distance: u32,
+}
+
+/// `BITKIN_SIMD` asks for something that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// No instruction set has that name.
+    #[error(
+        "{SIMD_VARIABLE}={name} names no instruction set; use portable, avx2 or avx512, or unset it"
+    )]
+    Unknown {
+        /// The variable's value.
+        name: String,
+    },
+    /// This machine does not have that instruction set.
+    #[error(
+        "{SIMD_VARIABLE}={name}: this machine has no such instructions; it has {}",
+        available.join(", ")
+    )]
+    Unavailable {
+        /// The variable's value.
+        name: String,
+        /// What the machine has.
+        available: Vec<&'static str>,
+    },
+}
+
+type Within = unsafe fn(&[u8], &[u8], u32, u32, &mut Vec<Candidate>);
+type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
+
+/// The kernels of one instruction set.
+///
+/// A value exists only on a machine that has the instructions: that is what makes its methods
+/// safe to call.
+pub struct Kernels {
+    name: &'static str,
+    within: Within,
+    distances: Distances,
+}
+
+impl Kernels {
+    /// The kernels that this process uses: the best that the machine has, or what `BITKIN_SIMD`
+    /// says. Chosen at the first call; later changes of the variable have no effect.
+    ///
+    /// # Errors
+    /// [`KernelError`] when the variable names something else or something that is not there.
+    pub fn get() -> Result<&'static Kernels, KernelError> {
+        static CHOSEN: OnceLock<Result<&'static Kernels, KernelError>> = OnceLock::new();
+        let choose = || Kernels::choose(std::env::var_os(SIMD_VARIABLE).as_deref());
+        CHOSEN.get_or_init(choose).clone()
+    }
+
+    /// Every set that this machine can run, slowest first. Never empty.
+    pub fn available() -> impl Iterator<Item = &'static Kernels> {
+        [Some(&portable::KERNELS), avx2(), avx512()]
+            .into_iter()
+            .flatten()
+    }
+
+    /// `portable`, `avx2` or `avx512`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn choose(forced: Option<&OsStr>) -> Result<&'static Kernels, KernelError> {
+        let forced = forced.filter(|name| !name.is_empty());
+        let Some(name) = forced else {
+            return Ok(Kernels::available().last().unwrap_or(&portable::KERNELS));
+        };
+        let found = match name.to_str() {
+            Some("portable") => Some(&portable::KERNELS),
+            Some("avx2") => avx2(),
+            Some("avx512") => avx512(),
+            _ => {
+                return Err(KernelError::Unknown {
+                    name: name.to_string_lossy().into_owned(),
+                });
+            }
+        };
+        found.ok_or_else(|| KernelError::Unavailable {
+            name: name.to_string_lossy().into_owned(),
+            available: Kernels::available().map(Kernels::name).collect(),
+        })
+    }
+
+    /// Appends to `found` every row at a distance of at most `threshold` from `query`, in row
+    /// order; the first row of `rows` is number `first_row`.
+    ///
+    /// * `query`: one code; its length is the stride, at least 1.
+    /// * `rows`: whole rows; a last one that is cut short is not looked at.
+    ///
+    /// # Panics
+    /// When `query` is empty.
+    pub fn within(
+        &self,
+        query: &[u8],
+        rows: &[u8],
+        first_row: u32,
+        threshold: u32,
+        found: &mut Vec<Candidate>,
+    ) {
+        assert!(!query.is_empty(), "a code has at least one byte");
+        // SAFETY: `self` exists, so the machine has the instructions, and the query is not
+        // empty.
+        unsafe { (self.within)(query, rows, first_row, threshold, found) }
+    }
+
+    /// Writes the distance of each row from `query` to `distances`.
+    ///
+    /// * `query`: one code; its length is the stride, at least 1.
+    /// * `rows`: `distances.len()` rows.
+    ///
+    /// # Panics
+    /// When `query` is empty or the lengths do not agree.
+    pub fn distances(&self, query: &[u8], rows: &[u8], distances: &mut [u32]) {
+        assert!(!query.is_empty(), "a code has at least one byte");
+        assert!(
+            Some(rows.len()) == distances.len().checked_mul(query.len()),
+            "{} bytes are not {} rows of {}",
+            rows.len(),
+            distances.len(),
+            query.len()
+        );
+        // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
+        // and there is a distance for each row.
+        unsafe { (self.distances)(query, rows, distances) }
+    }
+}
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernels({})", self.name)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx2() -> Option<&'static Kernels> {
+    x86_64::avx2::kernels()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx512() -> Option<&'static Kernels> {
+    x86_64::avx512::kernels()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx2() -> Option<&'static Kernels> {
+    None
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx512() -> Option<&'static Kernels> {
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+//! The algorithm of the kernels, once for all instruction sets.
+//!
+//! ```text
+//! for each group of up to 4 vectors of rows:
+//!     d0..d3 = distances, one row in each lane
+//!     if no lane of min(d0, d1, d2, d3) is <= threshold: next group     (nearly always)
+//!     write the lanes out and append the rows that are within
+//! for each row left over: one at a time
+//! ```
+//!
+//! One comparison and one branch serve a whole group, and distances stay in registers unless
+//! something is found: a scan then runs as fast as memory delivers. Strides of 8, 16, 32, 64
+//! and 128 bytes are compiled separately; any other goes row by row, by 64-bit words where that
+//! is two to four of them.
+//!
+//! Everything here is `inline(always)`: it must end up inside a function that has the
+//! instruction set enabled, or its intrinsics become calls.
+
+use super::Candidate;
+
+/// Vectors of rows in the largest group.
+const MOST_UNROLL: usize = 4;
+
+/// Bytes ahead of the comparison at which rows are asked for. The processor's own prefetching
+/// stops at the end of a page and starts anew on the next; this crosses it.
+const PREFETCH_AHEAD: usize = 2048;
+
+const CACHE_LINE: usize = 64;
+
+/// Lanes of the widest instruction set.
+const MOST_LANES: usize = 8;
+
+/// What an instruction set brings to the algorithm.
+///
+/// # Safety of all methods
+/// The machine must have the instruction set. Pointers must be readable for the bytes named;
+/// they need no alignment.
+pub(super) trait Isa {
+    /// Distances of [`Isa::LANES`] rows, one in each lane.
+    type Distances: Copy;
+    /// A query of a fixed stride, laid out for comparison with rows.
+    type Query: Copy;
+    /// Rows compared at once; at most [`MOST_LANES`].
+    const LANES: usize;
+
+    /// Loads a query. Reads `STRIDE` bytes.
+    unsafe fn query<const STRIDE: usize>(query: *const u8) -> Self::Query;
+    /// Distances of `LANES` consecutive rows, in row order. Reads `LANES * STRIDE` bytes.
+    unsafe fn compare<const STRIDE: usize>(query: Self::Query, rows: *const u8) -> Self::Distances;
+    /// The lesser of the two, lane by lane.
+    unsafe fn min(a: Self::Distances, b: Self::Distances) -> Self::Distances;
+    /// Whether any lane is at most `threshold`.
+    unsafe fn any_within(distances: Self::Distances, threshold: u32) -> bool;
+    /// Writes `LANES` numbers.
+    unsafe fn write(distances: Self::Distances, out: *mut u32);
+    /// Asks for the cache line of an address, which need not be readable.
+    #[inline(always)]
+    unsafe fn prefetch(_address: *const u8) {}
+    /// Distance of one row of any stride. Reads `query.len()` bytes.
+    unsafe fn row(query: &[u8], row: *const u8) -> u32;
+}
+
+/// [`super::Kernels::within`].
+///
+/// # Safety
+/// The machine must have the instruction set `I`, and `query` must not be empty.
+#[inline(always)]
+pub(super) unsafe fn within<I: Isa>(
+    query: &[u8],
+    rows: &[u8],
+    first_row: u32,
+    threshold: u32,
+    found: &mut Vec<Candidate>,
+) {
+    // SAFETY: the strides are the queries' lengths; the rest is the caller's.
+    unsafe {
+        match query.len() {
+            8 => within_fixed::<I, 8, 4>(query, rows, first_row, threshold, found),
+            16 => within_fixed::<I, 16, 4>(query, rows, first_row, threshold, found),
+            32 => within_fixed::<I, 32, 2>(query, rows, first_row, threshold, found),
+            64 => within_fixed::<I, 64, 1>(query, rows, first_row, threshold, found),
+            128 => within_fixed::<I, 128, 1>(query, rows, first_row, threshold, found),
+            9..16 => within_words::<I, 2>(query, rows, first_row, threshold, found),
+            17..=24 => within_words::<I, 3>(query, rows, first_row, threshold, found),
+            25..32 => within_words::<I, 4>(query, rows, first_row, threshold, found),
+            _ => within_rows::<I>(query, rows, first_row, threshold, found),
+        }
+    }
+}
+
+/// [`super::Kernels::distances`].
+///
+/// # Safety
+/// The machine must have the instruction set `I`, `query` must not be empty, and `rows` must
+/// hold a row for each number of `out`.
+#[inline(always)]
+pub(super) unsafe fn distances<I: Isa>(query: &[u8], rows: &[u8], out: &mut [u32]) {
+    // SAFETY: the strides are the queries' lengths; the rest is the caller's.
+    unsafe {
+        match query.len() {
+            8 => distances_fixed::<I, 8>(query, rows, out),
+            16 => distances_fixed::<I, 16>(query, rows, out),
+            32 => distances_fixed::<I, 32>(query, rows, out),
+            64 => distances_fixed::<I, 64>(query, rows, out),
+            128 => distances_fixed::<I, 128>(query, rows, out),
+            stride => {
+                for (row, out) in rows.chunks_exact(stride).zip(out) {
+                    *out = I::row(query, row.as_ptr());
+                }
+            }
+        }
+    }
+}
+
+/// `UNROLL` vectors of rows make a group, 1, 2 or 4: as many as fit in the registers.
+///
+/// # Safety
+/// As [`within`], and `query` has `STRIDE` bytes.
+#[inline(always)]
+unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize>(
+    query: &[u8],
+    rows: &[u8],
+    first_row: u32,
+    threshold: u32,
+    found: &mut Vec<Candidate>,
+) {
+    let group = UNROLL * I::LANES;
+    let count = rows.len() / STRIDE;
+    // SAFETY: `query` has STRIDE bytes.
+    let loaded = unsafe { I::query::<STRIDE>(query.as_ptr()) };
+    let mut row = 0;
+    while row + group <= count {
+        // SAFETY: `row + group <= count`, so the group's `group * STRIDE` bytes lie in `rows`.
+        // Each comparison reads its own LANES rows of it, and writes as many numbers to a
+        // buffer that holds those of four.
+        unsafe {
+            let start = rows.as_ptr().add(row * STRIDE);
+            for line in 0..group * STRIDE / CACHE_LINE {
+                I::prefetch(start.wrapping_add(PREFETCH_AHEAD + line * CACHE_LINE));
+            }
+            let compare =
+                |vector| I::compare::<STRIDE>(loaded, start.add(vector * I::LANES * STRIDE));
+            let d0 = compare(0);
+            let d1 = if UNROLL > 1 { compare(1) } else { d0 };
+            let (d2, d3) = if UNROLL > 2 {
+                (compare(2), compare(3))
+            } else {
+                (d0, d1)
+            };
+            let least = if UNROLL > 2 {
+                I::min(I::min(d0, d1), I::min(d2, d3))
+            } else {
+                I::min(d0, d1)
+            };
+            if I::any_within(least, threshold) {
+                let mut buffer = [0u32; MOST_UNROLL * MOST_LANES];
+                for (vector, distances) in [d0, d1, d2, d3].into_iter().enumerate() {
+                    I::write(distances, buffer.as_mut_ptr().add(vector * I::LANES));
+                }
+                append(&buffer[..group], first_row + row as u32, threshold, found);
+            }
+        }
+        row += group;
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        let rest = &rows[row * STRIDE..];
+        within_rows::<I>(query, rest, first_row + row as u32, threshold, found);
+    }
+}
+
+/// Kept out of line: rarely reached, and small code keeps the loop above tight.
+#[inline(never)]
+fn append(distances: &[u32], first_row: u32, threshold: u32, found: &mut Vec<Candidate>) {
+    for (row, &distance) in (first_row..).zip(distances) {
+        if distance <= threshold {
+            found.push(Candidate { row, distance });
+        }
+    }
+}
+
+/// # Safety
+/// As [`within`].
+#[inline(always)]
+unsafe fn within_rows<I: Isa>(
+    query: &[u8],
+    rows: &[u8],
+    first_row: u32,
+    threshold: u32,
+    found: &mut Vec<Candidate>,
+) {
+    for (number, row) in (first_row..).zip(rows.chunks_exact(query.len())) {
+        // SAFETY: `row` has as many bytes as the query.
+        let distance = unsafe { I::row(query, row.as_ptr()) };
+        if distance <= threshold {
+            found.push(Candidate {
+                row: number,
+                distance,
+            });
+        }
+    }
+}
+
+/// # Safety
+/// As [`distances`], and `query` has `STRIDE` bytes.
+#[inline(always)]
+unsafe fn distances_fixed<I: Isa, const STRIDE: usize>(query: &[u8], rows: &[u8], out: &mut [u32]) {
+    let count = out.len();
+    // SAFETY: `query` has STRIDE bytes.
+    let loaded = unsafe { I::query::<STRIDE>(query.as_ptr()) };
+    let mut row = 0;
+    while row + I::LANES <= count {
+        // SAFETY: rows `row..row + LANES` lie in `rows` as well as in `out`.
+        unsafe {
+            let distances = I::compare::<STRIDE>(loaded, rows.as_ptr().add(row * STRIDE));
+            I::write(distances, out.as_mut_ptr().add(row));
+        }
+        row += I::LANES;
+    }
+    for (bytes, out) in rows[row * STRIDE..]
+        .chunks_exact(STRIDE)
+        .zip(&mut out[row..])
+    {
+        // SAFETY: `bytes` has STRIDE bytes, as the query.
+        *out = unsafe { I::row(query, bytes.as_ptr()) };
+    }
+}
+
+/// [`within`] for strides that take `WORDS` 64-bit words, the last of them in part or whole.
+///
+/// # Safety
+/// The machine must have the instruction set `I`. `query` must have more than `8 * (WORDS - 1)`
+/// bytes, at most `8 * WORDS`, and at least 8.
+#[inline(always)]
+unsafe fn within_words<I: Isa, const WORDS: usize>(
+    query: &[u8],
+    rows: &[u8],
+    first_row: u32,
+    threshold: u32,
+    found: &mut Vec<Candidate>,
+) {
+    let stride = query.len();
+    // SAFETY: the caller's.
+    let query = unsafe { words::<WORDS>(query.as_ptr(), stride) };
+    for (number, row) in (first_row..).zip(rows.chunks_exact(stride)) {
+        // SAFETY: `row` has as many bytes as the query; a prefetch reads nothing.
+        let row = unsafe {
+            I::prefetch(row.as_ptr().wrapping_add(PREFETCH_AHEAD));
+            words::<WORDS>(row.as_ptr(), stride)
+        };
+        let distance = query
+            .iter()
+            .zip(row)
+            .map(|(a, b)| (a ^ b).count_ones())
+            .sum();
+        if distance <= threshold {
+            found.push(Candidate {
+                row: number,
+                distance,
+            });
+        }
+    }
+}
+
+/// The code as 64-bit words. The last one is read so that it ends where the code ends, and the
+/// bytes that belong to the word before are shifted out.
+///
+/// # Safety
+/// `code` must be readable for `stride` bytes, which are more than `8 * (WORDS - 1)`, at most
+/// `8 * WORDS`, and at least 8.
+#[inline(always)]
+unsafe fn words<const WORDS: usize>(code: *const u8, stride: usize) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    // SAFETY: every read ends at `stride` or before: the last word's by its position, the
+    // others' because `8 * (WORDS - 1) < stride`.
+    unsafe {
+        for (at, word) in words.iter_mut().enumerate() {
+            let last = at == WORDS - 1;
+            let start = if last { stride - 8 } else { 8 * at };
+            let value = u64::from_le(code.add(start).cast::<u64>().read_unaligned());
+            *word = if last {
+                value >> (8 * (8 * WORDS - stride))
+            } else {
+                value
+            };
+        }
+    }
+    words
+}
+
+/// Distance of one row of less than 32 bytes: for short rows in any instruction set.
+///
+/// # Safety
+/// `row` must be readable for `query.len()` bytes, at most 32.
+#[inline(always)]
+pub(super) unsafe fn short_row(query: &[u8], row: *const u8) -> u32 {
+    #[inline(always)]
+    unsafe fn by_words<const WORDS: usize>(query: *const u8, row: *const u8, stride: usize) -> u32 {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (words::<WORDS>(query, stride), words::<WORDS>(row, stride)) };
+        a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
+    }
+
+    let stride = query.len();
+    let query = query.as_ptr();
+    // SAFETY: each arm takes the strides that its number of words holds; below 8, every read is
+    // one byte within the stride.
+    unsafe {
+        match stride {
+            0..8 => {
+                let difference = |at| query.add(at).read() ^ row.add(at).read();
+                (0..stride).map(|at| difference(at).count_ones()).sum()
+            }
+            8 => by_words::<1>(query, row, stride),
+            9..=16 => by_words::<2>(query, row, stride),
+            17..=24 => by_words::<3>(query, row, stride),
+            _ => by_words::<4>(query, row, stride),
+        }
+    }
+}
+
+/// Distance of one row of any length, by 64-bit words.
+///
+/// # Safety
+/// `row` must be readable for `query.len()` bytes.
+#[inline(always)]
+pub(super) unsafe fn row_by_words(query: &[u8], row: *const u8) -> u32 {
+    let stride = query.len();
+    if stride <= 32 {
+        // SAFETY: the caller's.
+        return unsafe { short_row(query, row) };
+    }
+    let query = query.as_ptr();
+    // SAFETY: every read ends at `stride` or before, in both codes.
+    unsafe {
+        let difference = |at: usize| {
+            query.add(at).cast::<u64>().read_unaligned()
+                ^ row.add(at).cast::<u64>().read_unaligned()
+        };
+        let whole = stride / 8 * 8;
+        let mut sum: u32 = (0..whole)
+            .step_by(8)
+            .map(|at| difference(at).count_ones())
+            .sum();
+        if whole < stride {
+            // The last bytes of the row are the highest of the word, read little-endian.
+            let shift = 8 * (8 - (stride - whole));
+            sum += (u64::from_le(difference(stride - 8)) >> shift).count_ones();
+        }
+        sum
+    }
+}

@@ -1,0 +1,143 @@
+//! Every instruction set that the machine has, against the obvious loop.
+
+use super::*;
+use proptest::prelude::*;
+
+/// One bit at a time, with nothing in common with the kernels.
+fn naive_distance(a: &[u8], b: &[u8]) -> u32 {
+    let mut distance = 0;
+    for (x, y) in a.iter().zip(b) {
+        for bit in 0..8 {
+            distance += u32::from((x >> bit) & 1 != (y >> bit) & 1);
+        }
+    }
+    distance
+}
+
+fn naive_distances(query: &[u8], rows: &[u8]) -> Vec<u32> {
+    rows.chunks_exact(query.len())
+        .map(|row| naive_distance(query, row))
+        .collect()
+}
+
+/// Query, rows and the offset at which they are laid out, so that nothing is aligned.
+fn scans() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, usize)> {
+    let strides = prop_oneof![
+        1usize..40,
+        prop::sample::select(vec![
+            1, 2, 7, 8, 9, 13, 16, 31, 32, 33, 48, 63, 64, 65, 95, 96, 127, 128, 129, 256, 1000,
+            1024, 2047, 8192,
+        ]),
+    ];
+    (strides, 0usize..70, 0usize..64).prop_flat_map(|(stride, rows, offset)| {
+        let rows = rows.min(1 + 40_000 / stride);
+        // Runs of 00 and ff reach the greatest sums; random bytes the ones in between.
+        let byte = prop_oneof![Just(0u8), Just(0xff), any::<u8>()];
+        let query = prop::collection::vec(byte.clone(), stride);
+        let codes = prop::collection::vec(byte, stride * rows);
+        (query, codes, Just(offset))
+    })
+}
+
+/// `bytes` at an address that is `offset` beyond a multiple of 64.
+fn at_offset(bytes: &[u8], offset: usize) -> (Vec<u8>, std::ops::Range<usize>) {
+    let mut buffer = vec![0xa5; bytes.len() + 128];
+    let start = (64 - buffer.as_ptr() as usize % 64) % 64 + offset;
+    buffer[start..start + bytes.len()].copy_from_slice(bytes);
+    (buffer, start..start + bytes.len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_instruction_set_equals_the_naive_loop((query, rows, offset) in scans()) {
+        let expected = naive_distances(&query, &rows);
+        let (rows, span) = at_offset(&rows, offset);
+        let rows = &rows[span];
+        let (query, span) = at_offset(&query, 63 - offset);
+        let query = &query[span];
+        let width = 8 * query.len() as u32;
+        let mut thresholds = vec![0, width / 2, width, u32::MAX];
+        thresholds.extend(expected.iter().take(3).flat_map(|&d| [d, d.saturating_sub(1)]));
+
+        for kernels in Kernels::available() {
+            let mut distances = vec![u32::MAX; expected.len()];
+            kernels.distances(query, rows, &mut distances);
+            prop_assert_eq!(&distances, &expected, "{:?}, stride {}", kernels, query.len());
+
+            for &threshold in &thresholds {
+                let within: Vec<Candidate> = (1000..)
+                    .zip(&expected)
+                    .filter(|(_, distance)| **distance <= threshold)
+                    .map(|(row, &distance)| Candidate { row, distance })
+                    .collect();
+                let kept = Candidate { row: 7, distance: 7 };
+                let mut found = vec![kept];
+                kernels.within(query, rows, 1000, threshold, &mut found);
+                prop_assert_eq!(found[0], kept);
+                prop_assert_eq!(
+                    &found[1..], &within[..],
+                    "{:?}, stride {}, threshold {}", kernels, query.len(), threshold
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_widest_code_does_not_overflow() {
+    for kernels in Kernels::available() {
+        let mut distances = [0; 2];
+        kernels.distances(&[0xff; 8192], &[0; 16384], &mut distances);
+        assert_eq!(distances, [65_536; 2], "{kernels:?}");
+    }
+}
+
+#[test]
+fn no_rows_no_candidates() {
+    for kernels in Kernels::available() {
+        for stride in [1, 8, 13, 64, 128] {
+            let mut found = Vec::new();
+            kernels.within(&vec![0; stride], &[], 0, u32::MAX, &mut found);
+            kernels.within(
+                &vec![0; stride],
+                &vec![0; stride - 1],
+                0,
+                u32::MAX,
+                &mut found,
+            );
+            kernels.distances(&vec![0; stride], &[], &mut []);
+            assert!(found.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_forced_set_is_used_or_refused() {
+    let choose = |name: &str| Kernels::choose(Some(OsStr::new(name)));
+    assert_eq!(choose("portable").unwrap().name(), "portable");
+    assert_eq!(
+        Kernels::choose(None).unwrap().name(),
+        Kernels::available().last().unwrap().name()
+    );
+    assert_eq!(
+        choose("").unwrap().name(),
+        Kernels::choose(None).unwrap().name()
+    );
+    for name in ["avx2", "avx512"] {
+        match choose(name) {
+            Ok(kernels) => assert_eq!(kernels.name(), name),
+            Err(error) => {
+                assert!(matches!(&error, KernelError::Unavailable { .. }));
+                assert!(error.to_string().contains("portable"), "{error}");
+            }
+        }
+    }
+    for name in ["sse9", "AVX2", "avx2 "] {
+        assert!(
+            matches!(choose(name), Err(KernelError::Unknown { .. })),
+            "{name}"
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! Kernels for AVX2: bits are counted by looking up each half byte with a byte shuffle, and
+//! bytes summed into 64-bit lanes with `vpsadbw`. A vector holds the distances of four rows.
+
+use std::arch::x86_64::*;
+
+use crate::kernels::scan::{self, Isa};
+use crate::kernels::{Candidate, Kernels};
+
+static KERNELS: Kernels = Kernels {
+    name: "avx2",
+    within,
+    distances,
+};
+
+/// The kernels, if this machine can run them.
+pub(in crate::kernels) fn kernels() -> Option<&'static Kernels> {
+    let available = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
+    available.then_some(&KERNELS)
+}
+
+struct Avx2;
+
+/// # Safety
+/// The machine must have AVX2 and POPCNT; `query` must not be empty.
+#[target_feature(enable = "avx2,popcnt")]
+unsafe fn within(
+    query: &[u8],
+    rows: &[u8],
+    first: u32,
+    threshold: u32,
+    found: &mut Vec<Candidate>,
+) {
+    // SAFETY: the caller's.
+    unsafe { scan::within::<Avx2>(query, rows, first, threshold, found) }
+}
+
+/// # Safety
+/// The machine must have AVX2 and POPCNT; `query` must not be empty, and `rows` must hold a row
+/// for each number of `out`.
+#[target_feature(enable = "avx2,popcnt")]
+unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
+    // SAFETY: the caller's.
+    unsafe { scan::distances::<Avx2>(query, rows, out) }
+}
+
+const WIDTH: usize = 32;
+
+/// The number of set bits in each byte. At most 8, so that 31 of these add up in a byte.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[inline(always)]
+unsafe fn count_bytes(v: __m256i) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let of_half = _mm256_setr_epi8(
+            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, //
+            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
+        );
+        let low = _mm256_set1_epi8(0x0f);
+        let low_halves = _mm256_and_si256(v, low);
+        let high_halves = _mm256_and_si256(_mm256_srli_epi16::<4>(v), low);
+        _mm256_add_epi8(
+            _mm256_shuffle_epi8(of_half, low_halves),
+            _mm256_shuffle_epi8(of_half, high_halves),
+        )
+    }
+}
+
+/// Sums of the bytes of each 64-bit lane.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[inline(always)]
+unsafe fn sum_lanes(bytes: __m256i) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe { _mm256_sad_epu8(bytes, _mm256_setzero_si256()) }
+}
+
+/// # Safety
+/// The machine must have AVX2, and 32 bytes must be readable.
+#[inline(always)]
+unsafe fn load(from: *const u8) -> __m256i {
+    // SAFETY: the caller's; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(from.cast()) }
+}
+
+impl Avx2 {
+    /// Set bits of a row's difference from the query, as four partial sums.
+    ///
+    /// # Safety
+    /// As [`Isa::compare`], of one row; `STRIDE` is 32, 64 or 128.
+    #[inline(always)]
+    unsafe fn partial<const STRIDE: usize>(query: [__m256i; 4], row: *const u8) -> __m256i {
+        // SAFETY: `at + 32 <= STRIDE` in every turn.
+        unsafe {
+            let mut bytes = count_bytes(_mm256_xor_si256(query[0], load(row)));
+            let mut at = WIDTH;
+            while at < STRIDE {
+                let more = _mm256_xor_si256(query[at / WIDTH], load(row.add(at)));
+                bytes = _mm256_add_epi8(bytes, count_bytes(more));
+                at += WIDTH;
+            }
+            sum_lanes(bytes)
+        }
+    }
+}
+
+impl Isa for Avx2 {
+    /// Four 64-bit lanes.
+    type Distances = __m256i;
+    type Query = [__m256i; 4];
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn query<const STRIDE: usize>(query: *const u8) -> [__m256i; 4] {
+        // SAFETY: each arm reads no more than its stride.
+        unsafe {
+            match STRIDE {
+                8 => [_mm256_set1_epi64x(query.cast::<i64>().read_unaligned()); 4],
+                16 => [_mm256_broadcastsi128_si256(_mm_loadu_si128(query.cast())); 4],
+                32 => [load(query); 4],
+                64 => {
+                    let halves = [load(query), load(query.add(WIDTH))];
+                    [halves[0], halves[1], halves[0], halves[1]]
+                }
+                _ => [
+                    load(query),
+                    load(query.add(WIDTH)),
+                    load(query.add(2 * WIDTH)),
+                    load(query.add(3 * WIDTH)),
+                ],
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn compare<const STRIDE: usize>(query: [__m256i; 4], rows: *const u8) -> __m256i {
+        // SAFETY: reads `4 * STRIDE` bytes in every arm.
+        unsafe {
+            match STRIDE {
+                8 => sum_lanes(count_bytes(_mm256_xor_si256(query[0], load(rows)))),
+                16 => {
+                    // Two rows in each: [0 0 1 1] and [2 2 3 3].
+                    let rows01 = Self::partial::<32>(query, rows);
+                    let rows23 = Self::partial::<32>(query, rows.add(WIDTH));
+                    let rows0213 = _mm256_add_epi64(
+                        _mm256_unpacklo_epi64(rows01, rows23),
+                        _mm256_unpackhi_epi64(rows01, rows23),
+                    );
+                    _mm256_permute4x64_epi64::<0b11_01_10_00>(rows0213)
+                }
+                _ => {
+                    let row0 = Self::partial::<STRIDE>(query, rows);
+                    let row1 = Self::partial::<STRIDE>(query, rows.add(STRIDE));
+                    let row2 = Self::partial::<STRIDE>(query, rows.add(2 * STRIDE));
+                    let row3 = Self::partial::<STRIDE>(query, rows.add(3 * STRIDE));
+                    // [0 1 0 1] and [2 3 2 3], two partial sums left in each.
+                    let rows01 = _mm256_add_epi64(
+                        _mm256_unpacklo_epi64(row0, row1),
+                        _mm256_unpackhi_epi64(row0, row1),
+                    );
+                    let rows23 = _mm256_add_epi64(
+                        _mm256_unpacklo_epi64(row2, row3),
+                        _mm256_unpackhi_epi64(row2, row3),
+                    );
+                    _mm256_add_epi64(
+                        _mm256_permute2x128_si256::<0x20>(rows01, rows23),
+                        _mm256_permute2x128_si256::<0x31>(rows01, rows23),
+                    )
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: __m256i, b: __m256i) -> __m256i {
+        // Distances fit in the lower halves of the lanes; the upper ones are zero in both.
+        // SAFETY: the caller's.
+        unsafe { _mm256_min_epu32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn any_within(distances: __m256i, threshold: u32) -> bool {
+        // SAFETY: the caller's.
+        unsafe {
+            let beyond = _mm256_cmpgt_epi64(distances, _mm256_set1_epi64x(i64::from(threshold)));
+            _mm256_movemask_pd(_mm256_castsi256_pd(beyond)) != 0b1111
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(distances: __m256i, out: *mut u32) {
+        // SAFETY: the caller's: four numbers, 16 bytes, can be written.
+        unsafe {
+            let halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 0, 0, 0);
+            let packed = _mm256_permutevar8x32_epi32(distances, halves);
+            _mm_storeu_si128(out.cast(), _mm256_castsi256_si128(packed));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(address: *const u8) {
+        // SAFETY: every x86-64 machine has this, and no address faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    /// Whole vectors first. The bytes left over are read as the last 32 of the row, and those
+    /// that were counted already are masked away.
+    #[inline(always)]
+    unsafe fn row(query: &[u8], row: *const u8) -> u32 {
+        const COUNTED_THEN_LEFT: [u8; 2 * WIDTH] = {
+            let mut mask = [0; 2 * WIDTH];
+            let mut at = WIDTH;
+            while at < 2 * WIDTH {
+                mask[at] = 0xff;
+                at += 1;
+            }
+            mask
+        };
+        let stride = query.len();
+        if stride < WIDTH {
+            // SAFETY: the caller's.
+            return unsafe { scan::short_row(query, row) };
+        }
+        let query = query.as_ptr();
+        let left = stride % WIDTH;
+        let whole = stride - left;
+        // SAFETY: every load ends at `stride` or before; the mask's ends at `left + 32 <= 64`.
+        unsafe {
+            let mut lanes = _mm256_setzero_si256();
+            let mut at = 0;
+            while at < whole {
+                // A byte holds the counts of at most 31 vectors.
+                let stop = whole.min(at + 31 * WIDTH);
+                let mut bytes = _mm256_setzero_si256();
+                while at < stop {
+                    let difference = _mm256_xor_si256(load(query.add(at)), load(row.add(at)));
+                    bytes = _mm256_add_epi8(bytes, count_bytes(difference));
+                    at += WIDTH;
+                }
+                lanes = _mm256_add_epi64(lanes, sum_lanes(bytes));
+            }
+            if left > 0 {
+                let at = stride - WIDTH;
+                let difference = _mm256_xor_si256(load(query.add(at)), load(row.add(at)));
+                let mask = load(COUNTED_THEN_LEFT.as_ptr().add(left));
+                let bytes = count_bytes(_mm256_and_si256(difference, mask));
+                lanes = _mm256_add_epi64(lanes, sum_lanes(bytes));
+            }
+            let pairs = _mm_add_epi64(
+                _mm256_castsi256_si128(lanes),
+                _mm256_extracti128_si256::<1>(lanes),
+            );
+            let sum = _mm_add_epi64(pairs, _mm_unpackhi_epi64(pairs, pairs));
+            _mm_cvtsi128_si64(sum) as u32
+        }
+    }
+}

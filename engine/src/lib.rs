@@ -1,0 +1,68 @@
+//! Bitkin finds the kin of any image, or of any binary code, by its bits.
+//!
+//! An embedded database engine: a directory on disk and this library in the application's
+//! process, no server. Rows are binary codes of a fixed width with an id and an optional JSON
+//! payload; a search brings back those at the least Hamming distance, exactly.
+//!
+//! ```
+//! use bitkin::{CollectionConfig, Database};
+//!
+//! # fn main() -> Result<(), bitkin::Error> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("codes.bitkin");
+//! let db = Database::create(path)?;
+//! let codes = db.create_collection("codes", CollectionConfig::bits(16))?;
+//! codes.insert(&[1, 2, 3], &[0x00, 0x00, 0xff, 0x00, 0xff, 0xff])?; // three rows, 2 bytes each
+//!
+//! let answer = codes.search(&[0x7f, 0x00]).k(2).run()?;
+//! assert_eq!((answer.hits[0].id, answer.hits[0].distance), (2, 1));
+//! assert_eq!((answer.hits[1].id, answer.hits[1].distance), (1, 7));
+//! db.close()
+//! # }
+//! ```
+//!
+//! With a [model](CollectionConfig::model) a collection takes pictures: they are decoded
+//! ([`image`]), encoded by an [`encoder::Encoder`] and inserted ([`ingest`]). The encoder itself
+//! lives in a crate of its own; this one links no network runtime. An application that stores
+//! only codes turns the feature `images` off and compiles no picture decoder.
+//!
+//! # Codes
+//! A code of b bits, 8 to 65,536, is `ceil(b / 8)` bytes; bit i is bit `i % 8` of byte `i / 8`
+//! (numpy's `packbits(..., bitorder="little")`). Padding bits must be zero. Many codes are one
+//! slice, row by row.
+
+mod collection;
+mod database;
+pub mod encoder;
+mod error;
+#[cfg(feature = "images")]
+pub mod image;
+#[cfg(feature = "images")]
+pub mod ingest;
+pub mod kernels;
+pub mod metrics;
+pub mod model;
+pub mod npy;
+mod search;
+mod snapshot;
+
+pub use bitkin_storage::{CollectionStats, Durability, Problem, SegmentBytes, Stats, VerifyReport};
+
+pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};
+pub use self::database::{Database, DatabaseOptions, verify};
+pub use self::error::Error;
+pub use self::search::{Answer, BatchSearch, Hit, Search};
+pub use self::snapshot::{Row, Rows, Snapshot};
+
+/// The id that no row can have, 2^64 - 1: interfaces that need a value for "no row" use it.
+pub const RESERVED_ID: u64 = u64::MAX;
+
+/// The widths of codes that a collection may have, in bits.
+pub(crate) fn valid_bits(bits: u32) -> bool {
+    (8..=65_536).contains(&bits)
+}
+
+/// The README's example, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

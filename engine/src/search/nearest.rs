@@ -1,0 +1,78 @@
+//! The best rows found so far, and the threshold that they imply.
+
+/// Candidates gathered beyond k before the best k are selected anew: a quarter of k, but not so
+/// few that small k select all the time.
+const SLACK: usize = 16;
+
+/// The k nearest rows seen, in (distance, id) order, within a radius if there is one.
+///
+/// Rows may come in any order; the threshold shrinks as they come and never lets a row pass by
+/// that belongs to the answer.
+#[derive(Debug)]
+pub(super) struct Nearest {
+    k: usize,
+    radius: Option<u32>,
+    /// (distance, id) of candidates. The best `k` of all offered are among them.
+    found: Vec<(u32, u64)>,
+    /// The k-th best at the last selection: whatever does not come before it is not wanted.
+    worst: Option<(u32, u64)>,
+}
+
+impl Nearest {
+    pub(super) fn new(k: usize, radius: Option<u32>) -> Self {
+        Nearest {
+            k,
+            radius,
+            found: Vec::new(),
+            worst: None,
+        }
+    }
+
+    /// The greatest distance at which a row may still be wanted, if its id is `next_id` or
+    /// greater; `None` when no such row is.
+    ///
+    /// Rows of a part come by ascending id. So once the part has passed the k-th best's id,
+    /// rows at its very distance cannot come before it any more: the threshold is one less.
+    /// A corpus full of duplicates is scanned as fast as any other for that.
+    pub(super) fn threshold(&self, next_id: u64) -> Option<u32> {
+        match self.worst {
+            _ if self.k == 0 => None,
+            None => Some(self.radius.unwrap_or(u32::MAX)),
+            Some((distance, id)) if next_id < id => Some(distance),
+            Some((distance, _)) => distance.checked_sub(1),
+        }
+    }
+
+    /// Whether the threshold still lets every row within the radius pass.
+    pub(super) fn is_open(&self) -> bool {
+        self.worst.is_none()
+    }
+
+    /// Takes a row, which must be at a distance of at most the threshold.
+    pub(super) fn offer(&mut self, distance: u32, id: u64) {
+        if self.worst.is_none_or(|worst| (distance, id) < worst) {
+            self.found.push((distance, id));
+        }
+    }
+
+    /// Lets the threshold shrink, if that is due.
+    pub(super) fn settle(&mut self) {
+        let due = match self.worst {
+            None => self.k,
+            Some(_) => self.k.saturating_add(SLACK.max(self.k / 4)),
+        };
+        if self.k == 0 || self.found.len() < due {
+            return;
+        }
+        let (_, worst, _) = self.found.select_nth_unstable(self.k - 1);
+        self.worst = Some(*worst);
+        self.found.truncate(self.k);
+    }
+
+    /// The answer: (distance, id), ascending.
+    pub(super) fn finish(mut self) -> Vec<(u32, u64)> {
+        self.found.sort_unstable();
+        self.found.truncate(self.k);
+        self.found
+    }
+}

@@ -1,0 +1,202 @@
+//! One moment of a collection.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::sync::Arc;
+
+use bitkin_storage::CollectionView;
+
+use crate::collection::CollectionFacts;
+use crate::error::Error;
+use crate::kernels::Kernels;
+use crate::search::{BatchSearch, Search};
+
+/// A row of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The row's key.
+    pub id: u64,
+    /// `ceil(bits / 8)` bytes; bit i is bit `i % 8` of byte `i / 8`.
+    pub code: Vec<u8>,
+    /// JSON, if the row has a payload.
+    pub payload: Option<String>,
+}
+
+/// The rows of a collection at one moment. Later writes do not show, and holding it blocks
+/// nobody; it outlives the database handle.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) view: CollectionView,
+    pub(crate) facts: Arc<CollectionFacts>,
+    pub(crate) kernels: &'static Kernels,
+}
+
+impl Snapshot {
+    /// Number of rows, without looking at them.
+    pub fn len(&self) -> u64 {
+        self.view.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Code width in bits.
+    pub fn bits(&self) -> u32 {
+        self.facts.bits
+    }
+
+    /// Bytes of one code.
+    pub(crate) fn stride(&self) -> usize {
+        self.facts.stride()
+    }
+
+    /// The row of `id`, if there is one.
+    ///
+    /// # Errors
+    /// What storage reports of damaged files.
+    pub fn get(&self, id: u64) -> Result<Option<Row>, Error> {
+        match self.view.find(id)? {
+            Some((part, row)) => self.row(part, row, id).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// All rows, by ascending id. Memory does not grow with their number.
+    ///
+    /// An error ends the iteration.
+    pub fn rows(&self) -> Rows {
+        let mut rows = Rows {
+            snapshot: self.clone(),
+            next: BinaryHeap::new(),
+            error: None,
+        };
+        for part in 0..self.view.parts().len() {
+            rows.queue(part, 0);
+        }
+        rows
+    }
+
+    /// Searches for the rows nearest to `code`.
+    pub fn search<'a>(&self, code: &'a [u8]) -> Search<'a> {
+        Search::new(Ok(self.clone()), Cow::Borrowed(code))
+    }
+
+    /// Searches for the rows nearest to each of `codes`, row-major.
+    pub fn search_batch<'a>(&self, codes: &'a [u8]) -> BatchSearch<'a> {
+        BatchSearch::new(Ok(self.clone()), codes)
+    }
+
+    /// Refuses bytes that are not `rows` codes (or any number, for `None`) of the collection.
+    pub(crate) fn check_codes(&self, codes: &[u8], rows: Option<usize>) -> Result<(), Error> {
+        let (facts, stride) = (&self.facts, self.stride());
+        let whole = match rows {
+            Some(rows) => Some(codes.len()) == rows.checked_mul(stride),
+            None => codes.len().is_multiple_of(stride),
+        };
+        if !whole {
+            return Err(Error::WrongWidth {
+                collection: facts.name.clone(),
+                bits: facts.bits,
+                expected: stride,
+                found: codes.len(),
+                rows,
+            });
+        }
+        let padding = match facts.bits % 8 {
+            0 => 0,
+            used => 0xffu8 << used,
+        };
+        let spoilt = |code: &[u8]| code.last().is_some_and(|last| last & padding != 0);
+        match codes.chunks_exact(stride).position(spoilt) {
+            None => Ok(()),
+            Some(row) => {
+                let (collection, bits) = (facts.name.clone(), facts.bits);
+                Err(Error::PaddingBits {
+                    collection,
+                    bits,
+                    row,
+                })
+            }
+        }
+    }
+
+    pub(crate) fn damaged(&self, reason: String) -> Error {
+        Error::Damaged {
+            collection: self.facts.name.clone(),
+            reason,
+        }
+    }
+
+    fn row(&self, part: usize, row: u32, id: u64) -> Result<Row, Error> {
+        let part = &self.view.parts()[part];
+        let code = part
+            .code(row)?
+            .ok_or_else(|| self.damaged(format!("id {id} has no code")))?;
+        let payload = part
+            .payload(row)?
+            .map(|bytes| String::from_utf8(bytes.to_vec()));
+        let payload = payload
+            .transpose()
+            .map_err(|_| self.damaged(format!("the payload of id {id} is not UTF-8")))?;
+        Ok(Row {
+            id,
+            code: code.to_vec(),
+            payload,
+        })
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, rows) = (&self.facts.name, self.len());
+        f.debug_struct("Snapshot")
+            .field("collection", name)
+            .field("rows", &rows)
+            .finish()
+    }
+}
+
+/// The rows of a snapshot by ascending id: the parts merged.
+#[derive(Debug)]
+pub struct Rows {
+    snapshot: Snapshot,
+    /// The next (id, part, row) of each part that has one.
+    next: BinaryHeap<Reverse<(u64, usize, u32)>>,
+    /// Met while looking ahead; reported after the rows before it.
+    error: Option<Error>,
+}
+
+impl Rows {
+    fn queue(&mut self, part: usize, row: u32) {
+        match self.snapshot.view.parts()[part].id(row) {
+            Ok(Some(id)) => self.next.push(Reverse((id, part, row))),
+            Ok(None) => {}
+            Err(error) => self.error = Some(error.into()),
+        }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.error.take() {
+            self.next.clear();
+            return Some(Err(error));
+        }
+        let Reverse((id, part, row)) = self.next.pop()?;
+        if let Some(following) = row.checked_add(1) {
+            self.queue(part, following);
+        }
+        let found = self.snapshot.row(part, row, id);
+        if found.is_err() {
+            self.next.clear();
+            self.error = None;
+        }
+        Some(found)
+    }
+}
