@@ -2,6 +2,7 @@
 #![cfg(feature = "images")]
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -185,7 +186,10 @@ fn a_directory_goes_in_in_order_whatever_the_threads() {
             .unwrap()
             .threads(threads)
             .commit_rows(10)
-            .run(&sources, &mut |progress| seen.push(*progress))
+            .run(&sources, &mut |progress| {
+                seen.push(*progress);
+                ControlFlow::Continue(())
+            })
             .unwrap();
         assert_eq!(counts(&report), (48, 0, 0, 1));
         let last = seen.last().unwrap();
@@ -286,7 +290,7 @@ fn bad_pictures_are_skipped_by_name_and_the_rest_goes_in() {
     let failed = Ingest::new(&strict.collection, &encoder)
         .unwrap()
         .strict(true)
-        .run(&sources, &mut |_| {})
+        .run(&sources, &mut |_| ControlFlow::Continue(()))
         .unwrap_err();
     assert!(
         matches!(&*failed.error, Error::Picture { source_name, .. } if source_name.ends_with("b.png")),
@@ -311,12 +315,52 @@ fn files_over_the_limit_are_not_read() {
     let ingest = Ingest::new(&fixture.collection, &encoder)
         .unwrap()
         .limits(limits);
-    let report = ingest.run(&sources, &mut |_| {}).unwrap();
+    let report = ingest
+        .run(&sources, &mut |_| ControlFlow::Continue(()))
+        .unwrap();
     let expected = ImageError::FileTooLarge {
         bytes: 5000,
         limit: 4999,
     };
     assert_eq!(report.skipped[0].reason, expected);
+}
+
+#[test]
+fn a_limit_and_a_caller_who_has_enough_end_an_ingest_with_all_of_it_kept() {
+    let encoder = MeanColour::new();
+    let limited = Fixture::new();
+    let colours = limited.fill(40);
+    let sources = Sources::open(&[limited.pictures()]).unwrap();
+    let ingest = Ingest::new(&limited.collection, &encoder).unwrap().limit(7);
+    let mut go_on = |_: &_| ControlFlow::Continue(());
+    let first = ingest.run(&sources, &mut go_on).unwrap();
+    assert_eq!((first.inserted, first.stopped), (7, true));
+    let expected: Vec<Vec<u8>> = colours[..7].iter().map(|c| c.to_vec()).collect();
+    assert_eq!(limited.codes(), expected);
+    // The next run goes on after what is there; the last one has nothing left to stop at.
+    let next = ingest.run(&sources, &mut go_on).unwrap();
+    assert_eq!((next.inserted, next.known, next.stopped), (7, 7, true));
+    let rest = Ingest::new(&limited.collection, &encoder)
+        .unwrap()
+        .limit(40);
+    let rest = rest.run(&sources, &mut go_on).unwrap();
+    assert!(!rest.stopped);
+
+    let broken_off = Fixture::new();
+    broken_off.fill(40);
+    let sources = Sources::open(&[broken_off.pictures()]).unwrap();
+    let report = Ingest::new(&broken_off.collection, &encoder)
+        .unwrap()
+        .run(&sources, &mut |now| match now.done {
+            11 => ControlFlow::Break(()),
+            done => {
+                assert!(done < 11, "went on after it was broken off");
+                ControlFlow::Continue(())
+            }
+        })
+        .unwrap();
+    assert_eq!((report.inserted, report.stopped), (11, true));
+    assert_eq!(broken_off.codes().len(), 11);
 }
 
 #[test]
@@ -330,7 +374,10 @@ fn an_encoder_that_fails_loses_nothing_that_was_acknowledged() {
         let failed = Ingest::new(&fixture.collection, &encoder)
             .unwrap()
             .commit_rows(10)
-            .run(&sources, &mut |progress| acknowledged = progress.inserted)
+            .run(&sources, &mut |progress| {
+                acknowledged = progress.inserted;
+                ControlFlow::Continue(())
+            })
             .unwrap_err();
         assert!(
             matches!(&*failed.error, Error::Encode(EncodeError::Failed(_))),

@@ -101,7 +101,7 @@ fn photographs_are_all_decoded() {
             "{source}: {content:?}"
         );
         *labels.entry(label.unwrap()).or_insert(0) += 1;
-        Ok(())
+        Ok(std::ops::ControlFlow::Continue(()))
     })
     .unwrap();
     assert_eq!(labels.len(), 17);

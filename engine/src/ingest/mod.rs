@@ -16,6 +16,7 @@ mod source;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct IngestReport {
     pub skipped: Vec<Skipped>,
     /// Files that are no pictures, by name and by first bytes.
     pub ignored: u64,
+    /// Whether it ended before the sources did: at [`Ingest::limit`], or because the progress
+    /// callback broke it off.
+    pub stopped: bool,
 }
 
 /// A picture that could not be used.
@@ -122,6 +126,7 @@ pub struct Ingest<'a> {
     strict: bool,
     threads: usize,
     commit_rows: usize,
+    limit: u64,
 }
 
 impl<'a> Ingest<'a> {
@@ -138,6 +143,7 @@ impl<'a> Ingest<'a> {
             strict: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             commit_rows: 512,
+            limit: u64::MAX,
         })
     }
 
@@ -165,8 +171,15 @@ impl<'a> Ingest<'a> {
         self
     }
 
+    /// New pictures to insert, at most; without bound by default.
+    pub fn limit(mut self, pictures: u64) -> Self {
+        self.limit = pictures;
+        self
+    }
+
     /// Inserts every picture of `sources` whose content is new; `progress` is called after each
-    /// file and after each commit.
+    /// file and after each commit, and may break the ingest off: what was decoded by then is
+    /// encoded and committed first.
     ///
     /// # Errors
     /// [`IngestError`] when the ingest ends early: the encoder or a commit failed, a source
@@ -175,7 +188,7 @@ impl<'a> Ingest<'a> {
     pub fn run(
         &self,
         sources: &Sources,
-        progress: &mut dyn FnMut(&Progress),
+        progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<IngestReport, IngestError> {
         let mut run = Run {
             ingest: self,
@@ -212,7 +225,7 @@ struct Run<'a, 'b> {
     ingest: &'a Ingest<'a>,
     report: IngestReport,
     progress: Progress,
-    notify: &'b mut dyn FnMut(&Progress),
+    notify: &'b mut dyn FnMut(&Progress) -> ControlFlow<()>,
     /// Content met in this run, beside what the collection held before.
     fresh: HashSet<ContentHash>,
     /// Pictures decoded and not yet encoded, with the payloads they will have.
@@ -239,7 +252,7 @@ impl Run<'_, '_> {
         self.commit()
     }
 
-    fn take(&mut self, item: Item) -> Result<(), Error> {
+    fn take(&mut self, item: Item) -> Result<ControlFlow<()>, Error> {
         self.progress.done += 1;
         match item {
             Item::Ignored { .. } => self.report.ignored += 1,
@@ -259,8 +272,13 @@ impl Run<'_, '_> {
                     });
                 }
                 Content::Bad(reason) => self.report.skipped.push(Skipped { source, reason }),
-                Content::Pixels(_) if !self.fresh.insert(sha256) => self.report.known += 1,
+                Content::Pixels(_) if self.fresh.contains(&sha256) => self.report.known += 1,
+                Content::Pixels(_) if self.fresh.len() as u64 >= self.ingest.limit => {
+                    self.report.stopped = true;
+                    return Ok(ControlFlow::Break(()));
+                }
                 Content::Pixels(pixels) => {
+                    self.fresh.insert(sha256);
                     self.pixels.extend_from_slice(&pixels);
                     let sha256 = crate::database::hex(&sha256);
                     self.decoded.push(payload(Some(source), sha256, label));
@@ -273,8 +291,9 @@ impl Run<'_, '_> {
                 }
             },
         }
-        self.tell();
-        Ok(())
+        let verdict = self.tell();
+        self.report.stopped = verdict.is_break();
+        Ok(verdict)
     }
 
     fn encode(&mut self) -> Result<(), Error> {
@@ -312,15 +331,16 @@ impl Run<'_, '_> {
         self.report.inserted += self.encoded.len() as u64;
         self.codes.clear();
         self.encoded.clear();
-        self.tell();
+        // Whether to go on is asked once for each file.
+        let _ = self.tell();
         Ok(())
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self) -> ControlFlow<()> {
         self.progress.inserted = self.report.inserted;
         self.progress.known = self.report.known;
         self.progress.skipped = self.report.skipped.len() as u64;
-        (self.notify)(&self.progress);
+        (self.notify)(&self.progress)
     }
 }
 
@@ -334,7 +354,7 @@ pub fn ingest(
     paths: &[impl AsRef<Path>],
 ) -> Result<IngestReport, Error> {
     let sources = Sources::open(paths)?;
-    Ok(Ingest::new(collection, encoder)?.run(&sources, &mut |_| {})?)
+    Ok(Ingest::new(collection, encoder)?.run(&sources, &mut |_| ControlFlow::Continue(()))?)
 }
 
 /// The content of every picture that the collection holds, from its payloads.

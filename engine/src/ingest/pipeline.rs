@@ -1,6 +1,7 @@
 //! Reading and decoding on many threads, with the order kept.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sha2::{Digest, Sha256};
@@ -73,8 +74,8 @@ enum Place {
 }
 
 /// Reads every picture of `sources`, decodes and fits it on [`ReadOptions::threads`] threads,
-/// and calls `each` on the caller's thread, in the order of the sources. Pictures whose content
-/// is in `known` are not decoded.
+/// and calls `each` on the caller's thread, in the order of the sources, until it breaks off.
+/// Pictures whose content is in `known` are not decoded.
 ///
 /// At most [`ReadOptions::ahead`] pictures are held between reading and the caller.
 ///
@@ -85,7 +86,7 @@ pub fn read_pictures(
     sources: &Sources,
     options: &ReadOptions,
     known: &HashSet<ContentHash>,
-    mut each: impl FnMut(Item) -> Result<(), Error>,
+    mut each: impl FnMut(Item) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let threads = options.threads.max(1);
     // The places bound what is under way: the reader takes one before it reads on.
@@ -111,15 +112,18 @@ pub fn read_pictures(
         });
         // By value, so that the queue closes when this ends early, and the threads end with it.
         for place in places {
-            match place {
-                Place::Ready(item) => each(item)?,
+            let item = match place {
+                Place::Ready(item) => item,
                 Place::Failed(error) => return Err(error),
                 // The decoder always replies: it catches what a picture does to it. Should one
                 // die all the same, the scope passes its panic on.
                 Place::Decoding(result) => match result.recv() {
-                    Ok(item) => each(item)?,
+                    Ok(item) => item,
                     Err(_) => return Ok(()),
                 },
+            };
+            if each(item)?.is_break() {
+                break;
             }
         }
         Ok(())

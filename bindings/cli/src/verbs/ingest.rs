@@ -6,9 +6,8 @@ use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
 use crate::output::{counted, grouped, say};
 use crate::progress::{Progress, lasting};
-use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput};
 use bitkin::ingest::{Ingest, IngestReport, Sources};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Inserts pictures. Returns how many, and how long that took once the model was loaded.
@@ -24,10 +23,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
     let sources = Sources::open(&arguments.sources).map_err(failure)?;
     let encoder = encoder(&collection)?;
     let device = encoder.device().to_owned();
-    let encoder = Bounded::new(encoder, arguments.limit);
     let mut ingest = Ingest::new(&collection, &encoder)
         .map_err(failure)?
-        .strict(arguments.strict);
+        .strict(arguments.strict)
+        .limit(arguments.limit.unwrap_or(u64::MAX));
     if let Some(threads) = arguments.threads {
         ingest = ingest.threads(usize::from(threads));
     }
@@ -38,6 +37,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
         progress.set(now.done);
         if now.skipped > 0 {
             progress.remark(format!("{} skipped", grouped(now.skipped)));
+        }
+        if interrupt::asked() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     });
     let time = progress.elapsed();
@@ -57,10 +61,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
                     .advise("the same command goes on from here"),
             );
         }
-        Some(error) if !encoder.was_full() => {
+        Some(error) => {
             return Err(failure(*error).advise("what was inserted before stays"));
         }
-        _ => {}
+        None => {}
     }
     closed?;
     Ok((report.inserted, time))
@@ -86,72 +90,4 @@ fn told(report: &IngestReport, time: Duration, device: &str) -> String {
         }
     }
     line
-}
-
-/// An encoder that stops when the user asks for it, and after a number of pictures.
-///
-/// An ingest commits what has been encoded when its encoder fails, so refusing to encode is the
-/// way to end one with nothing lost.
-struct Bounded<E> {
-    inner: E,
-    /// Pictures that may still be encoded; `u64::MAX` for any number.
-    left: AtomicU64,
-    /// Pictures beyond the limit have been refused.
-    refused: AtomicBool,
-}
-
-impl<E: Encoder> Bounded<E> {
-    fn new(inner: E, limit: Option<u64>) -> Bounded<E> {
-        Bounded {
-            inner,
-            left: AtomicU64::new(limit.unwrap_or(u64::MAX)),
-            refused: AtomicBool::new(false),
-        }
-    }
-
-    /// There were more pictures than the limit allows.
-    fn was_full(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
-    }
-}
-
-impl<E: Encoder> Encoder for Bounded<E> {
-    fn bits(&self) -> u32 {
-        self.inner.bits()
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        self.inner.fingerprint()
-    }
-
-    fn input(&self) -> ImageInput {
-        self.inner.input()
-    }
-
-    /// No more than the pictures that are left, so that the last batch ends at the limit.
-    fn preferred_batch(&self) -> usize {
-        let left = usize::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        self.inner.preferred_batch().min(left).max(1)
-    }
-
-    fn encode(&self, pixels: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
-        if interrupt::asked() {
-            return Err(EncodeError::Failed("stopped".to_owned()));
-        }
-        let pictures = (pixels.len() / self.input().bytes().max(1)) as u64;
-        let take = |left: u64| match left {
-            u64::MAX => Some(left),
-            left => left.checked_sub(pictures),
-        };
-        match self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-        {
-            Ok(_) => self.inner.encode(pixels, codes),
-            Err(_) => {
-                self.refused.store(true, Ordering::Relaxed);
-                Err(EncodeError::Failed("the limit is reached".to_owned()))
-            }
-        }
-    }
 }
