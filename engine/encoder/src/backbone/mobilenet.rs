@@ -1,0 +1,148 @@
+//! MobileNetV1 with width multiplier 1 (Howard et al., arXiv 1704.04861), batch norm folded.
+
+use std::collections::BTreeMap;
+
+use bitkin::encoder::ImageInput;
+use bitkin::model::{Dtype, ModelError, ModelFile, ModelMetadata};
+use serde_json::Value;
+use tch::{Kind, TchError, Tensor};
+
+use super::{Architecture, Conv, ConvShape, Description};
+
+/// Numbers in a feature vector.
+pub(super) const DIM: usize = 1024;
+
+/// Output channels and stride of each depthwise-separable block.
+const BLOCKS: [(i64, i64); 13] = [
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+];
+
+pub(super) struct MobileNetV1;
+
+impl MobileNetV1 {
+    pub(super) fn convs(&self) -> Vec<ConvShape> {
+        let mut shapes = vec![ConvShape {
+            name: "stem".into(),
+            weight: [32, 3, 3, 3],
+        }];
+        let mut width = 32;
+        for (i, (output, _)) in BLOCKS.into_iter().enumerate() {
+            shapes.push(ConvShape {
+                name: format!("blocks.{i}.depthwise"),
+                weight: [width, 1, 3, 3],
+            });
+            shapes.push(ConvShape {
+                name: format!("blocks.{i}.pointwise"),
+                weight: [output, width, 1, 1],
+            });
+            width = output;
+        }
+        shapes
+    }
+
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        convs: &BTreeMap<String, Conv>,
+    ) -> Result<Tensor, TchError> {
+        let mut x = conv_same(x, &convs["stem"], 2)?;
+        for (i, (_, stride)) in BLOCKS.into_iter().enumerate() {
+            x = conv_same(&x, &convs[&format!("blocks.{i}.depthwise")], stride)?;
+            x = conv_same(&x, &convs[&format!("blocks.{i}.pointwise")], 1)?;
+        }
+        x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+    }
+}
+
+/// Convolution with TensorFlow's SAME padding, whose odd pixel goes right and below, then ReLU6.
+fn conv_same(x: &Tensor, conv: &Conv, stride: i64) -> Result<Tensor, TchError> {
+    let kernel = conv.weight.size()[2];
+    let groups = x.size()[1] / conv.weight.size()[1];
+    let missing = |n: i64| (((n + stride - 1) / stride - 1) * stride + kernel - n).max(0);
+    let (down, across) = (missing(x.size()[2]), missing(x.size()[3]));
+    let mut y = if down % 2 == 0 && across % 2 == 0 {
+        let padding = [down / 2, across / 2];
+        x.f_conv2d(&conv.weight, Some(&conv.bias), stride, padding, 1, groups)?
+    } else {
+        let (top, left) = (down / 2, across / 2);
+        let x = x.f_constant_pad_nd([left, across - left, top, down - top])?;
+        x.f_conv2d(&conv.weight, Some(&conv.bias), stride, 0, 1, groups)?
+    };
+    y.f_clamp_(0.0, 6.0)
+}
+
+/// Makes a backbone file of a safetensors file that says of itself `arch: mobilenet_v1`, with
+/// tensors named `stem`, `blocks.N.depthwise` and `blocks.N.pointwise`; `None` for another file.
+///
+/// # Errors
+/// [`ModelError`] when the file is no safetensors file, or a tensor of it cannot be taken over.
+pub(super) fn import(bytes: &[u8]) -> Result<Option<ModelFile>, ModelError> {
+    let (_, header) =
+        safetensors::SafeTensors::read_metadata(bytes).map_err(|e| ModelError::NotSafetensors {
+            reason: e.to_string(),
+        })?;
+    let notes = header.metadata().as_ref();
+    let Some(notes) = notes.filter(|m| m.get("arch").is_some_and(|a| a == "mobilenet_v1")) else {
+        return Ok(None);
+    };
+    let parsed =
+        safetensors::SafeTensors::deserialize(bytes).map_err(|e| ModelError::NotSafetensors {
+            reason: e.to_string(),
+        })?;
+    let mut tensors = BTreeMap::new();
+    for ConvShape { name, .. } in MobileNetV1.convs() {
+        for part in ["weight", "bias"] {
+            let name = format!("{name}.{part}");
+            let Ok(view) = parsed.tensor(&name) else {
+                return Err(ModelError::MissingTensor { name });
+            };
+            let dtype = match view.dtype() {
+                safetensors::Dtype::F16 => Dtype::F16,
+                safetensors::Dtype::F32 => Dtype::F32,
+                other => {
+                    return Err(ModelError::WrongTensor {
+                        name,
+                        found: format!("{other:?} {:?}", view.shape()),
+                        expected: "F16 or F32".into(),
+                    });
+                }
+            };
+            let shape = view.shape().to_vec();
+            let tensor = bitkin::model::Tensor {
+                dtype,
+                shape,
+                bytes: view.data().to_vec(),
+            };
+            tensors.insert(format!("backbone.{name}"), tensor);
+        }
+    }
+    let description = Description {
+        architecture: Architecture::MobileNetV1,
+        scale: [1.0 / 128.0; 3],
+        shift: [-1.0; 3],
+        input: ImageInput::stretch(224, 224),
+    };
+    let Ok(Value::Object(backbone)) = serde_json::to_value(&description) else {
+        return Ok(None);
+    };
+    let source = notes.get("source").map_or("", String::as_str);
+    let notes = Some(format!("MobileNetV1, pretrained; source: {source}"));
+    let metadata = ModelMetadata {
+        backbone: Some(backbone),
+        notes,
+        ..Default::default()
+    };
+    ModelFile::build(metadata, &tensors).map(Some)
+}

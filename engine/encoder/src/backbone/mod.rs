@@ -1,0 +1,336 @@
+//! Backbones: convolutional networks from pictures to feature vectors, in inference form.
+//!
+//! Batch norm is always folded into the convolutions, so a backbone is a list of named
+//! convolutions with biases and a plan of how they are joined.
+
+mod compact;
+mod mobilenet;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bitkin::encoder::ImageInput;
+use bitkin::model::{Dtype, ModelError, ModelFile, ModelKind, ModelMetadata, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+pub use self::compact::COMPACT_STAGES;
+pub(crate) use self::compact::CompactPlan;
+use self::mobilenet::MobileNetV1;
+use crate::device::use_one_thread;
+use crate::error::Error;
+
+/// One folded convolution.
+#[derive(Debug)]
+pub struct Conv {
+    /// `[out, in / groups, kernel, kernel]`.
+    pub weight: Tensor,
+    /// `[out]`.
+    pub bias: Tensor,
+}
+
+/// Architecture and normalisation, as they stand in a model file under the key `backbone`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// How the convolutions are joined.
+    #[serde(flatten)]
+    pub architecture: Architecture,
+    /// A channel's byte x (red, green, blue) enters the network as `x * scale + shift`.
+    pub scale: [f64; 3],
+    /// See `scale`.
+    pub shift: [f64; 3],
+    /// The picture size that the backbone was trained for; a model may name another.
+    pub input: ImageInput,
+}
+
+/// The architectures that this version can run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Architecture {
+    /// The shipped residual network; `stages` as [`COMPACT_STAGES`].
+    Compact {
+        /// Width and number of blocks of each stage.
+        stages: Vec<(i64, usize)>,
+    },
+    /// MobileNetV1 with width multiplier 1 and TensorFlow's padding (Howard et al., 2017).
+    #[serde(rename = "mobilenet_v1")]
+    MobileNetV1,
+}
+
+enum Plan {
+    Compact(CompactPlan),
+    MobileNetV1(MobileNetV1),
+}
+
+/// Name, shape of the weight, of one convolution that an architecture needs.
+pub(crate) struct ConvShape {
+    pub(crate) name: String,
+    pub(crate) weight: [i64; 4],
+}
+
+/// A backbone, loaded and ready to run on one device in f32.
+pub struct Backbone {
+    description: Description,
+    plan: Plan,
+    convs: BTreeMap<String, Conv>,
+    scale: Tensor,
+    shift: Tensor,
+    device: Device,
+}
+
+// SAFETY: after loading, the tensors are only read, and libtorch allows any number of threads to
+// read a tensor at once. No method hands out a tensor or changes one.
+unsafe impl Sync for Backbone {}
+
+/// The backbone that ships with this crate.
+const SHIPPED: &[u8] = include_bytes!("../../models/compact.safetensors");
+
+/// The model file of the shipped backbone.
+///
+/// # Errors
+/// None in practice: the file is part of the program.
+pub fn shipped() -> Result<ModelFile, ModelError> {
+    ModelFile::from_bytes(SHIPPED.to_vec())
+}
+
+/// Reads a backbone file: one of ours, or a MobileNetV1 whose metadata say `arch: mobilenet_v1`.
+///
+/// # Errors
+/// [`ModelError`] when it is neither.
+pub fn read_file(path: &Path) -> Result<ModelFile, ModelError> {
+    let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    if let Some(file) = mobilenet::import(&bytes)? {
+        return Ok(file);
+    }
+    let file = ModelFile::from_bytes(bytes)?;
+    file.expect_kind(ModelKind::Backbone)?;
+    Ok(file)
+}
+
+impl Description {
+    fn convs(&self) -> (Plan, Vec<ConvShape>) {
+        match &self.architecture {
+            Architecture::Compact { stages } => {
+                let plan = CompactPlan::new(stages);
+                let shapes = plan.convs().iter().map(|c| ConvShape {
+                    name: c.name.clone(),
+                    weight: [c.output, c.input, c.kernel, c.kernel],
+                });
+                let shapes = shapes.collect();
+                (Plan::Compact(plan), shapes)
+            }
+            Architecture::MobileNetV1 => {
+                let shapes = MobileNetV1.convs();
+                (Plan::MobileNetV1(MobileNetV1), shapes)
+            }
+        }
+    }
+
+    /// Checks what a file may have wrong, before anything is built from it.
+    fn check(&self) -> Result<(), Error> {
+        let fail = |reason: &str| Err(Error::Backbone(reason.to_string()));
+        if let Architecture::Compact { stages } = &self.architecture {
+            let sane = |&(w, n): &(i64, usize)| (1..=4096).contains(&w) && (1..=64).contains(&n);
+            if stages.is_empty() || stages.len() > 8 || !stages.iter().all(sane) {
+                return fail("its stages are not 1 to 8 pairs of width and blocks");
+            }
+        }
+        let finite = |x: &[f64; 3]| x.iter().all(|v| v.is_finite());
+        if !finite(&self.scale) || !finite(&self.shift) {
+            return fail("its normalisation is not finite");
+        }
+        Ok(())
+    }
+}
+
+impl Backbone {
+    /// Loads the tensors `backbone.*` of a model file onto a device.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the file has no backbone, lacks a tensor or has one of another shape;
+    /// [`Error::Backbone`] when its description makes no sense.
+    pub fn load(file: &ModelFile, device: Device) -> Result<Backbone, Error> {
+        let Some(json) = &file.metadata().backbone else {
+            return Err(ModelError::MissingKey {
+                key: "backbone".into(),
+            }
+            .into());
+        };
+        let description: Description = serde_json::from_value(json.clone().into())
+            .map_err(|e| Error::Backbone(e.to_string()))?;
+        description.check()?;
+        let (plan, shapes) = description.convs();
+        let mut convs = BTreeMap::new();
+        for ConvShape { name, weight } in shapes {
+            let load = |part: &str, shape: &[i64]| {
+                let name = format!("backbone.{name}.{part}");
+                to_f32_tensor(&name, &file.tensor(&name)?, shape).map(|t| t.to_device(device))
+            };
+            let conv = Conv {
+                weight: channels_last(&load("weight", &weight)?),
+                bias: load("bias", &weight[..1])?,
+            };
+            convs.insert(name, conv);
+        }
+        let row = |x: &[f64; 3]| {
+            Tensor::from_slice(&x.map(|v| v as f32))
+                .view([1, 3, 1, 1])
+                .to_device(device)
+        };
+        let (scale, shift) = (row(&description.scale), row(&description.shift));
+        Ok(Backbone {
+            description,
+            plan,
+            convs,
+            scale,
+            shift,
+            device,
+        })
+    }
+
+    /// Numbers in a feature vector.
+    pub fn dim(&self) -> usize {
+        match &self.plan {
+            Plan::Compact(plan) => plan.dim() as usize,
+            Plan::MobileNetV1(_) => mobilenet::DIM,
+        }
+    }
+
+    /// The picture size that the backbone was trained for.
+    pub fn input(&self) -> ImageInput {
+        self.description.input
+    }
+
+    /// The device that it runs on.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Features of one picture, `input.bytes()` bytes: f32 `[dim]`. On the caller's thread
+    /// alone, so that the same picture always gives the same numbers.
+    ///
+    /// # Errors
+    /// [`Error::Torch`].
+    pub fn one(&self, pixels: &[u8], input: ImageInput) -> Result<Vec<f32>, Error> {
+        use_one_thread();
+        self.batch(pixels, input)
+    }
+
+    /// Features of pictures given as `n * input.bytes()` bytes: f32 `[n, dim]`, row-major.
+    ///
+    /// Values may depend on `n` in their last bits, as libtorch chooses other loops for other
+    /// shapes: whoever needs a pure function of the picture always calls with the same `n`.
+    ///
+    /// # Errors
+    /// [`Error::Torch`].
+    pub fn batch(&self, pixels: &[u8], input: ImageInput) -> Result<Vec<f32>, Error> {
+        let n = (pixels.len() / input.bytes().max(1)) as i64;
+        let shape = [n, i64::from(input.height), i64::from(input.width), 3];
+        tch::no_grad(|| {
+            let x = Tensor::f_from_data_size(pixels, &shape, Kind::Uint8)?;
+            // Interleaved bytes are channels-last already; no copy but the conversion.
+            let x = x
+                .f_to_device(self.device)?
+                .f_permute([0, 3, 1, 2])?
+                .f_to_kind(Kind::Float)?;
+            let x = x.f_mul(&self.scale)?.f_add(&self.shift)?;
+            let y = match &self.plan {
+                Plan::Compact(plan) => plan.forward(&x, |c, x| {
+                    let conv = &self.convs[&c.name];
+                    x.f_conv2d(&conv.weight, Some(&conv.bias), c.stride, c.kernel / 2, 1, 1)
+                }),
+                Plan::MobileNetV1(plan) => plan.forward(&x, &self.convs),
+            }?;
+            Ok(Vec::try_from(y.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
+        })
+    }
+}
+
+/// Builds the model file of a backbone from its folded convolutions, weights rounded to f16.
+///
+/// # Errors
+/// [`Error::Torch`] when a tensor cannot be read.
+pub fn build_file(
+    description: &Description,
+    convs: &BTreeMap<String, Conv>,
+    notes: &str,
+) -> Result<ModelFile, Error> {
+    let mut tensors = BTreeMap::new();
+    for (name, conv) in convs {
+        for (part, tensor, kind) in [
+            ("weight", &conv.weight, Kind::Half),
+            ("bias", &conv.bias, Kind::Float),
+        ] {
+            let name = format!("backbone.{name}.{part}");
+            tensors.insert(name, from_torch(&tensor.f_to_kind(kind)?)?);
+        }
+    }
+    let Ok(serde_json::Value::Object(backbone)) = serde_json::to_value(description) else {
+        return Err(Error::Backbone("its description is no JSON object".into()));
+    };
+    let metadata = ModelMetadata {
+        backbone: Some(backbone),
+        notes: Some(notes.to_string()),
+        ..Default::default()
+    };
+    Ok(ModelFile::build(metadata, &tensors)?)
+}
+
+/// A tensor of a model file (f16 or f32) as f32 on the CPU.
+pub(crate) fn to_f32_tensor(
+    name: &str,
+    view: &TensorView<'_>,
+    shape: &[i64],
+) -> Result<Tensor, Error> {
+    let kind = match view.dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        _ => Kind::Bool,
+    };
+    let same = view
+        .shape
+        .iter()
+        .map(|&s| s as i64)
+        .eq(shape.iter().copied());
+    if kind == Kind::Bool || !same {
+        return Err(ModelError::WrongTensor {
+            name: name.to_string(),
+            found: view.describe(),
+            expected: format!("F16 or F32 {shape:?}"),
+        }
+        .into());
+    }
+    Ok(Tensor::f_from_data_size(view.bytes, shape, kind)?.f_to_kind(Kind::Float)?)
+}
+
+/// The elements of a tensor for a model file.
+pub(crate) fn from_torch(tensor: &Tensor) -> Result<bitkin::model::Tensor, Error> {
+    let dtype = match tensor.kind() {
+        Kind::Half => Dtype::F16,
+        _ => Dtype::F32,
+    };
+    let kind = if dtype == Dtype::F16 {
+        Kind::Half
+    } else {
+        Kind::Float
+    };
+    let tensor = tensor.f_to_kind(kind)?.f_contiguous()?;
+    let shape = tensor.size().iter().map(|&s| s as usize).collect();
+    let mut bytes = vec![0u8; tensor.numel() * dtype.size()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(bitkin::model::Tensor {
+        dtype,
+        shape,
+        bytes,
+    })
+}
+
+/// The same values with the channel as the fastest dimension in memory, which is what libtorch's
+/// CPU convolutions run fastest on.
+pub(crate) fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}

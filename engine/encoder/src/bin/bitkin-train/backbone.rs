@@ -1,0 +1,133 @@
+//! `bitkin-train backbone`: trains the compact architecture.
+
+use std::path::PathBuf;
+
+use bitkin::encoder::ImageInput;
+use bitkin_encoder::Error;
+use bitkin_encoder::backbone::build_file;
+use bitkin_encoder::dataset::Dataset;
+use bitkin_encoder::train::backbone::{BackboneTraining, describe, train_compact};
+use tch::Tensor;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Labelled pictures to train on: a folder of class folders, or FILE.tar[:PREFIX]
+    #[arg(long, value_name = "SOURCE")]
+    images: String,
+    /// Labelled pictures of the same classes to report accuracy on
+    #[arg(long, value_name = "SOURCE")]
+    held_out: Option<String>,
+    /// Where to write the backbone
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Epochs at each side length: SIDExEPOCHS, comma-separated
+    #[arg(long, value_name = "LIST", default_value = "40x20,64x8", value_parser = schedule)]
+    schedule: Schedule,
+    /// Seed of weights, order and augmentation
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What the pictures are and their terms of use; stored in the file
+    #[arg(long, value_name = "TEXT")]
+    terms: String,
+}
+
+#[derive(Clone, Debug)]
+struct Schedule(Vec<(i64, usize)>);
+
+fn schedule(text: &str) -> Result<Schedule, String> {
+    let stage = |stage: &str| {
+        let (side, epochs) = stage.split_once('x')?;
+        let (side, epochs) = (side.parse().ok()?, epochs.parse().ok()?);
+        (16..=512).contains(&side).then_some((side, epochs))
+    };
+    let stages: Option<Vec<_>> = text.split(',').map(stage).collect();
+    stages
+        .map(Schedule)
+        .ok_or_else(|| "expected SIDExEPOCHS, such as 40x20,64x8".into())
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
+    let side = arguments.schedule.0.iter().map(|s| s.0).max().unwrap_or(64);
+    let set = Dataset::open(&arguments.images)?;
+    let (classes, labels) = set.classes();
+    if classes.len() < 2 {
+        return Err(Error::Data(
+            "one class only: a backbone needs at least two".into(),
+        ));
+    }
+    let pixels = load(&set, side)?;
+    let held_out = match &arguments.held_out {
+        None => None,
+        Some(source) => {
+            let held_out = Dataset::open(source)?;
+            let (names, labels) = held_out.classes();
+            if names != classes {
+                return Err(Error::Data(
+                    "the held-out pictures have other classes".into(),
+                ));
+            }
+            Some((load(&held_out, side)?, label_tensor(&labels)))
+        }
+    };
+    let options = BackboneTraining {
+        schedule: arguments.schedule.0.clone(),
+        seed: arguments.seed,
+        ..Default::default()
+    };
+    eprintln!(
+        "{} pictures of {} classes",
+        set.pictures.len(),
+        classes.len()
+    );
+    let mut accuracy = None;
+    let convs = train_compact(
+        &options,
+        &pixels,
+        &label_tensor(&labels),
+        classes.len() as i64,
+        held_out.as_ref().map(|(x, y)| (x, y)),
+        |report| {
+            accuracy = report.accuracy;
+            let left = report.seconds / report.epoch as f64 * (report.epochs - report.epoch) as f64;
+            let accuracy = report
+                .accuracy
+                .map_or(String::new(), |a| format!(", held-out {a:.4}"));
+            eprintln!(
+                "epoch {}/{}: loss {:.4}{accuracy}, {:.0} s, about {left:.0} s left",
+                report.epoch, report.epochs, report.loss, report.seconds
+            );
+        },
+    )?;
+    let notes = format!(
+        "Trained by `bitkin-train backbone` on {} pictures of {} classes ({}), schedule {:?}, seed \
+         {}; accuracy on held-out pictures of those classes: {}.",
+        set.pictures.len(),
+        classes.len(),
+        arguments.terms,
+        options.schedule,
+        options.seed,
+        accuracy.map_or("not measured".into(), |a| format!("{a:.4}")),
+    );
+    let file = build_file(&describe(side as u32), &convs, &notes)?;
+    file.write(&arguments.out)?;
+    println!("{} ({} bytes)", arguments.out.display(), file.bytes().len());
+    Ok(())
+}
+
+fn label_tensor(labels: &[u32]) -> Tensor {
+    Tensor::from_slice(&labels.iter().map(|&l| i64::from(l)).collect::<Vec<_>>())
+}
+
+/// u8 `[n, 3, side, side]`.
+fn load(set: &Dataset, side: i64) -> Result<Tensor, Error> {
+    let input = ImageInput::stretch(side as u32, side as u32);
+    let mut pixels = Vec::with_capacity(set.pictures.len() * input.bytes());
+    for picture in &set.pictures {
+        pixels.extend(picture.pixels(&picture.read()?, &input)?);
+    }
+    let shape = [set.pictures.len() as i64, side, side, 3];
+    Ok(Tensor::from_slice(&pixels)
+        .f_view(shape)?
+        .f_permute([0, 3, 1, 2])?
+        .f_contiguous()?)
+}

@@ -1,0 +1,53 @@
+//! Trains and evaluates Bitkin's models; `bitkin train` and `bitkin eval` start it.
+//!
+//! A program of its own, so that `bitkin` never links libtorch.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program speaks to its user"
+)]
+
+mod backbone;
+mod common;
+mod eval;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "bitkin-train",
+    version,
+    about = "Trains and evaluates Bitkin's models"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a compact backbone as a classifier of labelled pictures
+    Backbone(backbone::Arguments),
+    /// Train a PP + SCDM model: pictures to codes
+    Train(train::Arguments),
+    /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
+    Eval(eval::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Backbone(arguments) => backbone::run(arguments),
+        Command::Train(arguments) => train::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}

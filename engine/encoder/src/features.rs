@@ -1,0 +1,205 @@
+//! Features of many pictures: extracted in parallel, and kept in a file for the next time.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bitkin::encoder::ImageInput;
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+use tch::Tensor;
+
+use crate::backbone::Backbone;
+use crate::dataset::Dataset;
+use crate::error::Error;
+
+/// Feature vectors of some pictures, and their class numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Features {
+    /// Numbers in a feature vector.
+    pub dim: usize,
+    /// `[len, dim]`, row-major.
+    pub values: Vec<f32>,
+    /// Class number of each picture.
+    pub labels: Vec<u32>,
+}
+
+impl Features {
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The feature vectors in order.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.dim.max(1))
+    }
+
+    /// The mean feature vector: `[dim]`.
+    pub fn mean(&self) -> Vec<f32> {
+        let mut sum = vec![0f64; self.dim];
+        for row in self.rows() {
+            sum.iter_mut()
+                .zip(row)
+                .for_each(|(s, v)| *s += f64::from(*v));
+        }
+        sum.iter()
+            .map(|s| (s / self.len().max(1) as f64) as f32)
+            .collect()
+    }
+
+    /// As a libtorch tensor, `[len, dim]`.
+    pub fn tensor(&self) -> Tensor {
+        Tensor::from_slice(&self.values).view([self.len() as i64, self.dim as i64])
+    }
+}
+
+/// Extracts features, and remembers them by the content of the picture.
+pub struct Extractor {
+    backbone: Backbone,
+    input: ImageInput,
+    known: HashMap<[u8; 32], Vec<f32>>,
+}
+
+impl Extractor {
+    /// An extractor that shows the backbone pictures of the size `input`.
+    pub fn new(backbone: Backbone, input: ImageInput) -> Extractor {
+        Extractor {
+            backbone,
+            input,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Features of a set of pictures; `progress` is told how many of those not yet known are
+    /// done, and how many there are. It may be called from any thread.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] or [`Error::Io`] for a picture that cannot be used.
+    pub fn extract(
+        &mut self,
+        set: &Dataset,
+        progress: impl Fn(usize, usize) + Sync,
+    ) -> Result<Features, Error> {
+        let read: Vec<([u8; 32], Option<Vec<u8>>)> = set
+            .pictures
+            .par_iter()
+            .map(|picture| {
+                let bytes = picture.read()?;
+                let key: [u8; 32] = Sha256::digest(&bytes).into();
+                Ok((key, (!self.known.contains_key(&key)).then_some(bytes)))
+            })
+            .collect::<Result<_, Error>>()?;
+        let total = read.iter().filter(|r| r.1.is_some()).count();
+        let done = AtomicUsize::new(0);
+        let new: Vec<([u8; 32], Vec<f32>)> = read
+            .par_iter()
+            .zip(&set.pictures)
+            .filter_map(|((key, bytes), picture)| Some((key, bytes.as_ref()?, picture)))
+            .map(|(key, bytes, picture)| {
+                let pixels = picture.pixels(bytes, &self.input)?;
+                let features = self.backbone.one(&pixels, self.input)?;
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                Ok((*key, features))
+            })
+            .collect::<Result<_, Error>>()?;
+        self.known.extend(new);
+        let dim = self.backbone.dim();
+        let mut values = Vec::with_capacity(read.len() * dim);
+        for (key, _) in &read {
+            values.extend(&self.known[key]);
+        }
+        Ok(Features {
+            dim,
+            values,
+            labels: set.classes().1,
+        })
+    }
+
+    /// Takes over the features that an extractor with the same backbone and input wrote to
+    /// `path`; a file that is missing or of another backbone is passed over.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the file is damaged.
+    pub fn load(&mut self, path: &Path, identity: &str) -> Result<(), Error> {
+        let Ok(bytes) = std::fs::read(path) else {
+            return Ok(());
+        };
+        let damaged = || {
+            let path = path.display();
+            Error::Data(format!(
+                "{path} is no file of features: delete it and run again"
+            ))
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged())?;
+        let written_by = header.metadata().as_ref().and_then(|m| m.get("identity"));
+        if written_by.map(String::as_str) != Some(identity) {
+            return Ok(());
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|_| damaged())?;
+        let (keys, values) = (tensors.tensor("keys"), tensors.tensor("features"));
+        let (Ok(keys), Ok(values)) = (keys, values) else {
+            return Err(damaged());
+        };
+        let dim = self.backbone.dim();
+        let rows = keys.data().len() / 32;
+        if values.dtype() != Dtype::F32 || values.data().len() != rows * dim * 4 {
+            return Err(damaged());
+        }
+        let rows = keys
+            .data()
+            .chunks_exact(32)
+            .zip(values.data().chunks_exact(dim * 4));
+        for (key, row) in rows {
+            let mut digest = [0; 32];
+            digest.copy_from_slice(key);
+            let row = row
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            self.known.insert(digest, row.collect());
+        }
+        Ok(())
+    }
+
+    /// Writes everything known to `path`, for [`Extractor::load`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path, identity: &str) -> Result<(), Error> {
+        let mut keys: Vec<&[u8; 32]> = self.known.keys().collect();
+        keys.sort_unstable();
+        let values: Vec<u8> = keys
+            .iter()
+            .flat_map(|k| &self.known[*k])
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let keys: Vec<u8> = keys.into_iter().flatten().copied().collect();
+        let (rows, dim) = (keys.len() / 32, self.backbone.dim());
+        let io = |source| Error::Io {
+            path: path.display().to_string(),
+            source,
+        };
+        let bad = |e: safetensors::SafeTensorError| io(std::io::Error::other(e.to_string()));
+        let tensors = [
+            (
+                "keys",
+                TensorView::new(Dtype::U8, vec![rows, 32], &keys).map_err(bad)?,
+            ),
+            (
+                "features",
+                TensorView::new(Dtype::F32, vec![rows, dim], &values).map_err(bad)?,
+            ),
+        ];
+        let metadata = HashMap::from([("identity".to_string(), identity.to_string())]);
+        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(bad)?;
+        let temporary = path.with_extension("partial");
+        std::fs::write(&temporary, bytes).map_err(io)?;
+        std::fs::rename(&temporary, path).map_err(io)
+    }
+}

@@ -1,0 +1,408 @@
+//! From a feature vector to a code: prior prototypes, hash head and self-consistency diffusion
+//! (PP + SCDM) in inference form.
+//!
+//! Plain Rust in f32 with a fixed order of operations and no libm of the system's: given the
+//! features, the code is the same bits on every machine, in every batch and on every thread.
+//!
+//! A feature f becomes e = (f − c) / ‖f − c‖ with the stored centre c, then the standardised
+//! distances x̃ to the prior prototypes, then the latent z = head(x̃) − z̄. Diffusion over the
+//! anchors stored in the model gives z' = (1−α)ᵀ z + p Ā, where p are row-normalised kernel
+//! weights over the k nearest anchors: T steps of z ← (1−α) z + α p A⁽ᵗ⁾ collapse into the
+//! stored Ā, because p stays the same. The code is sign(z'), with sign(0) = 1.
+
+use std::collections::BTreeMap;
+
+use bitkin::model::{ModelError, ModelFile, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Where the neighbours of the diffusion graph are sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GraphSpace {
+    /// Among centred, normalised features: the best choice on photographs, by far.
+    Feature,
+    /// Among standardised prototype distances, as the poster's figure suggests.
+    Pp,
+}
+
+/// Prior prototypes: the mean of each base class among normalised features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prototypes {
+    /// `[count, dim]`, row-major.
+    pub points: Vec<f32>,
+    /// Mean distance of base pictures to each prototype; `[count]`.
+    pub mean: Vec<f32>,
+    /// One over the standard deviation of those distances; `[count]`.
+    pub inverse_deviation: Vec<f32>,
+}
+
+/// The anchors of the diffusion, and how it runs over them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Anchors {
+    /// Anchors in graph space: `[count, graph dim]`, row-major.
+    pub points: Vec<f32>,
+    /// Ā: `[count, bits]`, row-major.
+    pub smoothed: Vec<f32>,
+    /// Parameters.
+    pub diffusion: Diffusion,
+    /// Kernel width s²: weights are exp(−d² / s²).
+    pub kernel_width: f32,
+}
+
+/// Parameters of the diffusion.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Diffusion {
+    /// Where neighbours are sought.
+    pub space: GraphSpace,
+    /// Step length α, above 0 and below 1.
+    pub alpha: f64,
+    /// Steps T (the poster's diffusion layers).
+    pub steps: u32,
+    /// Neighbours k of a picture among the anchors.
+    pub neighbours: usize,
+}
+
+/// A fully connected layer; the weight is `[out, in]`, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// `[out, in]`.
+    pub weight: Vec<f32>,
+    /// `[out]`.
+    pub bias: Vec<f32>,
+}
+
+impl Layer {
+    fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let rows = self.weight.chunks_exact(x.len());
+        rows.zip(&self.bias)
+            .map(|(row, bias)| dot(row, x) + bias)
+            .collect()
+    }
+}
+
+/// A trained PP + SCDM model without its backbone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HashModel {
+    /// Code width b.
+    pub bits: usize,
+    /// Feature centre c: `[dim]`.
+    pub centre: Vec<f32>,
+    /// Prior prototypes; without them the head sees the normalised feature itself.
+    pub prototypes: Option<Prototypes>,
+    /// The hash head's layers, with ReLU between them.
+    pub head: Vec<Layer>,
+    /// z̄, the latent's mean over the anchors: `[bits]`.
+    pub offset: Vec<f32>,
+    /// The diffusion; without it z' = z.
+    pub anchors: Option<Anchors>,
+}
+
+/// What stands in a model file under `bitkin`, beside the keys that every model has.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    prototypes: bool,
+    layers: usize,
+    diffusion: Option<Diffusion>,
+}
+
+impl HashModel {
+    /// Numbers in a feature vector.
+    pub fn dim(&self) -> usize {
+        self.centre.len()
+    }
+
+    /// e: the feature centred and of length 1.
+    pub fn normalise(&self, feature: &[f32]) -> Vec<f32> {
+        normalise(feature, &self.centre)
+    }
+
+    /// x̃: standardised distances to the prior prototypes, from e; e itself without prototypes.
+    pub fn embed(&self, e: &[f32]) -> Vec<f32> {
+        let Some(p) = &self.prototypes else {
+            return e.to_vec();
+        };
+        let scales = p.mean.iter().zip(&p.inverse_deviation);
+        p.points
+            .chunks_exact(e.len())
+            .zip(scales)
+            .map(|(point, (mean, inverse))| (squared_distance(e, point).sqrt() - mean) * inverse)
+            .collect()
+    }
+
+    /// The head's output for x̃, before z̄ is taken off: `[bits]`.
+    pub(crate) fn head_of(&self, x: &[f32]) -> Vec<f32> {
+        let mut z = x.to_vec();
+        for (i, layer) in self.head.iter().enumerate() {
+            if i > 0 {
+                z.iter_mut().for_each(|v| *v = v.max(0.0));
+            }
+            z = layer.forward(&z);
+        }
+        z
+    }
+
+    /// z', the real-valued code before its signs are taken: `[bits]`.
+    pub fn latent(&self, feature: &[f32]) -> Vec<f32> {
+        let e = self.normalise(feature);
+        let x = self.embed(&e);
+        let mut z = self.head_of(&x);
+        z.iter_mut()
+            .zip(&self.offset)
+            .for_each(|(z, mean)| *z -= mean);
+        let Some(anchors) = &self.anchors else {
+            return z;
+        };
+        let point = match anchors.diffusion.space {
+            GraphSpace::Feature => &e,
+            GraphSpace::Pp => &x,
+        };
+        let keep = keep_factor(&anchors.diffusion) as f32;
+        z.iter_mut().for_each(|v| *v *= keep);
+        for (anchor, weight) in anchors.weights(point) {
+            let smoothed = &anchors.smoothed[anchor * self.bits..][..self.bits];
+            z.iter_mut()
+                .zip(smoothed)
+                .for_each(|(z, a)| *z += weight * a);
+        }
+        z
+    }
+
+    /// Packs the signs of a latent into `code`, `ceil(bits / 8)` bytes; bit i is set when
+    /// z'ᵢ ≥ 0.
+    pub fn pack(&self, latent: &[f32], code: &mut [u8]) {
+        code.fill(0);
+        for (i, _) in latent.iter().enumerate().filter(|(_, z)| **z >= 0.0) {
+            code[i / 8] |= 1 << (i % 8);
+        }
+    }
+
+    /// Tensors and metadata for a model file.
+    pub(crate) fn to_tensors(&self) -> (BTreeMap<String, Tensor>, serde_json::Value) {
+        let mut tensors = BTreeMap::new();
+        let mut put = |name: &str, rows: usize, values: &[f32]| {
+            let shape = match rows {
+                0 => vec![values.len()],
+                n => vec![n, values.len() / n],
+            };
+            tensors.insert(name.to_string(), Tensor::from_f32(&shape, values));
+        };
+        put("centre", 0, &self.centre);
+        put("offset", 0, &self.offset);
+        if let Some(p) = &self.prototypes {
+            put("prototypes.points", p.mean.len(), &p.points);
+            put("prototypes.mean", 0, &p.mean);
+            put("prototypes.inverse_deviation", 0, &p.inverse_deviation);
+        }
+        for (i, layer) in self.head.iter().enumerate() {
+            put(&format!("head.{i}.weight"), layer.bias.len(), &layer.weight);
+            put(&format!("head.{i}.bias"), 0, &layer.bias);
+        }
+        if let Some(a) = &self.anchors {
+            let count = a.smoothed.len() / self.bits;
+            put("anchors.points", count, &a.points);
+            put("anchors.smoothed", count, &a.smoothed);
+            put("anchors.kernel_width", 0, &[a.kernel_width]);
+        }
+        let description = Description {
+            prototypes: self.prototypes.is_some(),
+            layers: self.head.len(),
+            diffusion: self.anchors.as_ref().map(|a| a.diffusion),
+        };
+        (tensors, serde_json::json!(description))
+    }
+
+    /// Reads the model out of a file, for a backbone whose features have `dim` numbers.
+    ///
+    /// # Errors
+    /// [`ModelError`] naming the tensor or key that is missing, of another shape or not finite.
+    pub fn from_file(file: &ModelFile, dim: usize) -> Result<HashModel, Error> {
+        file.expect_kind(bitkin::model::ModelKind::Hash)?;
+        let bits = file.bits().unwrap_or(0) as usize;
+        let invalid = |key: &str, reason: String| ModelError::InvalidMetadata {
+            key: key.to_string(),
+            reason,
+        };
+        let json = file
+            .metadata()
+            .model
+            .get("head")
+            .ok_or(ModelError::MissingKey {
+                key: "bitkin.head".into(),
+            })?;
+        let description: Description = serde_json::from_value(json.clone())
+            .map_err(|e| invalid("bitkin.head", e.to_string()))?;
+        if !(1..=8).contains(&description.layers) {
+            let reason = format!("{} layers, expected 1 to 8", description.layers);
+            return Err(invalid("bitkin.head.layers", reason).into());
+        }
+        let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, ModelError> {
+            let values = file.tensor(name)?.to_f32(name, shape)?;
+            match values.iter().all(|v| v.is_finite()) {
+                true => Ok(values),
+                false => Err(ModelError::WrongTensor {
+                    name: name.to_string(),
+                    found: "numbers that are not finite".into(),
+                    expected: "finite numbers".into(),
+                }),
+            }
+        };
+        // A count that only the file knows; everything else must agree with it.
+        let rows = |name: &str| -> Result<usize, ModelError> {
+            Ok(file.tensor(name)?.shape.first().copied().unwrap_or(0))
+        };
+        let prototypes = match description.prototypes {
+            false => None,
+            true => {
+                let count = rows("prototypes.mean")?;
+                Some(Prototypes {
+                    points: read("prototypes.points", &[count, dim])?,
+                    mean: read("prototypes.mean", &[count])?,
+                    inverse_deviation: read("prototypes.inverse_deviation", &[count])?,
+                })
+            }
+        };
+        let embedding = prototypes.as_ref().map_or(dim, |p| p.mean.len());
+        let mut head = Vec::new();
+        let mut width = embedding;
+        for i in 0..description.layers {
+            let (weight, bias) = (format!("head.{i}.weight"), format!("head.{i}.bias"));
+            let output = if i + 1 == description.layers {
+                bits
+            } else {
+                rows(&bias)?
+            };
+            head.push(Layer {
+                weight: read(&weight, &[output, width])?,
+                bias: read(&bias, &[output])?,
+            });
+            width = output;
+        }
+        let anchors = match description.diffusion {
+            None => None,
+            Some(diffusion) => {
+                if !(diffusion.alpha > 0.0 && diffusion.alpha < 1.0 && diffusion.neighbours > 0) {
+                    let reason = "alpha outside (0, 1), or no neighbours".to_string();
+                    return Err(invalid("bitkin.head.diffusion", reason).into());
+                }
+                let count = rows("anchors.points")?;
+                let width = match diffusion.space {
+                    GraphSpace::Feature => dim,
+                    GraphSpace::Pp => embedding,
+                };
+                Some(Anchors {
+                    points: read("anchors.points", &[count, width])?,
+                    smoothed: read("anchors.smoothed", &[count, bits])?,
+                    diffusion,
+                    kernel_width: read("anchors.kernel_width", &[1])?[0].max(f32::MIN_POSITIVE),
+                })
+            }
+        };
+        let centre = read("centre", &[dim])?;
+        let offset = read("offset", &[bits])?;
+        Ok(HashModel {
+            bits,
+            centre,
+            prototypes,
+            head,
+            offset,
+            anchors,
+        })
+    }
+}
+
+/// (1−α)ᵀ, what is left of the picture's own latent.
+pub(crate) fn keep_factor(diffusion: &Diffusion) -> f64 {
+    (0..diffusion.steps).fold(1.0, |keep, _| keep * (1.0 - diffusion.alpha))
+}
+
+impl Anchors {
+    /// Row-normalised kernel weights of a point over its nearest anchors, as (anchor, weight),
+    /// ties of distance broken by the anchor's number.
+    pub fn weights(&self, point: &[f32]) -> Vec<(usize, f32)> {
+        kernel_weights(
+            &self.points,
+            point,
+            self.diffusion.neighbours,
+            self.kernel_width,
+        )
+    }
+}
+
+/// See [`Anchors::weights`].
+pub(crate) fn kernel_weights(
+    anchors: &[f32],
+    point: &[f32],
+    neighbours: usize,
+    kernel_width: f32,
+) -> Vec<(usize, f32)> {
+    let rows = anchors.chunks_exact(point.len().max(1));
+    let mut nearest: Vec<(f32, usize)> = rows
+        .enumerate()
+        .map(|(i, row)| (squared_distance(row, point), i))
+        .collect();
+    let by_distance = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    if nearest.len() > neighbours {
+        nearest.select_nth_unstable_by(neighbours, by_distance);
+        nearest.truncate(neighbours);
+    }
+    nearest.sort_unstable_by(by_distance);
+    let Some(&(least, _)) = nearest.first() else {
+        return Vec::new();
+    };
+    // The least distance is taken off, so that the largest weight is 1 and none underflows all.
+    let mut weights: Vec<(usize, f32)> = nearest
+        .iter()
+        .map(|&(distance, i)| (i, libm::expf((least - distance) / kernel_width)))
+        .collect();
+    let sum: f32 = weights.iter().map(|w| w.1).sum();
+    weights.iter_mut().for_each(|w| w.1 /= sum);
+    weights
+}
+
+/// e = (f − c) / ‖f − c‖, or zeros where f = c.
+pub(crate) fn normalise(feature: &[f32], centre: &[f32]) -> Vec<f32> {
+    let mut e: Vec<f32> = feature.iter().zip(centre).map(|(f, c)| f - c).collect();
+    let length = dot(&e, &e).sqrt();
+    if length > 0.0 {
+        e.iter_mut().for_each(|v| *v /= length);
+    }
+    e
+}
+
+/// Independent sums, so that the compiler can use vector registers without changing the order.
+const LANES: usize = 16;
+
+fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail: f32 = a_chunks
+        .remainder()
+        .iter()
+        .zip(b_chunks.remainder())
+        .map(|(&x, &y)| term(x, y))
+        .sum();
+    for (x, y) in a_chunks.zip(b_chunks) {
+        for i in 0..LANES {
+            lanes[i] += term(x[i], y[i]);
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0] + tail
+}
+
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    sum_of(a, b, |x, y| x * y)
+}
+
+pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    sum_of(a, b, |x, y| (x - y) * (x - y))
+}

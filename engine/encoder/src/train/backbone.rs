@@ -1,0 +1,406 @@
+//! Trains the compact backbone as a classifier of labelled pictures, and folds it for inference.
+//!
+//! A cosine classifier (Gidaris and Komodakis, CVPR 2018) makes classes differ by direction, which
+//! is what retrieval by centred cosine, and the prior prototypes, need of features later. The
+//! schedule starts on smaller crops, where an epoch costs a third, and ends at full size.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, TchError, Tensor};
+
+use bitkin::encoder::ImageInput;
+
+use crate::backbone::{
+    Architecture, COMPACT_STAGES, CompactPlan, Conv, Description, channels_last,
+};
+use crate::error::Error;
+
+/// How to train a backbone. Every field has the value that made the shipped one as its default.
+#[derive(Clone, Debug)]
+pub struct BackboneTraining {
+    /// Passes over the pictures at each side length in pixels, in order: `(side, epochs)`.
+    pub schedule: Vec<(i64, usize)>,
+    /// Pictures a step.
+    pub batch: usize,
+    /// Peak learning rate of SGD with Nesterov momentum 0.9, reached after a twentieth of the steps
+    /// and then lowered to zero along a cosine.
+    pub learning_rate: f64,
+    /// L2 penalty on convolution weights.
+    pub weight_decay: f64,
+    /// Seed of weights, order and augmentation.
+    pub seed: u64,
+}
+
+impl Default for BackboneTraining {
+    fn default() -> Self {
+        BackboneTraining {
+            schedule: vec![(40, 20), (64, 8)],
+            batch: 64,
+            learning_rate: 0.1,
+            weight_decay: 5e-4,
+            seed: 1,
+        }
+    }
+}
+
+/// What a finished or running epoch looked like.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochReport {
+    /// Epochs done, from 1.
+    pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Mean cross-entropy over the epoch's augmented pictures, in nats.
+    pub loss: f64,
+    /// Share of held-out pictures classified rightly, where there are any.
+    pub accuracy: Option<f64>,
+    /// Seconds since the start.
+    pub seconds: f64,
+}
+
+struct BatchNorm {
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    var: Tensor,
+}
+
+struct TrainConv {
+    weight: Tensor,
+    norm: BatchNorm,
+    stride: i64,
+}
+
+const EPS: f64 = 1e-5;
+
+impl TrainConv {
+    fn new(rng: &mut ChaCha8Rng, input: i64, output: i64, kernel: i64, stride: i64) -> TrainConv {
+        // He initialisation, from our own generator so that the seed alone decides.
+        let fan_in = (input * kernel * kernel) as f32;
+        let weight = normal(rng, &[output, input, kernel, kernel], (2.0 / fan_in).sqrt());
+        let f = (Kind::Float, Device::Cpu);
+        TrainConv {
+            weight: channels_last(&weight).set_requires_grad(true),
+            norm: BatchNorm {
+                gamma: Tensor::ones([output], f).set_requires_grad(true),
+                beta: Tensor::zeros([output], f).set_requires_grad(true),
+                mean: Tensor::zeros([output], f),
+                var: Tensor::ones([output], f),
+            },
+            stride,
+        }
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
+        let padding = self.weight.size()[2] / 2;
+        let y = x.f_conv2d(&self.weight, None::<Tensor>, self.stride, padding, 1, 1)?;
+        let n = &self.norm;
+        let stats = (Some(&n.mean), Some(&n.var));
+        y.f_batch_norm(
+            Some(&n.gamma),
+            Some(&n.beta),
+            stats.0,
+            stats.1,
+            train,
+            0.1,
+            EPS,
+            false,
+        )
+    }
+
+    fn parameters(&self) -> [&Tensor; 3] {
+        [&self.weight, &self.norm.gamma, &self.norm.beta]
+    }
+
+    /// The convolution with its batch norm multiplied in.
+    fn fold(&self) -> Conv {
+        tch::no_grad(|| {
+            let scale = &self.norm.gamma / (&self.norm.var + EPS).sqrt();
+            let weight = &self.weight * scale.view([-1, 1, 1, 1]);
+            let bias = &self.norm.beta - &self.norm.mean * scale;
+            Conv {
+                weight: weight.detach(),
+                bias: bias.detach(),
+            }
+        })
+    }
+}
+
+/// Samples of N(0, sd²) by Box and Muller.
+pub(crate) fn normal(rng: &mut ChaCha8Rng, shape: &[i64], sd: f32) -> Tensor {
+    let count = shape.iter().product::<i64>() as usize;
+    let values: Vec<f32> = (0..count)
+        .map(|_| {
+            let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
+            radius * (std::f32::consts::TAU * rng.random::<f32>()).cos() * sd
+        })
+        .collect();
+    Tensor::from_slice(&values).view(shape)
+}
+
+struct Network {
+    convs: BTreeMap<String, TrainConv>,
+    plan: CompactPlan,
+    classifier: Tensor,
+    scale: Tensor,
+}
+
+impl Network {
+    fn new(classes: i64, rng: &mut ChaCha8Rng) -> Network {
+        let plan = CompactPlan::new(&COMPACT_STAGES);
+        let mut convs = BTreeMap::new();
+        for c in plan.convs() {
+            convs.insert(
+                c.name.clone(),
+                TrainConv::new(rng, c.input, c.output, c.kernel, c.stride),
+            );
+        }
+        let classifier = normal(rng, &[classes, plan.dim()], 0.05).set_requires_grad(true);
+        let scale = Tensor::from(10f32).set_requires_grad(true);
+        Network {
+            convs,
+            plan,
+            classifier,
+            scale,
+        }
+    }
+
+    fn features(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
+        self.plan
+            .forward(x, |conv, x| self.convs[&conv.name].forward(x, train))
+    }
+
+    fn logits(&self, features: &Tensor) -> Tensor {
+        let f = unit_rows(features);
+        let w = unit_rows(&self.classifier);
+        f.matmul(&w.tr()) * &self.scale
+    }
+
+    /// Parameters with and without weight decay.
+    fn parameters(&self) -> (Vec<Tensor>, Vec<Tensor>) {
+        let mut decayed = vec![self.classifier.shallow_clone()];
+        let mut free = vec![self.scale.shallow_clone()];
+        for conv in self.convs.values() {
+            let [weight, gamma, beta] = conv.parameters();
+            decayed.push(weight.shallow_clone());
+            free.push(gamma.shallow_clone());
+            free.push(beta.shallow_clone());
+        }
+        (decayed, free)
+    }
+}
+
+fn unit_rows(x: &Tensor) -> Tensor {
+    let squared = x
+        .square()
+        .sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+    x / (squared + 1e-12).sqrt()
+}
+
+/// SGD with Nesterov momentum; written out because decay applies to some parameters only.
+struct Sgd {
+    groups: [(Vec<Tensor>, f64); 2],
+    momentum: Vec<Vec<Tensor>>,
+}
+
+impl Sgd {
+    fn new(decayed: Vec<Tensor>, free: Vec<Tensor>, decay: f64) -> Sgd {
+        let zeros = |ps: &[Tensor]| ps.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
+        let momentum = vec![zeros(&decayed), zeros(&free)];
+        Sgd {
+            groups: [(decayed, decay), (free, 0.0)],
+            momentum,
+        }
+    }
+
+    fn step(&mut self, rate: f64) {
+        tch::no_grad(|| {
+            for ((parameters, decay), momentum) in self.groups.iter_mut().zip(&mut self.momentum) {
+                for (p, m) in parameters.iter_mut().zip(momentum) {
+                    let mut g = p.grad();
+                    if !g.defined() {
+                        continue;
+                    }
+                    if *decay > 0.0 {
+                        g = g + &*p * *decay;
+                    }
+                    let _ = m.g_mul_scalar_(0.9).g_add_(&g);
+                    let update = (g + &*m * 0.9) * rate;
+                    let _ = p.g_sub_(&update);
+                    p.zero_grad();
+                }
+            }
+        });
+    }
+}
+
+/// Random crop, scale, turn, flip and colour, as one affine sampling of each picture.
+///
+/// `pixels` is u8 `[n, 3, h, w]`; the result f32 `[n, 3, side, side]`, 0 to 1.
+fn augment(pixels: &Tensor, side: i64, rng: &mut ChaCha8Rng) -> Tensor {
+    let n = pixels.size()[0];
+    let mut theta = Vec::with_capacity(n as usize * 6);
+    let mut gain = Vec::with_capacity(n as usize * 3);
+    let mut offset = Vec::with_capacity(n as usize);
+    let mut saturation = Vec::with_capacity(n as usize);
+    for _ in 0..n {
+        let area: f32 = rng.random_range(0.3..1.0);
+        let aspect: f32 = (rng.random_range(-0.29f32..0.29)).exp();
+        let (sx, sy) = (
+            (area * aspect).sqrt().min(1.0),
+            (area / aspect).sqrt().min(1.0),
+        );
+        let (tx, ty) = (
+            rng.random_range(-1.0..=1.0) * (1.0 - sx),
+            rng.random_range(-1.0..=1.0) * (1.0 - sy),
+        );
+        let angle: f32 = rng.random_range(-0.17f32..0.17);
+        let flip = if rng.random::<bool>() { -1.0 } else { 1.0 };
+        let (sin, cos) = angle.sin_cos();
+        theta.extend([
+            sx * cos * flip,
+            -sy * sin,
+            tx,
+            sx * sin * flip,
+            sy * cos,
+            ty,
+        ]);
+        let contrast: f32 = rng.random_range(0.65..1.4);
+        for _ in 0..3 {
+            gain.push(contrast * rng.random_range(0.85f32..1.15));
+        }
+        offset.push(rng.random_range(-0.15f32..0.15));
+        let grey = rng.random::<f32>() < 0.1;
+        saturation.push(if grey {
+            0.0
+        } else {
+            rng.random_range(0.5f32..1.4)
+        });
+    }
+    let x = pixels.to_kind(Kind::Float) / 255.0;
+    let theta = Tensor::from_slice(&theta).view([n, 2, 3]);
+    let grid = Tensor::affine_grid_generator(&theta, [n, 3, side, side], false);
+    // Mode 0 is bilinear, padding 2 reflects.
+    let x = x.grid_sampler(&grid, 0, 2, false);
+    let grey = x.mean_dim([1i64].as_slice(), true, Kind::Float);
+    let x = (x - &grey) * Tensor::from_slice(&saturation).view([n, 1, 1, 1]) + grey;
+    let x = (x - 0.5) * Tensor::from_slice(&gain).view([n, 3, 1, 1]) + 0.5;
+    (x + Tensor::from_slice(&offset).view([n, 1, 1, 1])).clamp(0.0, 1.0)
+}
+
+/// Mean and standard deviation of the shipped backbone's input, per channel, on a scale of 0 to 1.
+pub(crate) const MEAN: [f32; 3] = [0.48, 0.448, 0.398];
+pub(crate) const DEVIATION: [f32; 3] = [0.277, 0.269, 0.282];
+
+fn normalise(x: &Tensor) -> Tensor {
+    let shape = [1, 3, 1, 1];
+    (x - Tensor::from_slice(&MEAN).view(shape)) / Tensor::from_slice(&DEVIATION).view(shape)
+}
+
+/// Description of a backbone that [`train_compact`] made, for pictures of `side` × `side` pixels.
+pub fn describe(side: u32) -> Description {
+    let deviation = DEVIATION.map(f64::from);
+    Description {
+        architecture: Architecture::Compact {
+            stages: COMPACT_STAGES.to_vec(),
+        },
+        scale: deviation.map(|d| 1.0 / (255.0 * d)),
+        shift: [0, 1, 2].map(|c| -f64::from(MEAN[c]) / deviation[c]),
+        input: ImageInput::stretch(side, side),
+    }
+}
+
+/// Trains the compact architecture on `pixels` (u8 `[n, 3, side, side]`) with class numbers
+/// `labels` (i64 `[n]`, 0 to `classes` − 1), and returns its folded convolutions by name.
+///
+/// `held_out` pictures are classified after each epoch for the report, and are not trained on.
+///
+/// # Errors
+/// [`Error::Torch`] when libtorch fails.
+pub fn train_compact(
+    options: &BackboneTraining,
+    pixels: &Tensor,
+    labels: &Tensor,
+    classes: i64,
+    held_out: Option<(&Tensor, &Tensor)>,
+    mut progress: impl FnMut(EpochReport),
+) -> Result<BTreeMap<String, Conv>, Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let network = Network::new(classes, &mut rng);
+    let (decayed, free) = network.parameters();
+    let mut sgd = Sgd::new(decayed, free, options.weight_decay);
+    let n = pixels.size()[0] as usize;
+    let steps_per_epoch = n.div_ceil(options.batch);
+    let epochs: usize = options.schedule.iter().map(|s| s.1).sum();
+    let steps = (steps_per_epoch * epochs) as f64;
+    let warm_up = (steps / 20.0).max(1.0);
+    let mut order: Vec<i64> = (0..n as i64).collect();
+    let (mut step, mut epoch, start) = (0usize, 0usize, Instant::now());
+    for &(side, epochs_here) in &options.schedule {
+        for _ in 0..epochs_here {
+            order.shuffle(&mut rng);
+            let mut loss_sum = 0.0;
+            for chunk in order.chunks(options.batch) {
+                let index = Tensor::from_slice(chunk);
+                let x = channels_last(&normalise(&augment(
+                    &pixels.index_select(0, &index),
+                    side,
+                    &mut rng,
+                )));
+                let logits = network.logits(&network.features(&x, true)?);
+                let loss = logits.cross_entropy_for_logits(&labels.index_select(0, &index));
+                loss.backward();
+                let s = step as f64;
+                let rate = if s < warm_up {
+                    options.learning_rate * (s + 1.0) / warm_up
+                } else {
+                    let done = (s - warm_up) / (steps - warm_up).max(1.0);
+                    options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+                };
+                sgd.step(rate);
+                loss_sum += loss.double_value(&[]) * chunk.len() as f64;
+                step += 1;
+            }
+            epoch += 1;
+            progress(EpochReport {
+                epoch,
+                epochs,
+                loss: loss_sum / n as f64,
+                accuracy: held_out
+                    .map(|(x, y)| accuracy(&network, x, y))
+                    .transpose()?,
+                seconds: start.elapsed().as_secs_f64(),
+            });
+        }
+    }
+    Ok(network
+        .convs
+        .iter()
+        .map(|(name, conv)| (name.clone(), conv.fold()))
+        .collect())
+}
+
+fn accuracy(network: &Network, pixels: &Tensor, labels: &Tensor) -> Result<f64, Error> {
+    tch::no_grad(|| {
+        let n = pixels.size()[0];
+        let mut right = 0.0;
+        for start in (0..n).step_by(256) {
+            let length = 256.min(n - start);
+            let x = normalise(&(pixels.narrow(0, start, length).to_kind(Kind::Float) / 255.0));
+            let x = channels_last(&x);
+            let predicted = network
+                .logits(&network.features(&x, false)?)
+                .argmax(1, false);
+            let same = predicted.eq_tensor(&labels.narrow(0, start, length));
+            right += same
+                .to_kind(Kind::Double)
+                .sum(Kind::Double)
+                .double_value(&[]);
+        }
+        Ok(right / n as f64)
+    })
+}

@@ -1,0 +1,4 @@
+//! Training: backbones from labelled pictures, hashing models from features.
+
+pub mod backbone;
+pub mod hash;

@@ -1,0 +1,163 @@
+//! The code of a picture depends on nothing but the model and the picture.
+
+mod common;
+
+use bitkin::encoder::{EncodeError, Encoder};
+use bitkin::model::{ModelError, ModelFile};
+use bitkin_encoder::Error;
+use bitkin_encoder::device::DeviceChoice;
+use bitkin_encoder::encoder::TorchEncoder;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+const BITS: usize = 20;
+
+fn encoder() -> TorchEncoder {
+    TorchEncoder::load(&common::tiny_model(BITS), DeviceChoice::Cpu).expect("a valid model")
+}
+
+fn encode(encoder: &TorchEncoder, pictures: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let bytes = BITS.div_ceil(8);
+    let mut codes = vec![0xff; pictures.len() * bytes];
+    encoder
+        .encode(&pictures.concat(), &mut codes)
+        .expect("encoding works");
+    codes.chunks(bytes).map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+fn single_equals_batch_equals_shuffled_equals_threads() {
+    let encoder = encoder();
+    let pictures = common::pictures(60, 5);
+    let batch = encode(&encoder, &pictures);
+    let distinct: std::collections::HashSet<_> = batch.iter().collect();
+    assert!(
+        distinct.len() > 20,
+        "codes that are all alike would prove nothing: {batch:?}"
+    );
+
+    for (picture, code) in pictures.iter().zip(&batch) {
+        assert_eq!(&encode(&encoder, std::slice::from_ref(picture))[0], code);
+    }
+    let mut order: Vec<usize> = (0..pictures.len()).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(6));
+    let shuffled: Vec<Vec<u8>> = order.iter().map(|&i| pictures[i].clone()).collect();
+    for (code, &i) in encode(&encoder, &shuffled).iter().zip(&order) {
+        assert_eq!(code, &batch[i]);
+    }
+    std::thread::scope(|scope| {
+        for quarter in 0..4 {
+            let (encoder, pictures, batch) = (&encoder, &pictures, &batch);
+            scope.spawn(move || {
+                let range = quarter * 15..(quarter + 1) * 15;
+                assert_eq!(encode(encoder, &pictures[range.clone()]), batch[range]);
+            });
+        }
+    });
+}
+
+#[test]
+fn padding_bits_are_zero() {
+    let encoder = encoder();
+    for code in encode(&encoder, &common::pictures(40, 5)) {
+        assert_eq!(
+            code[2] & 0xf0,
+            0,
+            "20 bits leave four padding bits: {code:02x?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_to_encode_is_no_error_and_wrong_sizes_are() {
+    let encoder = encoder();
+    encoder.encode(&[], &mut []).expect("no pictures, no codes");
+    let picture = vec![0; encoder.input().bytes()];
+    for (pixels, codes) in [(&picture[1..], 3), (&picture[..], 2), (&picture[..], 6)] {
+        let refused = encoder.encode(pixels, &mut vec![0; codes]);
+        assert!(
+            matches!(refused, Err(EncodeError::Shape { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_model_split_and_joined_is_the_same_model() {
+    let whole = common::tiny_model(BITS);
+    let (head, backbone) = whole.split().expect("self-contained");
+    let head = ModelFile::from_bytes(head).expect("a head");
+    let backbone = ModelFile::from_bytes(backbone.expect("it has one")).expect("a backbone");
+    let alone = TorchEncoder::load(&head, DeviceChoice::Cpu).err();
+    assert!(
+        matches!(alone, Some(Error::Model(_))),
+        "a head alone cannot encode: {alone:?}"
+    );
+    let joined = ModelFile::join(&head, &backbone).expect("they belong together");
+    let (a, b) = (
+        encoder(),
+        TorchEncoder::load(&joined, DeviceChoice::Cpu).expect("joined"),
+    );
+    assert_eq!(a.fingerprint(), b.fingerprint());
+    let pictures = common::pictures(10, 5);
+    assert_eq!(encode(&a, &pictures), encode(&b, &pictures));
+}
+
+#[test]
+fn files_that_are_no_model_are_refused_by_name() {
+    let backbone = TorchEncoder::load(&common::tiny_backbone(1), DeviceChoice::Cpu).err();
+    assert!(
+        matches!(backbone, Some(Error::Model(ModelError::WrongKind { .. }))),
+        "a backbone is no hash model: {backbone:?}"
+    );
+    let whole = common::tiny_model(BITS);
+    let rebuilt =
+        |change: &dyn Fn(&mut std::collections::BTreeMap<String, bitkin::model::Tensor>)| {
+            let mut tensors: std::collections::BTreeMap<_, _> = whole
+                .tensors()
+                .map(|(name, view)| {
+                    let (dtype, shape) = (view.dtype, view.shape.to_vec());
+                    let tensor = bitkin::model::Tensor {
+                        dtype,
+                        shape,
+                        bytes: view.bytes.to_vec(),
+                    };
+                    (name.to_string(), tensor)
+                })
+                .collect();
+            change(&mut tensors);
+            let file = ModelFile::build(whole.metadata().clone(), &tensors).expect("still a file");
+            TorchEncoder::load(&file, DeviceChoice::Cpu)
+                .err()
+                .expect("refused")
+                .to_string()
+        };
+    for missing in [
+        "offset",
+        "head.1.weight",
+        "anchors.smoothed",
+        "backbone.stem.weight",
+    ] {
+        let message = rebuilt(&|tensors| drop(tensors.remove(missing)));
+        assert!(message.contains(missing), "{message}");
+    }
+    let message = rebuilt(&|tensors| {
+        let values = vec![f32::NAN; BITS];
+        tensors.insert(
+            "offset".into(),
+            bitkin::model::Tensor::from_f32(&[BITS], &values),
+        );
+    });
+    assert!(
+        message.contains("offset") && message.contains("finite"),
+        "{message}"
+    );
+    let message = rebuilt(&|tensors| {
+        tensors.insert(
+            "centre".into(),
+            bitkin::model::Tensor::from_f32(&[3], &[0.0; 3]),
+        );
+    });
+    assert!(message.contains("centre"), "{message}");
+}

@@ -1,0 +1,202 @@
+//! Training and inference compute the same thing, and the same seed gives the same model.
+
+mod common;
+
+use bitkin_encoder::Error;
+use bitkin_encoder::baselines::Projection;
+use bitkin_encoder::evaluate::{code_map, model_map};
+use bitkin_encoder::features::Features;
+use bitkin_encoder::hash::{GraphSpace, HashModel};
+use bitkin_encoder::train::hash::{HashTraining, TrainingData, train};
+use common::{clouds, small_model};
+
+#[test]
+fn the_same_seed_gives_the_same_model_to_the_byte() {
+    let (a, b) = (common::tiny_model(20), common::tiny_model(20));
+    assert_eq!(a.bytes(), b.bytes());
+    assert_ne!(small_model(20, 8, 1), small_model(20, 8, 2));
+}
+
+#[test]
+fn a_model_file_gives_back_the_model() {
+    let (model, backbone) = (small_model(20, common::DIM, 1), common::tiny_backbone(7));
+    let input = bitkin::encoder::ImageInput::stretch(common::SIDE, common::SIDE);
+    let file = bitkin_encoder::encoder::build_file(&model, &backbone, input, "notes").unwrap();
+    assert_eq!(HashModel::from_file(&file, common::DIM).unwrap(), model);
+}
+
+/// The stored Ā must give what running the layers one by one over picture and anchors gives:
+/// z ← (1−α) z + α p A and A ← (1−α) A + α P A, six times.
+#[test]
+fn stored_anchors_equal_explicit_diffusion_layers() {
+    let (bits, dim) = (12, 8);
+    let model = small_model(bits, dim, 3);
+    let anchors = model.anchors.clone().expect("diffusion is on by default");
+    let (alpha, steps) = (anchors.diffusion.alpha, anchors.diffusion.steps);
+    let undiffused = HashModel {
+        anchors: None,
+        ..model.clone()
+    };
+
+    // The anchors' own features: centred features are what the model stores, so undo nothing,
+    // and go through the head by hand.
+    let points: Vec<Vec<f32>> = anchors.points.chunks(dim).map(<[f32]>::to_vec).collect();
+    let as_feature =
+        |e: &[f32]| -> Vec<f32> { e.iter().zip(&model.centre).map(|(e, c)| e + c).collect() };
+    let mut a: Vec<Vec<f64>> = points
+        .iter()
+        .map(|e| {
+            undiffused
+                .latent(&as_feature(e))
+                .iter()
+                .map(|&z| f64::from(z))
+                .collect()
+        })
+        .collect();
+    // P among anchors, written out plainly.
+    let m = points.len();
+    let distance = |i: usize, j: usize| -> f64 {
+        points[i]
+            .iter()
+            .zip(&points[j])
+            .map(|(x, y)| f64::from(x - y).powi(2))
+            .sum()
+    };
+    let s2 = f64::from(anchors.kernel_width);
+    let mut p = vec![vec![0.0; m]; m];
+    for i in 0..m {
+        let mut order: Vec<usize> = (0..m).filter(|&j| j != i).collect();
+        order.sort_by(|&x, &y| distance(i, x).total_cmp(&distance(i, y)));
+        for &j in order.iter().take(anchors.diffusion.neighbours) {
+            let w = (-distance(i, j) / s2).exp();
+            p[i][j] = w;
+            p[j][i] = w;
+        }
+    }
+    for row in &mut p {
+        let sum: f64 = row.iter().sum();
+        row.iter_mut().for_each(|w| *w /= sum);
+    }
+    let pictures = clouds(3, 4, dim, 9);
+    let mut z: Vec<Vec<f64>> = pictures
+        .rows()
+        .map(|f| undiffused.latent(f).iter().map(|&z| f64::from(z)).collect())
+        .collect();
+    let mix = |weights: &[(usize, f64)], a: &[Vec<f64>], bit: usize| -> f64 {
+        weights.iter().map(|(j, w)| w * a[*j][bit]).sum()
+    };
+    let to_anchors: Vec<Vec<(usize, f64)>> = pictures
+        .rows()
+        .map(|f| {
+            let weights = anchors.weights(&model.normalise(f));
+            weights
+                .into_iter()
+                .map(|(j, w)| (j, f64::from(w)))
+                .collect()
+        })
+        .collect();
+    for _ in 0..steps {
+        let before = a.clone();
+        for (z, weights) in z.iter_mut().zip(&to_anchors) {
+            for bit in 0..bits {
+                z[bit] = (1.0 - alpha) * z[bit] + alpha * mix(weights, &before, bit);
+            }
+        }
+        for i in 0..m {
+            for bit in 0..bits {
+                let spread: f64 = (0..m).map(|j| p[i][j] * before[j][bit]).sum();
+                a[i][bit] = (1.0 - alpha) * before[i][bit] + alpha * spread;
+            }
+        }
+    }
+    for (f, z) in pictures.rows().zip(&z) {
+        for (got, expected) in model.latent(f).iter().zip(z) {
+            assert!(
+                (f64::from(*got) - expected).abs() < 1e-4,
+                "{got} {expected}"
+            );
+        }
+    }
+    // And the diffusion does something.
+    let f = pictures.rows().next().unwrap();
+    assert_ne!(model.latent(f), undiffused.latent(f));
+}
+
+#[test]
+fn what_base_classes_teach_helps_with_new_ones() {
+    let dim = 24;
+    let (base, adapt, anchors) = (
+        clouds(24, 30, dim, 11),
+        clouds(4, 5, dim, 12),
+        clouds(4, 40, dim, 12),
+    );
+    let data = TrainingData {
+        base: &base,
+        adapt: &adapt,
+        unlabelled: &anchors,
+    };
+    let pictures = clouds(4, 60, dim, 12);
+    let map = |space: Option<GraphSpace>| {
+        let mut options = HashTraining::new(16, 1);
+        match space {
+            None => options.diffusion = None,
+            Some(space) => options.diffusion.as_mut().unwrap().space = space,
+        }
+        model_map(
+            &train(&options, data, |_, _| {}).unwrap(),
+            &pictures,
+            &pictures,
+        )
+    };
+    let lsh = Projection::lsh(&base, 16, 1);
+    let codes = lsh.codes(&pictures).unwrap();
+    let lsh = code_map(&codes, &codes, 16, &pictures, &pictures);
+    for space in [None, Some(GraphSpace::Pp), Some(GraphSpace::Feature)] {
+        let map = map(space);
+        assert!(map > lsh + 0.05, "{space:?}: {map} against LSH's {lsh}");
+    }
+}
+
+#[test]
+fn itq_codes_lie_nearer_to_the_data_than_lsh_codes() {
+    let pictures = clouds(6, 50, 20, 4);
+    let itq = Projection::itq(&pictures, 16, 1)
+        .unwrap()
+        .codes(&pictures)
+        .unwrap();
+    let lsh = Projection::lsh(&pictures, 16, 1).codes(&pictures).unwrap();
+    let map = |codes: &[u8]| code_map(codes, codes, 16, &pictures, &pictures);
+    assert!(map(&itq) > map(&lsh), "{} {}", map(&itq), map(&lsh));
+    let too_many = Projection::itq(&pictures, 21, 1).err().unwrap().to_string();
+    assert!(
+        too_many.contains("21") && too_many.contains("20"),
+        "{too_many}"
+    );
+}
+
+#[test]
+fn data_that_cannot_be_trained_on_are_refused_in_words() {
+    let (base, adapt) = (clouds(3, 5, 8, 1), clouds(2, 2, 8, 2));
+    let none = Features {
+        dim: 8,
+        ..Default::default()
+    };
+    let refused = |base: &Features, adapt: &Features, bits: usize| {
+        let data = TrainingData {
+            base,
+            adapt,
+            unlabelled: &none,
+        };
+        match train(&HashTraining::new(bits, 1), data, |_, _| {}) {
+            Err(Error::Data(message)) => message,
+            other => panic!("not refused: {other:?}"),
+        }
+    };
+    assert!(refused(&clouds(1, 9, 8, 1), &adapt, 16).contains("two classes"));
+    assert!(refused(&base, &none, 16).contains("no pictures to adapt"));
+    assert!(refused(&base, &clouds(2, 2, 9, 2), 16).contains('9'));
+    assert!(refused(&base, &adapt, 7).contains('7'));
+    let mut broken = adapt.clone();
+    broken.values[8 * 3] = f32::NAN;
+    assert!(refused(&base, &broken, 16).contains("picture 3"));
+}
