@@ -19,7 +19,7 @@ fn picture(class: u32, number: u32) -> RgbImage {
             1 => y,
             _ => x + y,
         };
-        let bright = ((along + number * 3) / (3 + class)) % 2 == 0;
+        let bright = ((along + number * 3) / (3 + class)).is_multiple_of(2);
         let shade = (number * 7 % 60) as u8 + (x * y % 17) as u8;
         let colour = [
             60 + 25 * (class % 7) as u8,
