@@ -27,8 +27,9 @@ pub struct HashTraining {
     pub bits: usize,
     /// Seed of weights and order; the same seed and data give the same model, to the byte.
     pub seed: u64,
-    /// Whether the head sees distances to prior prototypes, or the normalised feature itself.
-    pub prototypes: bool,
+    /// Prior prototypes of each base class: one is its mean, more are the centres of as many
+    /// clusters of it; with none the head sees the normalised feature itself.
+    pub prototypes_per_class: usize,
     /// The diffusion (SCDM), or none.
     pub diffusion: Option<Diffusion>,
     /// Width of the head's hidden layer.
@@ -55,7 +56,7 @@ impl HashTraining {
         HashTraining {
             bits,
             seed,
-            prototypes: true,
+            prototypes_per_class: 1,
             diffusion: Some(Diffusion {
                 space: GraphSpace::Feature,
                 alpha: 0.3,
@@ -107,8 +108,10 @@ pub fn train(
         anchors: None,
     };
     let base = normalised(&model, data.base);
-    if options.prototypes {
-        model.prototypes = Some(prototypes(&base, &data.base.labels, data.base.dim));
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    if options.prototypes_per_class > 0 {
+        let per_class = options.prototypes_per_class;
+        model.prototypes = Some(prototypes(&base, &data.base.labels, per_class, &mut rng));
     }
     let mut anchor_rows = normalised(&model, data.unlabelled);
     let adapt = normalised(&model, data.adapt);
@@ -123,7 +126,6 @@ pub fn train(
         Graph::new(d, anchors, points)
     });
 
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let width = x_base[0].len();
     let network = Network::new(options, width, &mut rng)?;
     let tensors = Tensors {
@@ -199,28 +201,26 @@ fn matrix(rows: &[Vec<f32>]) -> Tensor {
     Tensor::from_slice(&rows.concat()).view([rows.len() as i64, width])
 }
 
-/// Class means of the normalised base features, and the statistics of distances to them.
-fn prototypes(base: &[Vec<f32>], labels: &[u32], dim: usize) -> Prototypes {
-    let classes = labels.iter().max().map_or(0, |&m| m as usize + 1);
-    let mut sums = vec![vec![0f64; dim]; classes];
-    let mut counts = vec![0usize; classes];
-    for (e, &label) in base.iter().zip(labels) {
-        counts[label as usize] += 1;
-        sums[label as usize]
-            .iter_mut()
-            .zip(e)
-            .for_each(|(s, v)| *s += f64::from(*v));
-    }
-    let mut points = Vec::new();
-    for (sum, &count) in sums.iter().zip(&counts).filter(|(_, count)| **count > 0) {
-        points.extend(sum.iter().map(|s| (s / count as f64) as f32));
-    }
+/// Prior prototypes from the normalised base features: the mean of each class, or, where
+/// `per_class` is more than one, the centres of that many clusters of it; and the statistics of
+/// distances to them.
+fn prototypes(
+    base: &[Vec<f32>],
+    labels: &[u32],
+    per_class: usize,
+    rng: &mut ChaCha8Rng,
+) -> Prototypes {
+    let classes = labels.iter().max().map_or(0, |&m| m + 1);
+    let points: Vec<Vec<f32>> = (0..classes)
+        .flat_map(|class| {
+            let members = base.iter().zip(labels).filter(|(_, label)| **label == class);
+            cluster_centres(&members.map(|(e, _)| e.as_slice()).collect::<Vec<_>>(), per_class, rng)
+        })
+        .collect();
     let statistics: Vec<(f32, f32)> = points
-        .par_chunks_exact(dim)
+        .par_iter()
         .map(|point| {
-            let distances = base
-                .iter()
-                .map(|e| f64::from(squared_distance(e, point).sqrt()));
+            let distances = base.iter().map(|e| f64::from(squared_distance(e, point).sqrt()));
             let (sum, squares) = distances.fold((0.0, 0.0), |(s, q), d| (s + d, q + d * d));
             let mean = sum / base.len() as f64;
             let variance = (squares / base.len() as f64 - mean * mean).max(1e-12);
@@ -228,11 +228,69 @@ fn prototypes(base: &[Vec<f32>], labels: &[u32], dim: usize) -> Prototypes {
         })
         .collect();
     let (mean, inverse_deviation) = statistics.into_iter().unzip();
-    Prototypes {
-        points,
-        mean,
-        inverse_deviation,
+    Prototypes { points: points.concat(), mean, inverse_deviation }
+}
+
+/// At most `count` centres of `points` by Lloyd's k-means, begun at points drawn far from each
+/// other (k-means++; Arthur and Vassilvitskii, SODA 2007). One centre is the mean.
+fn cluster_centres(points: &[&[f32]], count: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
+    const ROUNDS: usize = 20;
+    if points.is_empty() {
+        return Vec::new();
     }
+    if count <= 1 {
+        return vec![mean_of(points.iter().copied())];
+    }
+    let mut centres = spread_points(points, count, rng);
+    let mut members = Vec::new();
+    for _ in 0..ROUNDS {
+        let now: Vec<usize> = points.par_iter().map(|point| nearest(point, &centres).0).collect();
+        if now == members {
+            break;
+        }
+        members = now;
+        for (number, centre) in centres.iter_mut().enumerate() {
+            let own = points.iter().zip(&members).filter(|(_, member)| **member == number);
+            if own.clone().next().is_some() {
+                *centre = mean_of(own.map(|(point, _)| *point));
+            }
+        }
+    }
+    centres
+}
+
+/// The mean of at least one point.
+fn mean_of<'a>(points: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+    let (mut sum, mut count) = (Vec::new(), 0);
+    for point in points {
+        sum.resize(point.len(), 0f64);
+        sum.iter_mut().zip(point).for_each(|(s, v)| *s += f64::from(*v));
+        count += 1;
+    }
+    sum.iter().map(|s| (s / f64::from(count.max(1))) as f32).collect()
+}
+
+fn nearest(point: &[f32], centres: &[Vec<f32>]) -> (usize, f32) {
+    let distances = centres.iter().map(|c| squared_distance(point, c)).enumerate();
+    distances.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
+}
+
+fn spread_points(points: &[&[f32]], count: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
+    let mut centres = vec![points[rng.random_range(0..points.len())].to_vec()];
+    while centres.len() < count {
+        let distances: Vec<f32> = points.par_iter().map(|p| nearest(p, &centres).1).collect();
+        let sum: f64 = distances.iter().map(|d| f64::from(*d)).sum();
+        if sum <= 0.0 {
+            break; // Fewer different points than centres.
+        }
+        let mut left = rng.random_range(0.0..1.0) * sum;
+        let chosen = distances.iter().position(|d| {
+            left -= f64::from(*d);
+            left < 0.0
+        });
+        centres.push(points[chosen.unwrap_or(points.len() - 1)].to_vec());
+    }
+    centres
 }
 
 /// The diffusion graph: row-stochastic weights among the anchors, and from adapt pictures to
