@@ -91,7 +91,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Width of the codes
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = bits())]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = bits())]
     pub(crate) bits: u32,
     /// How strongly the drawn pictures are disturbed, from 0 to 1
     #[arg(long, value_name = "X", hide = true, default_value_t = crate::demo::STRENGTH)]

@@ -4,8 +4,11 @@
 //! Plain Rust in f32 with a fixed order of operations and no libm of the system's: given the
 //! features, the code is the same bits on every machine, in every batch and on every thread.
 //!
-//! A feature f becomes e = (f − c) / ‖f − c‖ with the stored centre c, then the standardised
-//! distances x̃ to the prior prototypes, then the latent z = head(x̃) − z̄. Diffusion over the
+//! A feature f becomes e = W (f − c) / ‖W (f − c)‖ with the stored centre c and whitening W, then
+//! the standardised distances x̃ to the prior prototypes, then the latent z = head(x̃) − z̄.
+//! W evens out how features vary within base classes (WCCN; Hatch, Kajarekar and Stolcke,
+//! Interspeech 2006): directions of light, colour or pose that set pictures of one class apart
+//! count for less, in the prototypes and in the graph alike. Diffusion over the
 //! anchors stored in the model gives z' = (1−α)ᵀ z + p Ā, where p are row-normalised kernel
 //! weights over the k nearest anchors: T steps of z ← (1−α) z + α p A⁽ᵗ⁾ collapse into the
 //! stored Ā, because p stays the same. The code is sign(z'), with sign(0) = 1.
@@ -28,7 +31,7 @@ pub enum GraphSpace {
     Pp,
 }
 
-/// Prior prototypes: the mean of each base class among normalised features.
+/// Prior prototypes: means of base classes, or of clusters of them, among normalised features.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prototypes {
     /// `[count, dim]`, row-major.
@@ -90,6 +93,8 @@ pub struct HashModel {
     pub bits: usize,
     /// Feature centre c: `[dim]`.
     pub centre: Vec<f32>,
+    /// Whitening W: `[dim, dim]`, row-major; without it e is the centred feature's direction.
+    pub whitening: Option<Vec<f32>>,
     /// Prior prototypes; without them the head sees the normalised feature itself.
     pub prototypes: Option<Prototypes>,
     /// The hash head's layers, with ReLU between them.
@@ -103,6 +108,7 @@ pub struct HashModel {
 /// What stands in a model file under `bitkin`, beside the keys that every model has.
 #[derive(Serialize, Deserialize)]
 struct Description {
+    whitening: bool,
     prototypes: bool,
     layers: usize,
     diffusion: Option<Diffusion>,
@@ -114,9 +120,15 @@ impl HashModel {
         self.centre.len()
     }
 
-    /// e: the feature centred and of length 1.
+    /// e: the feature centred, whitened and of length 1.
     pub fn normalise(&self, feature: &[f32]) -> Vec<f32> {
-        normalise(feature, &self.centre)
+        let mut e = centred(feature, &self.centre);
+        if let Some(whitening) = &self.whitening {
+            let rows = whitening.chunks_exact(e.len());
+            e = rows.map(|row| dot(row, &e)).collect();
+        }
+        to_unit_length(&mut e);
+        e
     }
 
     /// x̃: standardised distances to the prior prototypes, from e; e itself without prototypes.
@@ -191,6 +203,9 @@ impl HashModel {
         };
         put("centre", 0, &self.centre);
         put("offset", 0, &self.offset);
+        if let Some(whitening) = &self.whitening {
+            put("whitening", self.dim(), whitening);
+        }
         if let Some(p) = &self.prototypes {
             put("prototypes.points", p.mean.len(), &p.points);
             put("prototypes.mean", 0, &p.mean);
@@ -207,6 +222,7 @@ impl HashModel {
             put("anchors.kernel_width", 0, &[a.kernel_width]);
         }
         let description = Description {
+            whitening: self.whitening.is_some(),
             prototypes: self.prototypes.is_some(),
             layers: self.head.len(),
             diffusion: self.anchors.as_ref().map(|a| a.diffusion),
@@ -252,6 +268,10 @@ impl HashModel {
         // A count that only the file knows; everything else must agree with it.
         let rows = |name: &str| -> Result<usize, ModelError> {
             Ok(file.tensor(name)?.shape.first().copied().unwrap_or(0))
+        };
+        let whitening = match description.whitening {
+            false => None,
+            true => Some(read("whitening", &[dim, dim])?),
         };
         let prototypes = match description.prototypes {
             false => None,
@@ -305,6 +325,7 @@ impl HashModel {
         Ok(HashModel {
             bits,
             centre,
+            whitening,
             prototypes,
             head,
             offset,
@@ -362,14 +383,22 @@ pub(crate) fn kernel_weights(
     weights
 }
 
-/// e = (f − c) / ‖f − c‖, or zeros where f = c.
+/// (f − c) / ‖f − c‖, or zeros where f = c.
 pub(crate) fn normalise(feature: &[f32], centre: &[f32]) -> Vec<f32> {
-    let mut e: Vec<f32> = feature.iter().zip(centre).map(|(f, c)| f - c).collect();
-    let length = dot(&e, &e).sqrt();
+    let mut e = centred(feature, centre);
+    to_unit_length(&mut e);
+    e
+}
+
+fn centred(feature: &[f32], centre: &[f32]) -> Vec<f32> {
+    feature.iter().zip(centre).map(|(f, c)| f - c).collect()
+}
+
+fn to_unit_length(e: &mut [f32]) {
+    let length = dot(e, e).sqrt();
     if length > 0.0 {
         e.iter_mut().for_each(|v| *v /= length);
     }
-    e
 }
 
 /// Independent sums, so that the compiler can use vector registers without changing the order.

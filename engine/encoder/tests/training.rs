@@ -38,15 +38,18 @@ fn stored_anchors_equal_explicit_diffusion_layers() {
         ..model.clone()
     };
 
-    // The anchors' own features: centred features are what the model stores, so undo nothing,
-    // and go through the head by hand.
+    // What the model stores of anchors is centred and whitened already.
+    let whitened = HashModel {
+        whitening: None,
+        ..undiffused.clone()
+    };
     let points: Vec<Vec<f32>> = anchors.points.chunks(dim).map(<[f32]>::to_vec).collect();
     let as_feature =
         |e: &[f32]| -> Vec<f32> { e.iter().zip(&model.centre).map(|(e, c)| e + c).collect() };
     let mut a: Vec<Vec<f64>> = points
         .iter()
         .map(|e| {
-            undiffused
+            whitened
                 .latent(&as_feature(e))
                 .iter()
                 .map(|&z| f64::from(z))
@@ -157,6 +160,45 @@ fn what_base_classes_teach_helps_with_new_ones() {
     }
 }
 
+/// Pictures of all classes vary most along one direction that tells nothing of the class, as
+/// photographs do with their light.
+#[test]
+fn whitening_takes_off_what_varies_within_classes() {
+    let dim = 16;
+    let lit = |mut features: Features| {
+        let width = features.dim;
+        for (i, row) in features.values.chunks_exact_mut(width).enumerate() {
+            let light = (i as f32 * 0.7).sin() * 2.0;
+            row.iter_mut().for_each(|v| *v += light);
+        }
+        features
+    };
+    let [base, adapt, pictures] =
+        [(12, 30, 21), (4, 5, 22), (4, 40, 22)].map(|(k, n, seed)| lit(clouds(k, n, dim, seed)));
+    let none = Features {
+        dim,
+        ..Default::default()
+    };
+    let data = TrainingData {
+        base: &base,
+        adapt: &adapt,
+        unlabelled: &none,
+    };
+    let [with, without] = [Some(1.0), None].map(|shrinkage| {
+        let options = HashTraining {
+            shrinkage,
+            prototypes_per_class: 0,
+            diffusion: None,
+            base_epochs: 0,
+            adapt_steps: 0,
+            ..HashTraining::new(64, 1)
+        };
+        let model = train(&options, data, |_, _| {}).unwrap();
+        model_map(&model, &pictures, &pictures)
+    });
+    assert!(with > without + 0.1, "{with} against {without}");
+}
+
 #[test]
 fn itq_codes_lie_nearer_to_the_data_than_lsh_codes() {
     let pictures = clouds(6, 50, 20, 4);
@@ -181,17 +223,27 @@ fn data_that_cannot_be_trained_on_are_refused_in_words() {
         dim: 8,
         ..Default::default()
     };
-    let refused = |base: &Features, adapt: &Features, bits: usize| {
+    let refused_with = |base: &Features, adapt: &Features, options: HashTraining| {
         let data = TrainingData {
             base,
             adapt,
             unlabelled: &none,
         };
-        match train(&HashTraining::new(bits, 1), data, |_, _| {}) {
+        match train(&options, data, |_, _| {}) {
             Err(Error::Data(message)) => message,
             other => panic!("not refused: {other:?}"),
         }
     };
+    let refused = |base: &Features, adapt: &Features, bits: usize| {
+        refused_with(base, adapt, HashTraining::new(bits, 1))
+    };
+    for shrinkage in [0.0, -1.0, f64::NAN] {
+        let options = HashTraining {
+            shrinkage: Some(shrinkage),
+            ..HashTraining::new(16, 1)
+        };
+        assert!(refused_with(&base, &adapt, options).contains("shrinkage"));
+    }
     assert!(refused(&clouds(1, 9, 8, 1), &adapt, 16).contains("two classes"));
     assert!(refused(&base, &none, 16).contains("no pictures to adapt"));
     assert!(refused(&base, &clouds(2, 2, 9, 2), 16).contains('9'));

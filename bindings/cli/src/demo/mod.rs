@@ -153,7 +153,7 @@ pub(crate) fn run(session: &mut Session, arguments: &grammar::Demo) -> Result<()
         .option("--database", &lists.database)
         .option("--queries", &lists.queries)
         .all(&common)
-        .option("--seeds", "1")
+        .option("--seeds", "3")
         .option("--format", "json");
     let evaluated = road.evaluate(words)?;
     // The cache has served both; what it holds can be computed again.

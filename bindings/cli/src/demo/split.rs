@@ -14,8 +14,6 @@ pub(super) const SHOTS: usize = 5;
 const FEWEST: usize = SHOTS + 10;
 /// Pictures taken from a class, at most: enough to measure with, and the demo stays short.
 const MOST: usize = 150;
-/// Pictures of a base class: prototypes need no more.
-const MOST_BASE: usize = 80;
 
 /// A picture and its class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,7 +103,7 @@ pub(super) fn split(
             .collect::<Vec<_>>()
     };
     for (number, class) in base.iter().enumerate() {
-        split.base.extend(draw(class, 1, number, MOST_BASE));
+        split.base.extend(draw(class, 1, number, MOST));
     }
     for (number, class) in novel.iter().enumerate() {
         let mut pictures = draw(class, 2, number, MOST);
@@ -269,7 +267,7 @@ mod tests {
         };
         assert_eq!(
             (count(&lists.base, "a"), count(&lists.base, "b")),
-            (20, MOST_BASE)
+            (20, MOST)
         );
         for label in ["c", "d"] {
             assert_eq!(count(&lists.adapt, label), SHOTS);

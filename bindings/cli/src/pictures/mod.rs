@@ -64,10 +64,16 @@ const fn class(
 
 /// All classes. The order is part of what a seed means: append, never reorder.
 pub const CLASSES: [Class; 20] = [
-    class("stripes", Role::Base, patterns::stripes, (4.0, 10.0), false),
+    class(
+        "stripes",
+        Role::Novel,
+        patterns::stripes,
+        (4.0, 10.0),
+        false,
+    ),
     class(
         "checkerboard",
-        Role::Base,
+        Role::Novel,
         patterns::checkerboard,
         (4.0, 9.0),
         false,
@@ -78,7 +84,7 @@ pub const CLASSES: [Class; 20] = [
     class("waves", Role::Base, patterns::waves, (4.0, 9.0), false),
     class(
         "triangles",
-        Role::Base,
+        Role::Novel,
         patterns::triangles,
         (2.0, 5.0),
         false,
@@ -86,7 +92,7 @@ pub const CLASSES: [Class; 20] = [
     class("crosses", Role::Base, patterns::crosses, (2.0, 5.0), false),
     class(
         "basketweave",
-        Role::Base,
+        Role::Novel,
         patterns::basketweave,
         (3.0, 7.0),
         false,
@@ -94,8 +100,8 @@ pub const CLASSES: [Class; 20] = [
     class("plaid", Role::Base, patterns::plaid, (2.5, 6.0), false),
     class("stars", Role::Base, patterns::stars, (2.0, 5.0), false),
     class("pebbles", Role::Base, patterns::pebbles, (3.0, 8.0), false),
-    class("spirals", Role::Novel, patterns::spirals, (4.0, 9.0), true),
-    class("zigzag", Role::Novel, patterns::zigzag, (4.0, 9.0), false),
+    class("spirals", Role::Base, patterns::spirals, (4.0, 9.0), true),
+    class("zigzag", Role::Base, patterns::zigzag, (4.0, 9.0), false),
     class("hearts", Role::Novel, patterns::hearts, (2.0, 5.0), false),
     class("gears", Role::Novel, patterns::gears, (1.6, 4.0), false),
     class(
@@ -105,8 +111,8 @@ pub const CLASSES: [Class; 20] = [
         (3.5, 8.0),
         false,
     ),
-    class("scales", Role::Novel, patterns::scales, (3.0, 7.0), false),
-    class("mazes", Role::Novel, patterns::mazes, (4.0, 9.0), false),
+    class("scales", Role::Base, patterns::scales, (3.0, 7.0), false),
+    class("mazes", Role::Base, patterns::mazes, (4.0, 9.0), false),
     class(
         "sunbursts",
         Role::Novel,
@@ -137,7 +143,7 @@ impl Default for Pictures {
             seed: 0,
             size: 96,
             strength: 0.5,
-            per_base: 80,
+            per_base: 150,
             per_novel: 150,
         }
     }

@@ -1,7 +1,7 @@
 //! From a pattern to a picture: placing, colours, light, clutter, blur and noise.
 
+use super::Class;
 use super::patterns::{Pattern, Style};
-use super::{CLASSES, Class};
 use crate::dice::{Dice, smooth};
 use image::RgbImage;
 
@@ -12,30 +12,18 @@ pub(super) fn paint(class: &Class, size: u32, strength: f32, mut dice: Dice) -> 
     let layer = Layer::throw(class, strength, &mut dice);
     let palette = Palette::throw(strength, &mut dice);
     let light = Light::throw(strength, &mut dice);
-    // A faint second pattern under the first: what makes textures hard to tell by statistics.
-    let ghost = dice.chance(0.7 * strength).then(|| {
-        let other = &CLASSES[dice.whole(0, CLASSES.len() as u32 - 1) as usize];
-        (
-            Layer::throw(other, strength, &mut dice),
-            dice.between(0.1, 0.45) * strength,
-        )
-    });
     let clutter = Clutter::throw(strength, &mut dice);
 
     let pixel = 1.0 / size as f32;
-    let blur = pixel * (1.0 + dice.between(0.0, 3.5) * strength * dice.unit());
-    let grain = dice.between(0.01, 0.02) + 0.16 * strength * dice.unit();
+    let blur = pixel * (1.0 + dice.between(0.0, 1.75) * strength * dice.unit());
+    let grain = dice.between(0.01, 0.02) + 0.08 * strength * dice.unit();
     let mut picture = RgbImage::new(size, size);
     for (px, py, out) in picture.enumerate_pixels_mut() {
         let (x, y) = (
             (px as f32 + 0.5) * pixel - 0.5,
             (py as f32 + 0.5) * pixel - 0.5,
         );
-        let mut ground = palette.ground(x, y);
-        if let Some((layer, depth)) = &ghost {
-            let (cover, _) = layer.cover(x, y, blur);
-            ground = blend(ground, palette.inks[0], cover * depth);
-        }
+        let ground = palette.ground(x, y);
         let (cover, tint) = layer.cover(x, y, blur);
         let ink = blend(palette.inks[0], palette.inks[1], tint);
         let mut colour = light.shine(blend(ground, ink, cover), x, y);
@@ -192,9 +180,9 @@ struct Scrap {
 
 impl Clutter {
     fn throw(strength: f32, dice: &mut Dice) -> Clutter {
-        let most = (strength * 9.0).round() as u32;
+        let most = (strength * 3.0).round() as u32;
         let scrap = |dice: &mut Dice| {
-            let long = dice.between(0.05, 0.1 + 0.16 * strength);
+            let long = dice.between(0.05, 0.1 + 0.08 * strength);
             let stroke = dice.chance(0.35);
             Scrap {
                 centre: (dice.between(-0.5, 0.5), dice.between(-0.5, 0.5)),

@@ -226,7 +226,7 @@ impl Sgd {
                         continue;
                     }
                     if *decay > 0.0 {
-                        g = g + &*p * *decay;
+                        g += &*p * *decay;
                     }
                     let _ = m.g_mul_scalar_(0.9).g_add_(&g);
                     let update = (g + &*m * 0.9) * rate;

@@ -12,12 +12,11 @@ use rayon::prelude::*;
 use tch::nn::OptimizerConfig;
 use tch::{Kind, Tensor, nn};
 
-use super::backbone::normal;
+use super::{backbone::normal, prior};
 use crate::error::Error;
 use crate::features::Features;
 use crate::hash::{
-    Anchors, Diffusion, GraphSpace, HashModel, Layer, Prototypes, keep_factor, kernel_weights,
-    squared_distance,
+    Anchors, Diffusion, GraphSpace, HashModel, Layer, keep_factor, kernel_weights, squared_distance,
 };
 
 /// How to train a hashing model. The defaults were chosen on Tiny ImageNet.
@@ -27,6 +26,9 @@ pub struct HashTraining {
     pub bits: usize,
     /// Seed of weights and order; the same seed and data give the same model, to the byte.
     pub seed: u64,
+    /// Shrinkage λ of the whitening towards none: a share λ of the average variance is added to
+    /// every direction. None leaves whitening out.
+    pub shrinkage: Option<f64>,
     /// Prior prototypes of each base class: one is its mean, more are the centres of as many
     /// clusters of it; with none the head sees the normalised feature itself.
     pub prototypes_per_class: usize,
@@ -56,7 +58,8 @@ impl HashTraining {
         HashTraining {
             bits,
             seed,
-            prototypes_per_class: 1,
+            shrinkage: Some(1.0),
+            prototypes_per_class: 4,
             diffusion: Some(Diffusion {
                 space: GraphSpace::Feature,
                 alpha: 0.3,
@@ -101,6 +104,10 @@ pub fn train(
     let centre = data.base.mean();
     let mut model = HashModel {
         bits: options.bits,
+        whitening: options
+            .shrinkage
+            .map(|shrinkage| prior::whitening(data.base, &centre, shrinkage))
+            .transpose()?,
         centre,
         prototypes: None,
         head: Vec::new(),
@@ -111,7 +118,12 @@ pub fn train(
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     if options.prototypes_per_class > 0 {
         let per_class = options.prototypes_per_class;
-        model.prototypes = Some(prototypes(&base, &data.base.labels, per_class, &mut rng));
+        model.prototypes = Some(prior::prototypes(
+            &base,
+            &data.base.labels,
+            per_class,
+            &mut rng,
+        ));
     }
     let mut anchor_rows = normalised(&model, data.unlabelled);
     let adapt = normalised(&model, data.adapt);
@@ -156,6 +168,12 @@ fn check(options: &HashTraining, data: &TrainingData<'_>) -> Result<(), Error> {
     if !(8..=65_536).contains(&options.bits) {
         return fail(format!("codes of {} bits: give 8 to 65,536", options.bits));
     }
+    if options
+        .shrinkage
+        .is_some_and(|s| !(s.is_finite() && s > 0.0))
+    {
+        return fail("the shrinkage of the whitening must be a number above zero".into());
+    }
     if classes(data.base) < 2 {
         return fail("the base pictures have fewer than two classes: give at least two".into());
     }
@@ -199,98 +217,6 @@ fn embedded(model: &HashModel, rows: &[Vec<f32>]) -> Vec<Vec<f32>> {
 fn matrix(rows: &[Vec<f32>]) -> Tensor {
     let width = rows.first().map_or(0, Vec::len) as i64;
     Tensor::from_slice(&rows.concat()).view([rows.len() as i64, width])
-}
-
-/// Prior prototypes from the normalised base features: the mean of each class, or, where
-/// `per_class` is more than one, the centres of that many clusters of it; and the statistics of
-/// distances to them.
-fn prototypes(
-    base: &[Vec<f32>],
-    labels: &[u32],
-    per_class: usize,
-    rng: &mut ChaCha8Rng,
-) -> Prototypes {
-    let classes = labels.iter().max().map_or(0, |&m| m + 1);
-    let points: Vec<Vec<f32>> = (0..classes)
-        .flat_map(|class| {
-            let members = base.iter().zip(labels).filter(|(_, label)| **label == class);
-            cluster_centres(&members.map(|(e, _)| e.as_slice()).collect::<Vec<_>>(), per_class, rng)
-        })
-        .collect();
-    let statistics: Vec<(f32, f32)> = points
-        .par_iter()
-        .map(|point| {
-            let distances = base.iter().map(|e| f64::from(squared_distance(e, point).sqrt()));
-            let (sum, squares) = distances.fold((0.0, 0.0), |(s, q), d| (s + d, q + d * d));
-            let mean = sum / base.len() as f64;
-            let variance = (squares / base.len() as f64 - mean * mean).max(1e-12);
-            (mean as f32, (1.0 / variance.sqrt()) as f32)
-        })
-        .collect();
-    let (mean, inverse_deviation) = statistics.into_iter().unzip();
-    Prototypes { points: points.concat(), mean, inverse_deviation }
-}
-
-/// At most `count` centres of `points` by Lloyd's k-means, begun at points drawn far from each
-/// other (k-means++; Arthur and Vassilvitskii, SODA 2007). One centre is the mean.
-fn cluster_centres(points: &[&[f32]], count: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
-    const ROUNDS: usize = 20;
-    if points.is_empty() {
-        return Vec::new();
-    }
-    if count <= 1 {
-        return vec![mean_of(points.iter().copied())];
-    }
-    let mut centres = spread_points(points, count, rng);
-    let mut members = Vec::new();
-    for _ in 0..ROUNDS {
-        let now: Vec<usize> = points.par_iter().map(|point| nearest(point, &centres).0).collect();
-        if now == members {
-            break;
-        }
-        members = now;
-        for (number, centre) in centres.iter_mut().enumerate() {
-            let own = points.iter().zip(&members).filter(|(_, member)| **member == number);
-            if own.clone().next().is_some() {
-                *centre = mean_of(own.map(|(point, _)| *point));
-            }
-        }
-    }
-    centres
-}
-
-/// The mean of at least one point.
-fn mean_of<'a>(points: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
-    let (mut sum, mut count) = (Vec::new(), 0);
-    for point in points {
-        sum.resize(point.len(), 0f64);
-        sum.iter_mut().zip(point).for_each(|(s, v)| *s += f64::from(*v));
-        count += 1;
-    }
-    sum.iter().map(|s| (s / f64::from(count.max(1))) as f32).collect()
-}
-
-fn nearest(point: &[f32], centres: &[Vec<f32>]) -> (usize, f32) {
-    let distances = centres.iter().map(|c| squared_distance(point, c)).enumerate();
-    distances.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
-}
-
-fn spread_points(points: &[&[f32]], count: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
-    let mut centres = vec![points[rng.random_range(0..points.len())].to_vec()];
-    while centres.len() < count {
-        let distances: Vec<f32> = points.par_iter().map(|p| nearest(p, &centres).1).collect();
-        let sum: f64 = distances.iter().map(|d| f64::from(*d)).sum();
-        if sum <= 0.0 {
-            break; // Fewer different points than centres.
-        }
-        let mut left = rng.random_range(0.0..1.0) * sum;
-        let chosen = distances.iter().position(|d| {
-            left -= f64::from(*d);
-            left < 0.0
-        });
-        centres.push(points[chosen.unwrap_or(points.len() - 1)].to_vec());
-    }
-    centres
 }
 
 /// The diffusion graph: row-stochastic weights among the anchors, and from adapt pictures to
