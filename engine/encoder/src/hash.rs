@@ -57,6 +57,7 @@ pub struct Anchors {
 
 /// Parameters of the diffusion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Diffusion {
     /// Where neighbours are sought.
     pub space: GraphSpace,
@@ -105,8 +106,10 @@ pub struct HashModel {
     pub anchors: Option<Anchors>,
 }
 
-/// What stands in a model file under `bitkin`, beside the keys that every model has.
+/// What stands in a model file under `bitkin`, beside the keys that every model has. A key that is
+/// not known is refused: it may be a step that this program would leave out of the codes.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Description {
     whitening: bool,
     prototypes: bool,

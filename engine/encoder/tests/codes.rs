@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use bitkin::encoder::{EncodeError, Encoder};
-use bitkin::model::{ModelError, ModelFile};
+use bitkin::model::{ModelError, ModelFile, Tensor};
 use bitkin_encoder::Error;
 use bitkin_encoder::device::DeviceChoice;
 use bitkin_encoder::encoder::TorchEncoder;
@@ -104,6 +106,18 @@ fn a_model_split_and_joined_is_the_same_model() {
     assert_eq!(encode(&a, &pictures), encode(&b, &pictures));
 }
 
+fn tensors_of(file: &ModelFile) -> BTreeMap<String, Tensor> {
+    let copy = |(name, view): (&str, bitkin::model::TensorView<'_>)| {
+        let tensor = Tensor {
+            dtype: view.dtype,
+            shape: view.shape.to_vec(),
+            bytes: view.bytes.to_vec(),
+        };
+        (name.to_string(), tensor)
+    };
+    file.tensors().map(copy).collect()
+}
+
 #[test]
 fn files_that_are_no_model_are_refused_by_name() {
     let backbone = TorchEncoder::load(&common::tiny_backbone(1), DeviceChoice::Cpu).err();
@@ -112,27 +126,15 @@ fn files_that_are_no_model_are_refused_by_name() {
         "a backbone is no hash model: {backbone:?}"
     );
     let whole = common::tiny_model(BITS);
-    let rebuilt =
-        |change: &dyn Fn(&mut std::collections::BTreeMap<String, bitkin::model::Tensor>)| {
-            let mut tensors: std::collections::BTreeMap<_, _> = whole
-                .tensors()
-                .map(|(name, view)| {
-                    let (dtype, shape) = (view.dtype, view.shape.to_vec());
-                    let tensor = bitkin::model::Tensor {
-                        dtype,
-                        shape,
-                        bytes: view.bytes.to_vec(),
-                    };
-                    (name.to_string(), tensor)
-                })
-                .collect();
-            change(&mut tensors);
-            let file = ModelFile::build(whole.metadata().clone(), &tensors).expect("still a file");
-            TorchEncoder::load(&file, DeviceChoice::Cpu)
-                .err()
-                .expect("refused")
-                .to_string()
-        };
+    let rebuilt = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let mut tensors = tensors_of(&whole);
+        change(&mut tensors);
+        let file = ModelFile::build(whole.metadata().clone(), &tensors).expect("still a file");
+        TorchEncoder::load(&file, DeviceChoice::Cpu)
+            .err()
+            .expect("refused")
+            .to_string()
+    };
     for missing in [
         "offset",
         "head.1.weight",
@@ -144,20 +146,28 @@ fn files_that_are_no_model_are_refused_by_name() {
     }
     let message = rebuilt(&|tensors| {
         let values = vec![f32::NAN; BITS];
-        tensors.insert(
-            "offset".into(),
-            bitkin::model::Tensor::from_f32(&[BITS], &values),
-        );
+        tensors.insert("offset".into(), Tensor::from_f32(&[BITS], &values));
     });
     assert!(
         message.contains("offset") && message.contains("finite"),
         "{message}"
     );
     let message = rebuilt(&|tensors| {
-        tensors.insert(
-            "centre".into(),
-            bitkin::model::Tensor::from_f32(&[3], &[0.0; 3]),
-        );
+        tensors.insert("centre".into(), Tensor::from_f32(&[3], &[0.0; 3]));
     });
     assert!(message.contains("centre"), "{message}");
+}
+
+/// A program that knew nothing of whitening once read a model that had one, left the step out and
+/// stored wrong codes under the model's fingerprint.
+#[test]
+fn a_step_that_is_not_known_is_refused() {
+    let whole = common::tiny_model(BITS);
+    let mut metadata = whole.metadata().clone();
+    let head = metadata.model.get_mut("head").expect("a description");
+    head["sharpening"] = true.into();
+    let file = ModelFile::build(metadata, &tensors_of(&whole)).expect("still a file");
+    let refused = TorchEncoder::load(&file, DeviceChoice::Cpu).err();
+    let message = refused.expect("refused").to_string();
+    assert!(message.contains("sharpening"), "{message}");
 }

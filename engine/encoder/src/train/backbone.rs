@@ -38,7 +38,7 @@ pub struct BackboneTraining {
 impl Default for BackboneTraining {
     fn default() -> Self {
         BackboneTraining {
-            schedule: vec![(40, 20), (64, 8)],
+            schedule: vec![(40, 22), (64, 9)],
             batch: 64,
             learning_rate: 0.1,
             weight_decay: 5e-4,

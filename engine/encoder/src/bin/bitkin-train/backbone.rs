@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Epochs at each side length: SIDExEPOCHS, comma-separated
-    #[arg(long, value_name = "LIST", default_value = "40x20,64x8", value_parser = schedule)]
+    #[arg(long, value_name = "LIST", default_value = "40x22,64x9", value_parser = schedule)]
     schedule: Schedule,
     /// Seed of weights, order and augmentation
     #[arg(long, default_value_t = 1)]
@@ -43,7 +43,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
     let stages: Option<Vec<_>> = text.split(',').map(stage).collect();
     stages
         .map(Schedule)
-        .ok_or_else(|| "expected SIDExEPOCHS, such as 40x20,64x8".into())
+        .ok_or_else(|| "expected SIDExEPOCHS, such as 40x22,64x9".into())
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
