@@ -347,14 +347,14 @@ fn the_demo_walks_the_whole_road() {
     assert_eq!(page.matches("<section").count(), 16);
     assert_eq!(page.matches("<img ").count(), 16 * 11);
     for class in [
-        "spirals",
-        "zigzag",
-        "hearts",
+        "basketweave",
+        "checkerboard",
         "gears",
+        "hearts",
         "honeycomb",
-        "scales",
-        "mazes",
+        "stripes",
         "sunbursts",
+        "triangles",
     ] {
         assert!(page.contains(&format!("<h3>{class}</h3>")), "{class}");
     }
@@ -362,7 +362,7 @@ fn the_demo_walks_the_whole_road() {
         let path = studio.place.path(&format!("bitkin-demo/split/{name}.txt"));
         std::fs::read_to_string(path).unwrap().lines().count()
     };
-    assert_eq!((list("base"), list("adapt")), (12 * 80, 8 * 5));
+    assert_eq!((list("base"), list("adapt")), (12 * 150, 8 * 5));
     assert_eq!(
         studio.rows("bitkin-demo/demo.bitkin"),
         list("database") as u64

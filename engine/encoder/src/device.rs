@@ -46,8 +46,9 @@ fn load_cuda() {
     });
 }
 
-/// Makes libtorch compute on this thread alone: pictures are spread over threads, not the loops
-/// inside of one, so that results do not depend on the number of cores.
+/// Makes libtorch compute on this thread alone, from here on. Pictures are spread over threads, not
+/// the loops inside of one; so results do not depend on the number of cores, and small matrices
+/// do not wait for threads that other programs keep from running.
 pub(crate) fn use_one_thread() {
     thread_local! {
         static ONE: () = tch::set_num_threads(1);

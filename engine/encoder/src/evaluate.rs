@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::baselines::Projection;
+use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::Features;
 use crate::hash::{HashModel, dot, normalise};
@@ -46,6 +47,7 @@ pub fn measure(split: Split<'_>, bits: &[usize], seed: u64) -> Result<Vec<Measur
     if split.database.is_empty() || split.queries.is_empty() {
         return Err(Error::Data("the database or the queries are empty".into()));
     }
+    use_one_thread();
     let base = split.training.base;
     let map = float_map(split.database, split.queries, &base.mean());
     let mut measured = vec![Measured {

@@ -13,6 +13,7 @@ use tch::nn::OptimizerConfig;
 use tch::{Kind, Tensor, nn};
 
 use super::{backbone::normal, prior};
+use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::Features;
 use crate::hash::{
@@ -91,6 +92,7 @@ pub struct TrainingData<'a> {
 }
 
 /// Trains a model; `progress` is told the share of steps done, 0 to 1, and the running loss.
+/// libtorch computes on the calling thread alone, then and afterwards.
 ///
 /// # Errors
 /// [`Error::Data`] when there are fewer than two base classes, no adapt pictures, features that
@@ -101,6 +103,7 @@ pub fn train(
     mut progress: impl FnMut(f64, f64),
 ) -> Result<HashModel, Error> {
     check(options, &data)?;
+    use_one_thread();
     let centre = data.base.mean();
     let mut model = HashModel {
         bits: options.bits,

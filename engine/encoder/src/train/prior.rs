@@ -295,7 +295,7 @@ mod tests {
         // Standardised over the base pictures: mean 0, deviation 1.
         let distances: Vec<f32> = points
             .iter()
-            .map(|p| (squared_distance(p, &one.points).sqrt() - one.mean[0]))
+            .map(|p| squared_distance(p, &one.points).sqrt() - one.mean[0])
             .map(|d| d * one.inverse_deviation[0])
             .collect();
         assert!(distances.iter().sum::<f32>().abs() < 1e-3);
