@@ -1,6 +1,12 @@
 //! The loaded MobileNetV1 reproduces its reference embeddings, where the real data are at hand:
 //! in the folder named by `BITKIN_DATA`, or in `../shared/data` beside the repository.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a test saw, for a reader"
+)]
+
 use std::path::PathBuf;
 
 use bitkin::encoder::ImageInput;

@@ -1,5 +1,10 @@
 //! Training and inference compute the same thing, and the same seed gives the same model.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "sums as the formulas write them"
+)]
+
 mod common;
 
 use bitkin_encoder::Error;

@@ -141,3 +141,103 @@ fn a_forced_set_is_used_or_refused() {
         );
     }
 }
+
+/// Memory with an unreadable page on either side, so that a read too far is a crash.
+#[cfg(target_os = "linux")]
+struct Guarded {
+    start: *mut u8,
+    length: usize,
+    page: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl Guarded {
+    /// At least `length` bytes, and whole pages.
+    fn new(length: usize) -> Guarded {
+        // SAFETY: asks for a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        let length = length.next_multiple_of(page);
+        // SAFETY: a fresh private mapping, which only this struct knows.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length + 2 * page,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(start, libc::MAP_FAILED);
+        let start = start.cast::<u8>();
+        // SAFETY: these pages lie inside the mapping.
+        let opened = unsafe {
+            let inner = start.add(page).cast();
+            libc::mprotect(inner, length, libc::PROT_READ | libc::PROT_WRITE)
+        };
+        assert_eq!(opened, 0);
+        Guarded {
+            start,
+            length,
+            page,
+        }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: `new` made these pages readable and writable, and zero; they live as long as
+        // `self`, which is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(self.page), self.length) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made, of the same length.
+        unsafe { libc::munmap(self.start.cast(), self.length + 2 * self.page) };
+    }
+}
+
+/// A load that took in bytes past the last row and masked them off gave right distances, and would
+/// have crashed at the end of a mapped segment.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_beyond_query_and_rows_is_read() {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    };
+    let (mut query, mut codes) = (Guarded::new(2048), Guarded::new(2048 * 41));
+    for stride in (1..=200).chain([255, 256, 257, 1000, 1024, 2047]) {
+        for rows in [1, 7, 8, 9, 33, 41] {
+            for at_end in [false, true] {
+                let (query, codes) = (query.bytes(), codes.bytes());
+                let (query, codes) = if at_end {
+                    let (first, second) = (query.len() - stride, codes.len() - stride * rows);
+                    (&mut query[first..], &mut codes[second..])
+                } else {
+                    (&mut query[..stride], &mut codes[..stride * rows])
+                };
+                query.fill_with(&mut random);
+                codes.fill_with(&mut random);
+                let expected = naive_distances(query, codes);
+                for kernels in Kernels::available() {
+                    let mut distances = vec![0; rows];
+                    kernels.distances(query, codes, &mut distances);
+                    assert_eq!(distances, expected, "{kernels:?}, {stride} bytes");
+                    let mut found = Vec::new();
+                    kernels.within(query, codes, 0, u32::MAX, &mut found);
+                    assert!(
+                        found
+                            .iter()
+                            .map(|c| c.distance)
+                            .eq(expected.iter().copied())
+                    );
+                }
+            }
+        }
+    }
+}

@@ -115,9 +115,9 @@ pub(crate) fn pictures(count: usize, seed: u64) -> Vec<Vec<u8>> {
             let mut pixels = Vec::with_capacity(side * side * 3);
             for i in 0..side * side {
                 let (x, y) = ((i % side) as f32, (i / side) as f32);
-                for c in 0..3 {
-                    let ramp = slope[0][c] * x * 4.0 + slope[1][c] * y * 4.0;
-                    let ripple = 60.0 * (wave * (x + slope[1][c] * y)).sin();
+                for (along_x, along_y) in slope[0].into_iter().zip(slope[1]) {
+                    let ramp = along_x * x * 4.0 + along_y * y * 4.0;
+                    let ripple = 60.0 * (wave * (x + along_y * y)).sin();
                     pixels.push((level + ramp + ripple + rng.random_range(0.0..noise)) as u8);
                 }
             }

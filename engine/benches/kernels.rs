@@ -1,15 +1,18 @@
 //! Scan speed as a share of the fastest plain read of the same bytes, on one thread.
 //!
-//! `cargo run --release -p bitkin --example scan_speed [MIB]`
+//! `cargo bench -p bitkin --bench kernels [-- MIB]`
 //!
 //! Read and scans take turns, and each counts by its best run: on a machine that does other
 //! work too, the shares stay comparable where averages would not.
 #![allow(clippy::print_stdout)]
 
+mod common;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bitkin::kernels::Kernels;
+use common::{random_bytes, read};
 
 const ROUNDS: usize = 15;
 /// What a search calls a kernel for at a time.
@@ -17,20 +20,10 @@ const BLOCK_BYTES: usize = 16 << 10;
 
 fn main() {
     let mebibytes: usize = std::env::args()
-        .nth(1)
-        .and_then(|text| text.parse().ok())
+        .skip(1)
+        .find_map(|text| text.parse().ok())
         .unwrap_or(256);
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    let codes: Vec<u8> = std::iter::repeat_with(next)
-        .take(mebibytes << 17)
-        .flat_map(u64::to_le_bytes)
-        .collect();
+    let codes = random_bytes(mebibytes << 20);
     println!("{mebibytes} MiB of codes, GB/s, best of {ROUNDS}; in brackets the share of the read");
     for bits in [64usize, 104, 128, 256, 512, 1024, 2048] {
         let stride = bits / 8;
@@ -71,33 +64,4 @@ fn timed(work: impl FnOnce() -> u64) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
-}
-
-fn read(bytes: &[u8]) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the machine has AVX2.
-        return unsafe { read_avx2(bytes) };
-    }
-    sum(bytes)
-}
-
-/// # Safety
-/// The machine must have AVX2.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-unsafe fn read_avx2(bytes: &[u8]) -> u64 {
-    sum(bytes)
-}
-
-/// Sixteen sums side by side, which the compiler keeps in vector registers.
-#[inline(always)]
-fn sum(bytes: &[u8]) -> u64 {
-    let mut sums = [0u64; 16];
-    for block in bytes.as_chunks::<128>().0 {
-        for (sum, word) in sums.iter_mut().zip(block.as_chunks::<8>().0) {
-            *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
-        }
-    }
-    sums.into_iter().fold(0, u64::wrapping_add)
 }
