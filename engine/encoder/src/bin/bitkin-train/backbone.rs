@@ -11,7 +11,7 @@ use tch::Tensor;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Labelled pictures to train on: a folder of class folders, or FILE.tar[:PREFIX]
+    /// Labelled pictures to train on: a folder of class folders, or FILE.tar:FOLDER
     #[arg(long, value_name = "SOURCE")]
     images: String,
     /// Labelled pictures of the same classes to report accuracy on

@@ -11,7 +11,7 @@ use crate::common::BackboneArguments;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Pictures of the base classes: a folder of class folders, FILE.tar[:PREFIX], or a text
+    /// Pictures of the base classes: a folder of class folders, FILE.tar:FOLDER, or a text
     /// file with lines `path<TAB>label`
     #[arg(long, value_name = "SOURCE")]
     base: String,
