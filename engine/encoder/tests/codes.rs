@@ -9,6 +9,7 @@ use bitkin::model::{ModelError, ModelFile, Tensor};
 use bitkin_encoder::Error;
 use bitkin_encoder::device::DeviceChoice;
 use bitkin_encoder::encoder::TorchEncoder;
+use bitkin_encoder::hash::{HashModel, Layer, Prototypes};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -57,6 +58,47 @@ fn single_equals_batch_equals_shuffled_equals_threads() {
             });
         }
     });
+}
+
+/// Every step but the diffusion, with numbers that can be followed by hand.
+#[test]
+fn a_code_follows_from_its_feature_step_by_step() {
+    let layer = |weight: &[f32], bias: &[f32]| Layer {
+        weight: weight.to_vec(),
+        bias: bias.to_vec(),
+    };
+    let mut model = HashModel {
+        bits: 3,
+        centre: vec![1.0, 0.0],
+        whitening: Some(vec![2.0, 0.0, 0.0, 1.0]),
+        prototypes: Some(Prototypes {
+            points: vec![0.6, 0.8, -0.8, 0.6],
+            mean: vec![1.0, 1.0],
+            inverse_deviation: vec![2.0, 1.0],
+        }),
+        head: vec![
+            layer(&[1.0, 0.0, 0.0, 1.0], &[0.0, 0.0]),
+            layer(&[1.0, 1.0, 1.0, -1.0, 0.0, 0.0], &[0.0, 0.0, 0.0]),
+        ],
+        offset: vec![0.0; 3],
+        anchors: None,
+    };
+    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    let feature = [2.5, 4.0];
+    let e = model.normalise(&feature);
+    assert!(close(&e, &[0.6, 0.8]), "{e:?}");
+    let x = model.embed(&e);
+    let far = 2f32.sqrt() - 1.0;
+    assert!(close(&x, &[-2.0, far]), "{x:?}");
+    // ReLU takes the -2 away.
+    let z = model.latent(&feature);
+    assert!(close(&z, &[far, -far, 0.0]), "{z:?}");
+    let mut code = [0xff];
+    model.pack(&z, &mut code);
+    assert_eq!(code, [0b101], "a bit is set from zero upwards");
+    model.offset = vec![0.5, -0.5, 0.0];
+    model.pack(&model.latent(&feature), &mut code);
+    assert_eq!(code, [0b110]);
 }
 
 #[test]
