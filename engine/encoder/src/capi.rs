@@ -46,7 +46,9 @@ pub unsafe extern "C" fn bitkin_encoder_open(
     let device = match device {
         0 => DeviceChoice::Cpu,
         1 => DeviceChoice::Cuda,
-        _ => DeviceChoice::Auto,
+        -1 => DeviceChoice::Auto,
+        // SAFETY: `err` is as this function's own contract says.
+        _ => return unsafe { fail("the device must be -1, 0 or 1", err, err_len) },
     };
     let opened = guarded(|| {
         let file = ModelFile::from_bytes(bytes.to_vec()).map_err(|e| e.to_string())?;

@@ -98,7 +98,7 @@ impl Dataset {
                 let name = entry.path().map_err(io)?.into_owned();
                 if !entry.header().entry_type().is_file()
                     || !has_picture_name(&name)
-                    || !name.starts_with(prefix)
+                    || !name.strip_prefix("./").unwrap_or(&name).starts_with(prefix)
                 {
                     continue;
                 }
@@ -214,13 +214,16 @@ fn walk(dir: &Path, pictures: &mut Vec<Picture>) -> Result<(), Error> {
     };
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {
-        entries.push(entry.map_err(io)?.path());
+        let entry = entry.map_err(io)?;
+        // Of the entry itself: a link to a folder could lead in circles.
+        let is_folder = entry.file_type().map_err(io)?.is_dir();
+        entries.push((entry.path(), is_folder));
     }
     entries.sort();
-    for path in entries {
-        if path.is_dir() {
+    for (path, is_folder) in entries {
+        if is_folder {
             walk(&path, pictures)?;
-        } else if has_picture_name(&path) {
+        } else if has_picture_name(&path) && path.is_file() {
             let label = label_of(&path).unwrap_or_default();
             pictures.push(Picture {
                 path,

@@ -1,5 +1,7 @@
 //! The encoder stage: a model file, loaded and ready to turn pictures into codes.
 
+use std::ops::RangeInclusive;
+
 use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, check_batch};
 use bitkin::model::{ModelError, ModelFile};
 use rayon::prelude::*;
@@ -13,6 +15,9 @@ use crate::hash::HashModel;
 /// Pictures that go through a GPU at once. Batches are filled up to it, so that libtorch always
 /// sees the same shape and chooses the same arithmetic.
 const GPU_BATCH: usize = 64;
+
+/// Sides of pictures that a network is run on, in pixels.
+const SIDES: RangeInclusive<u32> = 8..=1024;
 
 /// A PP + SCDM model on libtorch.
 ///
@@ -58,6 +63,18 @@ impl TorchEncoder {
         let backbone = Backbone::load(file, device)?;
         let model = HashModel::from_file(file, backbone.dim())?;
         let input = file.input().unwrap_or_else(|| backbone.input());
+        if !SIDES.contains(&input.width) || !SIDES.contains(&input.height) {
+            return Err(Error::Model(ModelError::InvalidMetadata {
+                key: "bitkin.input".to_string(),
+                reason: format!(
+                    "{} x {} pixels; this version runs sides of {} to {}",
+                    input.width,
+                    input.height,
+                    SIDES.start(),
+                    SIDES.end()
+                ),
+            }));
+        }
         Ok(TorchEncoder {
             backbone,
             model,

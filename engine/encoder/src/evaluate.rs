@@ -38,7 +38,8 @@ pub struct Measured {
     pub map: f64,
 }
 
-/// Measures the float reference, and every kind of code at each width.
+/// Measures the float reference, and every kind of code at each width; PCA-ITQ only where the
+/// width does not exceed the features' dimensions.
 ///
 /// # Errors
 /// [`Error::Data`] when the split cannot be trained or searched, [`Error::Torch`] when libtorch
@@ -77,7 +78,10 @@ pub fn measure(split: Split<'_>, bits: &[usize], seed: u64) -> Result<Vec<Measur
             ))
         };
         add("lsh", of(&Projection::lsh(base, bits, seed))?);
-        add("itq", of(&Projection::itq(base, bits, seed)?)?);
+        // PCA has no more directions than the features: for wider codes there is no such row.
+        if bits <= base.dim {
+            add("itq", of(&Projection::itq(base, bits, seed)?)?);
+        }
         let with_diffusion = HashTraining::new(bits, seed);
         let without = HashTraining {
             diffusion: None,

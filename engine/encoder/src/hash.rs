@@ -69,6 +69,26 @@ pub struct Diffusion {
     pub neighbours: usize,
 }
 
+impl Diffusion {
+    /// Steps beyond any use: the effect of one more is below f32 long before.
+    const MOST_STEPS: u32 = 1000;
+
+    /// Says what makes no sense.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !(self.alpha > 0.0 && self.alpha < 1.0) {
+            return Err(format!("alpha is {}, not between 0 and 1", self.alpha));
+        }
+        if self.steps > Self::MOST_STEPS {
+            let (steps, most) = (self.steps, Self::MOST_STEPS);
+            return Err(format!("{steps} steps, more than {most}"));
+        }
+        if self.neighbours == 0 {
+            return Err("no neighbours".into());
+        }
+        Ok(())
+    }
+}
+
 /// A fully connected layer; the weight is `[out, in]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
@@ -270,7 +290,15 @@ impl HashModel {
         };
         // A count that only the file knows; everything else must agree with it.
         let rows = |name: &str| -> Result<usize, ModelError> {
-            Ok(file.tensor(name)?.shape.first().copied().unwrap_or(0))
+            let shape = file.tensor(name)?.shape;
+            match shape.first() {
+                Some(&count) if count > 0 => Ok(count),
+                _ => Err(ModelError::WrongTensor {
+                    name: name.to_string(),
+                    found: format!("shape {shape:?}"),
+                    expected: "at least one row".into(),
+                }),
+            }
         };
         let whitening = match description.whitening {
             false => None,
@@ -306,9 +334,17 @@ impl HashModel {
         let anchors = match description.diffusion {
             None => None,
             Some(diffusion) => {
-                if !(diffusion.alpha > 0.0 && diffusion.alpha < 1.0 && diffusion.neighbours > 0) {
-                    let reason = "alpha outside (0, 1), or no neighbours".to_string();
+                if let Err(reason) = diffusion.check() {
                     return Err(invalid("bitkin.head.diffusion", reason).into());
+                }
+                let kernel_width = read("anchors.kernel_width", &[1])?[0];
+                if kernel_width <= 0.0 {
+                    return Err(ModelError::WrongTensor {
+                        name: "anchors.kernel_width".into(),
+                        found: kernel_width.to_string(),
+                        expected: "a width above 0".into(),
+                    }
+                    .into());
                 }
                 let count = rows("anchors.points")?;
                 let width = match diffusion.space {
@@ -319,7 +355,7 @@ impl HashModel {
                     points: read("anchors.points", &[count, width])?,
                     smoothed: read("anchors.smoothed", &[count, bits])?,
                     diffusion,
-                    kernel_width: read("anchors.kernel_width", &[1])?[0].max(f32::MIN_POSITIVE),
+                    kernel_width,
                 })
             }
         };

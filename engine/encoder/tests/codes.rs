@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use bitkin::encoder::{EncodeError, Encoder};
-use bitkin::model::{ModelError, ModelFile, Tensor};
+use bitkin::model::{ModelError, ModelFile, ModelMetadata, Tensor};
 use bitkin_encoder::Error;
 use bitkin_encoder::device::DeviceChoice;
 use bitkin_encoder::encoder::TorchEncoder;
@@ -194,6 +194,19 @@ fn files_that_are_no_model_are_refused_by_name() {
         message.contains("offset") && message.contains("finite"),
         "{message}"
     );
+    // No prototypes at all made every distance to them a panic.
+    let message = rebuilt(&|tensors| {
+        for (name, shape) in [("points", vec![0, common::DIM]), ("mean", vec![0])] {
+            let tensor = Tensor::from_f32(&shape, &[]);
+            tensors.insert(format!("prototypes.{name}"), tensor);
+        }
+    });
+    assert!(message.contains("prototypes.mean"), "{message}");
+    let message = rebuilt(&|tensors| {
+        let negative = Tensor::from_f32(&[1], &[-1.0]);
+        tensors.insert("anchors.kernel_width".into(), negative);
+    });
+    assert!(message.contains("kernel_width"), "{message}");
     let message = rebuilt(&|tensors| {
         tensors.insert("centre".into(), Tensor::from_f32(&[3], &[0.0; 3]));
     });
@@ -204,12 +217,31 @@ fn files_that_are_no_model_are_refused_by_name() {
 /// stored wrong codes under the model's fingerprint.
 #[test]
 fn a_step_that_is_not_known_is_refused() {
+    let refused = refused_with(|metadata| metadata.model["head"]["sharpening"] = true.into());
+    assert!(refused.contains("sharpening"), "{refused}");
+    let refused = refused_with(|metadata| {
+        let backbone = metadata.backbone.as_mut().expect("it has one");
+        backbone.insert("activation".into(), "gelu".into());
+    });
+    assert!(refused.contains("activation"), "{refused}");
+}
+
+#[test]
+fn numbers_that_would_take_for_ever_are_refused() {
+    let refused = refused_with(|metadata| {
+        metadata.model["head"]["diffusion"]["steps"] = u32::MAX.into();
+    });
+    assert!(refused.contains("steps"), "{refused}");
+    let refused = refused_with(|metadata| metadata.model["input"]["width"] = 8192.into());
+    assert!(refused.contains("8192"), "{refused}");
+}
+
+/// Why a whole model is refused once its metadata are changed.
+fn refused_with(change: impl FnOnce(&mut ModelMetadata)) -> String {
     let whole = common::tiny_model(BITS);
     let mut metadata = whole.metadata().clone();
-    let head = metadata.model.get_mut("head").expect("a description");
-    head["sharpening"] = true.into();
+    change(&mut metadata);
     let file = ModelFile::build(metadata, &tensors_of(&whole)).expect("still a file");
     let refused = TorchEncoder::load(&file, DeviceChoice::Cpu).err();
-    let message = refused.expect("refused").to_string();
-    assert!(message.contains("sharpening"), "{message}");
+    refused.expect("refused").to_string()
 }

@@ -9,7 +9,8 @@ mod common;
 
 use bitkin_encoder::Error;
 use bitkin_encoder::baselines::Projection;
-use bitkin_encoder::evaluate::{code_map, model_map};
+use bitkin_encoder::dataset::Dataset;
+use bitkin_encoder::evaluate::{Split, code_map, measure, model_map};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::hash::{GraphSpace, HashModel};
 use bitkin_encoder::train::hash::{HashTraining, TrainingData, train};
@@ -221,6 +222,43 @@ fn itq_codes_lie_nearer_to_the_data_than_lsh_codes() {
     );
 }
 
+/// PCA has no more directions than the features; wider codes once failed at the last step.
+#[test]
+fn codes_wider_than_the_features_are_measured_without_itq() {
+    let (base, adapt, pictures) = (clouds(4, 10, 8, 1), clouds(2, 3, 8, 2), clouds(2, 9, 8, 2));
+    let training = TrainingData {
+        base: &base,
+        adapt: &adapt,
+        unlabelled: &pictures,
+    };
+    let split = Split {
+        training,
+        database: &pictures,
+        queries: &pictures,
+    };
+    let measured = measure(split, &[8, 9], 1).unwrap();
+    let of = |method| -> Vec<Option<usize>> {
+        let rows = measured.iter().filter(|m| m.method == method);
+        rows.map(|m| m.bits).collect()
+    };
+    assert_eq!(of("itq"), [Some(8)]);
+    assert_eq!(of("lsh"), [Some(8), Some(9)]);
+    assert_eq!(of("pp-scdm"), [Some(8), Some(9)]);
+}
+
+/// A link to its own parent once made 2,460 pictures out of 60.
+#[cfg(unix)]
+#[test]
+fn links_to_folders_are_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let class = folder.path().join("class");
+    std::fs::create_dir(&class).unwrap();
+    std::fs::write(class.join("a.png"), "").unwrap();
+    std::os::unix::fs::symlink("..", class.join("up")).unwrap();
+    let set = Dataset::open(folder.path().to_str().unwrap()).unwrap();
+    assert_eq!(set.pictures.len(), 1);
+}
+
 #[test]
 fn data_that_cannot_be_trained_on_are_refused_in_words() {
     let (base, adapt) = (clouds(3, 5, 8, 1), clouds(2, 2, 8, 2));
@@ -242,6 +280,27 @@ fn data_that_cannot_be_trained_on_are_refused_in_words() {
     let refused = |base: &Features, adapt: &Features, bits: usize| {
         refused_with(base, adapt, HashTraining::new(bits, 1))
     };
+    for (what, options) in [
+        (
+            "batch",
+            HashTraining {
+                batch: 0,
+                ..HashTraining::new(16, 1)
+            },
+        ),
+        (
+            "hidden",
+            HashTraining {
+                hidden: 0,
+                ..HashTraining::new(16, 1)
+            },
+        ),
+    ] {
+        assert!(refused_with(&base, &adapt, options).contains(what));
+    }
+    let mut short = base.clone();
+    short.labels.pop();
+    assert!(refused(&short, &adapt, 16).contains("14 rows"));
     for shrinkage in [0.0, -1.0, f64::NAN] {
         let options = HashTraining {
             shrinkage: Some(shrinkage),

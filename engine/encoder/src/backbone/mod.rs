@@ -162,6 +162,11 @@ impl Backbone {
         };
         let description: Description = serde_json::from_value(json.clone().into())
             .map_err(|e| Error::Backbone(e.to_string()))?;
+        // A key that is not known may be a step that would be left out of the features.
+        let known = serde_json::json!(description);
+        if let Some(key) = json.keys().find(|key| known.get(key.as_str()).is_none()) {
+            return Err(Error::Backbone(format!("its key {key:?} is not known")));
+        }
         description.check()?;
         let (plan, shapes) = description.convs();
         let mut convs = BTreeMap::new();

@@ -160,6 +160,9 @@ pub fn train(
     Ok(model)
 }
 
+/// Class numbers are places in tables: without a bound, one wrong number asks for all memory.
+const MOST_CLASSES: usize = 1 << 20;
+
 fn check(options: &HashTraining, data: &TrainingData<'_>) -> Result<(), Error> {
     let fail = |what: String| Err(Error::Data(what));
     let classes = |f: &Features| {
@@ -177,6 +180,12 @@ fn check(options: &HashTraining, data: &TrainingData<'_>) -> Result<(), Error> {
     {
         return fail("the shrinkage of the whitening must be a number above zero".into());
     }
+    if options.batch == 0 || options.hidden == 0 {
+        return fail("a batch and a hidden layer need at least one picture and one number".into());
+    }
+    if let Some(Err(reason)) = options.diffusion.map(|d| d.check()) {
+        return fail(format!("the diffusion cannot be: {reason}"));
+    }
     if classes(data.base) < 2 {
         return fail("the base pictures have fewer than two classes: give at least two".into());
     }
@@ -188,6 +197,22 @@ fn check(options: &HashTraining, data: &TrainingData<'_>) -> Result<(), Error> {
         ("adapt", data.adapt),
         ("unlabelled", data.unlabelled),
     ] {
+        let rows = features.labels.len();
+        if rows.checked_mul(features.dim) != Some(features.values.len()) {
+            let (values, dim) = (features.values.len(), features.dim);
+            return fail(format!(
+                "{name} features: {values} numbers for {rows} rows of {dim}"
+            ));
+        }
+        if features
+            .labels
+            .iter()
+            .any(|&label| label as usize >= MOST_CLASSES)
+        {
+            return fail(format!(
+                "{name} features: a class number of {MOST_CLASSES} or more"
+            ));
+        }
         if features.dim != data.base.dim && !features.values.is_empty() {
             let (got, expected) = (features.dim, data.base.dim);
             return fail(format!(

@@ -37,7 +37,8 @@ pub(crate) struct Source {
 impl BackboneArguments {
     pub(crate) fn open(&self) -> Result<Source, Error> {
         let file = match &self.weights {
-            Some(path) => backbone::read_file(path)?,
+            Some(path) => backbone::read_file(path)
+                .map_err(|e| Error::Data(format!("{}: {e}", path.display())))?,
             None => backbone::shipped()?,
         };
         // Features are always taken on the CPU here, so that a model does not depend on whether

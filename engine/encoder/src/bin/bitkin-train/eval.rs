@@ -84,9 +84,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
     let mut runs = Vec::new();
     let mut shots = arguments.shots;
-    for seed in arguments.seed..arguments.seed + arguments.seeds {
+    for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
         let (adapt, unlabelled, database) = match &arguments.adapt {
-            None => pool.draw(arguments.shots, arguments.anchors, seed)?,
+            None => pool
+                .draw(arguments.shots, arguments.anchors, seed)
+                .map_err(|e| Error::Data(format!("{e} (--shots and --anchors ask for fewer)")))?,
             Some(adapt) => {
                 let unlabelled = arguments
                     .unlabelled
@@ -117,7 +119,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         runs.push(measure(split, &bits, seed)?);
         eprintln!("seed {seed} done");
     }
-    let rows: Vec<Row> = (0..runs[0].len())
+    let rows: Vec<Row> = (0..runs.first().map_or(0, Vec::len))
         .map(|i| {
             let Measured { method, bits, .. } = runs[0][i];
             let maps: Vec<f64> = runs.iter().map(|run| run[i].map).collect();

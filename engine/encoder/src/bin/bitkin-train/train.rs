@@ -36,6 +36,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
+    // Told before the work, not after it.
+    let folder = arguments.out.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|p| !p.is_dir()) {
+        let folder = folder.display();
+        return Err(Error::Data(format!("--out: there is no folder {folder}")));
+    }
     let mut source = arguments.backbone.open()?;
     let mut features = |what: &str, from: &str| -> Result<Features, Error> {
         source.features(what, &Dataset::open(from)?)
