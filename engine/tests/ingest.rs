@@ -474,6 +474,114 @@ fn archives_that_are_damaged_end_the_ingest_with_their_name() {
 }
 
 #[test]
+fn an_archive_that_is_cut_off_is_told_after_what_it_still_holds() {
+    let mut noise = 1u32;
+    let long = image::RgbImage::from_fn(40, 40, |_, _| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        image::Rgb([noise.to_be_bytes()[0]; 3])
+    });
+    let mut second = std::io::Cursor::new(Vec::new());
+    long.write_to(&mut second, image::ImageFormat::Png).unwrap();
+    let members = [
+        ("a/1.png", png([1, 0, 0])),
+        ("a/2.png", second.into_inner()),
+        ("b/3.png", png([3, 0, 0])),
+    ];
+    let whole = tar_of(&members);
+    let member = |i: usize| 512 + members[i].1.len().next_multiple_of(512);
+    let (one, two) = (member(0), member(0) + member(1));
+    let all = two + member(2);
+    assert_eq!(all + 1024, whole.len());
+    assert!(member(1) > 2048, "long enough to be cut inside");
+    let encoder = MeanColour::new();
+    let run = |bytes: &[u8], folder: &str| {
+        let fixture = Fixture::new();
+        let archive = fixture.directory.path().join("x.tar");
+        write(&archive, bytes);
+        let sources = Sources::open(&[format!("{}{folder}", archive.display())]).unwrap();
+        let outcome = Ingest::new(&fixture.collection, &encoder)
+            .unwrap()
+            .run(&sources, &mut |_| ControlFlow::Continue(()));
+        let outcome = outcome.map_err(|stopped| match *stopped.error {
+            Error::Io { path, source } => {
+                assert_eq!(path, archive);
+                assert_eq!(source.kind(), std::io::ErrorKind::UnexpectedEof);
+                assert!(source.to_string().contains("cut off"), "{source}");
+            }
+            other => panic!("{other}"),
+        });
+        (outcome.is_ok(), fixture.codes().len())
+    };
+    for (length, rows) in [
+        (0, 0),
+        (300, 0),         // inside the first header
+        (one, 1),         // between members
+        (one + 300, 1),   // inside a header
+        (one + 512, 1),   // behind a header
+        (one + 2000, 1),  // inside a member
+        (two - 1, 1 + 1), // inside a member's padding
+        (two, 2),
+        (all, 3),
+        (all + 511, 3), // inside the end mark
+    ] {
+        assert_eq!(run(&whole[..length], ""), (false, rows), "cut at {length}");
+    }
+    // One block of zeros is enough, as it is for GNU tar.
+    assert_eq!(run(&whole[..all + 512], ""), (true, 3));
+    assert_eq!(run(&whole, ""), (true, 3));
+    // With a folder too, whether the cut is in it or not.
+    for (length, folder, rows) in [
+        (all, ":a", 2),
+        (two + 600, ":a", 2),
+        (one + 2000, ":b", 0),
+        (all, ":b", 1),
+    ] {
+        assert_eq!(
+            run(&whole[..length], folder),
+            (false, rows),
+            "cut at {length}"
+        );
+    }
+    assert_eq!(run(&whole, ":b"), (true, 1));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.pictures()).unwrap();
+    for name in ["p.jpg", "p.tar"] {
+        let pipe = fixture.pictures().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let error = Sources::open(&[&pipe]).unwrap_err();
+        assert!(
+            matches!(&error, Error::Io { path, .. } if path == &pipe)
+                && error.to_string().contains("not a regular file"),
+            "{error}"
+        );
+    }
+    assert_eq!(Sources::open(&[fixture.pictures()]).unwrap().count(), 0);
+    // A file that becomes a pipe after it was found is skipped.
+    let file = fixture.pictures().join("q.jpg");
+    write(&file, png([1, 2, 3]));
+    let sources = Sources::open(&[&file]).unwrap();
+    fs::rename(fixture.pictures().join("p.jpg"), &file).unwrap();
+    let encoder = MeanColour::new();
+    let report = Ingest::new(&fixture.collection, &encoder)
+        .unwrap()
+        .run(&sources, &mut |_| ControlFlow::Continue(()))
+        .unwrap();
+    assert_eq!(counts(&report), (0, 0, 1, 0));
+    // A link to a file is as good as the file.
+    let link = fixture.pictures().join("link.png");
+    write(fixture.directory.path().join("real.png"), png([1, 2, 3]));
+    std::os::unix::fs::symlink(fixture.directory.path().join("real.png"), &link).unwrap();
+    let report = ingest(&fixture.collection, &encoder, &[&link]).unwrap();
+    assert_eq!(report.inserted, 1);
+}
+
+#[test]
 fn only_the_collections_own_encoder_is_let_in() {
     let fixture = Fixture::new();
     let stranger = MeanColour {

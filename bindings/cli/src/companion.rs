@@ -26,11 +26,11 @@ pub(crate) fn find(
     look(std::env::var_os(variable).as_deref(), home, name, folders).map_err(|places| {
         let places: Vec<String> = places
             .iter()
-            .map(|place| format!("\n    {}", place.display()))
+            .map(|place| place.display().to_string())
             .collect();
         Failure::new(format!(
-            "{what} is not installed; looked for{}",
-            places.concat()
+            "{what} is not installed; looked for {}",
+            places.join(", ")
         ))
         .advise(format!("{ADVICE} ${variable}"))
     })

@@ -42,12 +42,15 @@ pub(crate) enum Device {
     /// The GPU if there is one.
     #[default]
     Auto,
+    /// The processor, which every machine has.
+    Cpu,
 }
 
 impl Device {
     fn number(self) -> i32 {
         match self {
             Device::Auto => -1,
+            Device::Cpu => 0,
         }
     }
 }
@@ -305,9 +308,16 @@ impl Message {
 
     fn text(&self) -> String {
         let end = self.0.iter().position(|&b| b == 0).unwrap_or(MESSAGE);
-        match String::from_utf8_lossy(&self.0[..end]).trim() {
-            "" => "the encoder library gives no reason".to_owned(),
-            text => text.to_owned(),
+        let text = String::from_utf8_lossy(&self.0[..end]);
+        // libtorch writes several lines; a failure is one.
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect();
+        match lines.join(" ") {
+            text if text.is_empty() => "the encoder library gives no reason".to_owned(),
+            text => text,
         }
     }
 }

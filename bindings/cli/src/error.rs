@@ -1,5 +1,6 @@
 //! Failures as a person at a shell sees them: what went wrong, and what to do next.
 
+use crate::output::plain;
 use std::fmt;
 
 /// Exit code of a command that did what it was asked.
@@ -61,6 +62,15 @@ impl Failure {
         }
     }
 
+    /// Puts what the failure is about before its message.
+    #[must_use]
+    pub(crate) fn about(self, what: impl fmt::Display) -> Failure {
+        Failure {
+            message: format!("{what}: {}", self.message),
+            ..self
+        }
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn advise(self, advice: impl Into<String>) -> Failure {
@@ -84,9 +94,10 @@ impl Failure {
 /// One line `error: ...`, and a second that says what to do, where that is known.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        // Names of files are part of messages.
+        write!(f, "error: {}", plain(&self.message))?;
         match &self.advice {
-            Some(advice) => write!(f, "\n  help: {advice}"),
+            Some(advice) => write!(f, "\n  help: {}", plain(advice)),
             None => Ok(()),
         }
     }

@@ -52,6 +52,13 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// A text from outside, such as a file's name, fit for a line of a terminal: control characters
+/// could move the cursor, or begin a line of their own.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// A column of a table.
 #[derive(Clone, Copy)]
 pub(crate) enum Column {
@@ -162,6 +169,11 @@ mod tests {
         );
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(0, "row"), "0 rows");
+    }
+
+    #[test]
+    fn texts_from_outside_stay_on_their_line() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc é"), "a\u{fffd}[2Jb\u{fffd}c é");
     }
 
     #[test]

@@ -352,6 +352,15 @@ fn a_failed_create_leaves_nothing() {
         .unwrap();
     assert_eq!(run.status.code(), Some(1));
     assert!(!place.path("new").exists());
+    // A folder of the user's stays, as empty as it was, and can be used.
+    std::fs::create_dir(place.path("empty")).unwrap();
+    let run = place
+        .command(&["create", "empty", "", "--bits", "8"])
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert_eq!(std::fs::read_dir(place.path("empty")).unwrap().count(), 0);
+    place.run("create empty c --bits 8").good();
 }
 
 #[test]

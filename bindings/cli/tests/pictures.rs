@@ -19,12 +19,17 @@ const LIBRARY: &str = r#"
 #include <stdint.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 uint32_t bitkin_encoder_abi(void) { return 1; }
 int32_t bitkin_encoder_open(const uint8_t* model, size_t len, int32_t device, void** out,
                             char* err, size_t err_len) {
-    (void)model; (void)len; (void)device; (void)err; (void)err_len;
+    (void)model; (void)len; (void)device;
     static int handle;
+    if (getenv("TEST_REFUSES")) {
+        snprintf(err, err_len, "tensor head.weight\nis missing");
+        return 1;
+    }
     *out = &handle;
     return 0;
 }
@@ -251,6 +256,62 @@ fn bad_pictures_are_named_and_left_out_or_stop_a_strict_ingest() {
 }
 
 #[test]
+fn a_model_that_cannot_encode_makes_no_collection() {
+    let Some(studio) = Studio::new(&[]) else {
+        return;
+    };
+    let create = "create db c --model model.safetensors";
+    let run = studio.command(create).env("TEST_REFUSES", "1").output();
+    Run::from(run.unwrap()).bad(
+        1,
+        &[
+            "error: model.safetensors: ",
+            "tensor head.weight is missing\n",
+        ],
+    );
+    assert!(!studio.place.path("db").exists());
+    // Without the library, or with one that cannot be loaded, nobody can tell.
+    for (database, library) in [("none", "/none"), ("broken", "model.safetensors")] {
+        let run = studio
+            .command(&format!("create {database} c --model model.safetensors"))
+            .env("BITKIN_ENCODER", library)
+            .output();
+        Run::from(run.unwrap()).good();
+    }
+    studio.run(create).good();
+}
+
+#[test]
+fn pipes_are_refused_and_names_stay_on_their_line() {
+    let Some(studio) = Studio::new(&[]) else {
+        return;
+    };
+    let place = &studio.place;
+    let made = Command::new("mkfifo").arg(place.path("p.jpg")).status();
+    assert!(made.unwrap().success());
+    studio.run("create db c --model model.safetensors").good();
+    let refused = ["p.jpg", "not a regular file"];
+    studio.run("ingest db c p.jpg").bad(1, &refused);
+    studio.run("search db c --image p.jpg").bad(1, &refused);
+
+    let name = "in/\u{1b}[2J\nerror.png";
+    draw(&place.path("in/1.png"), 1);
+    std::fs::write(place.path(name), "no picture").unwrap();
+    let shown = "in/\u{fffd}[2J\u{fffd}error.png";
+    let run = studio.run("ingest db c in").good();
+    assert!(
+        run.err.contains(&format!("skipped {shown}: ")),
+        "{}",
+        run.err
+    );
+    studio
+        .run("ingest db c in --strict")
+        .bad(1, &[&format!("error: {shown}: ")]);
+    let mut search = studio.command("search db c --image");
+    Run::from(search.arg(name).output().unwrap()).bad(1, &[shown]);
+}
+
+#[test]
 fn a_limit_is_kept_to_the_picture() {
     let Some(studio) = Studio::new(&[]) else {
         return;
@@ -397,6 +458,7 @@ fn the_demo_takes_pictures_of_ones_own() {
     );
     let page = std::fs::read_to_string(studio.place.path("there/results.html")).unwrap();
     assert!(page.contains("<h3>dogs</h3>") && page.contains("<h3>emus</h3>"));
+    assert!(page.contains("means of three seeds") && page.contains("the five examples"));
     assert!(page.contains("the user&#39;s own"));
     // Once more, over what the first one left; the user's pictures are where they were.
     studio.run("demo --images own --bits 16 --out there").good();
@@ -405,9 +467,41 @@ fn the_demo_takes_pictures_of_ones_own() {
     studio
         .run("demo --images own/ants --out other")
         .bad(1, &["0 base and 0 novel classes"]);
-    studio
-        .run("demo --images nosuch --out third")
-        .bad(1, &["nosuch"]);
+    // A demo that cannot be leaves the results of the one before.
+    let before = studio.place.content("there");
+    for images in ["nosuch", "own/ants"] {
+        studio
+            .run(&format!("demo --images {images} --out there"))
+            .bad(1, &[images]);
+    }
+    // Pictures in the folder that would be cleared are not.
+    std::fs::rename(
+        studio.place.path("own"),
+        studio.place.path("there/pictures"),
+    )
+    .unwrap();
+    for out in ["there", "./own/../there", "there/pictures"] {
+        std::fs::create_dir_all(studio.place.path("own")).unwrap();
+        studio
+            .run(&format!("demo --images there/pictures --out {out}"))
+            .bad(1, &["inside", "--out"]);
+    }
+    std::fs::remove_dir(studio.place.path("own")).unwrap();
+    std::fs::rename(
+        studio.place.path("there/pictures"),
+        studio.place.path("own"),
+    )
+    .unwrap();
+    assert!(before == studio.place.content("there"), "something changed");
+    assert!(studio.place.path("own/emus/17.png").is_file());
+    // The other way round, the results lie beside the classes; twice, for what the first leaves.
+    for _ in 0..2 {
+        let run = studio
+            .run("demo --images own --bits 16 --out own/zoo")
+            .good();
+        assert!(run.out.contains("3 base classes"), "{}", run.out);
+    }
+    assert!(studio.place.path("own/emus/17.png").is_file());
     std::fs::create_dir(studio.place.path("mine")).unwrap();
     std::fs::write(studio.place.path("mine/thing"), "mine").unwrap();
     studio

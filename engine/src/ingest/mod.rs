@@ -247,7 +247,13 @@ impl Run<'_, '_> {
             // Enough to decode the next batch while this one is encoded.
             ahead: 2 * ingest.encoder.preferred_batch().max(1),
         };
-        read_pictures(sources, &options, &known, |item| self.take(item))?;
+        let read = read_pictures(sources, &options, &known, |item| self.take(item));
+        if let Err(Error::Io { .. }) = read {
+            // A source failed, not the encoder: the pictures that came before it are good. If
+            // they cannot be encoded, the first error is still the one to tell.
+            let _ = self.encode();
+        }
+        read?;
         self.encode()?;
         self.commit()
     }

@@ -1,7 +1,8 @@
 //! Where pictures come from: directories, tar archives, single files.
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -56,8 +57,9 @@ impl Sources {
     /// Finds the files of `paths`, in the order given.
     ///
     /// # Errors
-    /// [`Error::Io`] when a path does not exist, or a directory or the headers of an archive
-    /// cannot be read.
+    /// [`Error::Io`] when a path does not exist or is no regular file (a pipe could keep the
+    /// ingest waiting for ever), or a directory or the headers of an archive cannot be read. An
+    /// archive that is cut off is no error yet: what it holds can still be read.
     pub fn open(paths: &[impl AsRef<Path>]) -> Result<Self, Error> {
         let mut sources = Sources::default();
         for path in paths {
@@ -83,6 +85,9 @@ impl Sources {
         };
         if metadata.is_dir() {
             return self.add_directory(path);
+        }
+        if !metadata.is_file() {
+            return Err(io_error(path)(not_regular()));
         }
         if has_extension(path, "tar") {
             return self.add_archive(path.to_owned(), None);
@@ -126,9 +131,15 @@ impl Sources {
     /// Reads the headers of the archive, to count its files.
     fn add_archive(&mut self, path: PathBuf, folder: Option<String>) -> Result<(), Error> {
         let file = File::open(&path).map_err(io_error(&path))?;
-        let mut archive = tar::Archive::new(file);
+        let ended = Cell::new(false);
+        let mut archive = tar::Archive::new(Watched::new(file, &ended));
         for entry in archive.entries_with_seek().map_err(io_error(&path))? {
-            let entry = entry.map_err(io_error(&path))?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // It is cut off. Reading tells, once all that comes before went in.
+                Err(_) if ended.get() => break,
+                Err(error) => return Err(io_error(&path)(error)),
+            };
             self.count += u64::from(wanted_member(&entry, folder.as_deref()).is_some());
         }
         self.units.push(Unit::Archive { path, folder });
@@ -138,7 +149,7 @@ impl Sources {
     /// Reads one file after the other. Files above `max_bytes` are not read.
     ///
     /// # Errors
-    /// [`Error::Io`] when an archive cannot be read on, and what `each` returns, which ends the
+    /// [`Error::Io`] when an archive cannot be read on or is cut off, and what `each` returns, which ends the
     /// reading. A single file that cannot be read is the file's own error.
     pub(super) fn read(
         &self,
@@ -161,14 +172,19 @@ impl Sources {
 
 fn read_file(path: &Path, label: Option<String>, named: bool, max_bytes: u64) -> Found {
     let source = path.to_string_lossy().into_owned();
-    let read = || -> std::io::Result<Option<Result<Vec<u8>, ImageError>>> {
+    let read = || -> io::Result<Option<Result<Vec<u8>, ImageError>>> {
+        let metadata = fs::metadata(path)?;
+        // Whatever it was when it was found: opening a pipe would wait for a writer.
+        if !metadata.is_file() {
+            return Err(not_regular());
+        }
         let mut file = File::open(path)?;
         let mut start = Vec::new();
         file.by_ref().take(16).read_to_end(&mut start)?;
         if !named && !has_picture_name(path) && !has_picture_magic(&start) {
             return Ok(None);
         }
-        let length = file.metadata()?.len();
+        let length = metadata.len();
         if length > max_bytes {
             return Ok(Some(Err(ImageError::FileTooLarge {
                 bytes: length,
@@ -201,9 +217,15 @@ fn read_archive(
     each: &mut dyn FnMut(Found) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let file = File::open(path).map_err(io_error(path))?;
-    let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 16, file));
+    let ended = Cell::new(false);
+    let file = Watched::new(BufReader::with_capacity(1 << 16, file), &ended);
+    let mut archive = tar::Archive::new(file);
     for entry in archive.entries_with_seek().map_err(io_error(path))? {
-        let mut entry = entry.map_err(io_error(path))?;
+        let mut entry = match entry {
+            Ok(entry) => entry,
+            Err(_) if ended.get() => return Err(io_error(path)(cut_off())),
+            Err(error) => return Err(io_error(path)(error)),
+        };
         let Some(member) = wanted_member(&entry, folder) else {
             continue;
         };
@@ -230,10 +252,10 @@ fn read_archive(
         } else {
             entry.read_to_end(&mut bytes).map_err(io_error(path))?;
             if (bytes.len() as u64) < length {
-                Err(ImageError::Truncated)
-            } else {
-                Ok(bytes)
+                // Its rest, and whatever came behind it, is missing from the archive.
+                return Err(io_error(path)(cut_off()));
             }
+            Ok(bytes)
         };
         each(Found::File(SourceFile {
             source,
@@ -241,7 +263,47 @@ fn read_archive(
             bytes,
         }))?;
     }
+    // At the end mark, a block of zeros was read last; without one, the end of the file.
+    if ended.get() {
+        return Err(io_error(path)(cut_off()));
+    }
     Ok(())
+}
+
+/// Notes whether the last read met the end of the file: the tar reader itself takes that for the
+/// end of the archive, so that one that is cut off looks whole.
+struct Watched<'a, R> {
+    inner: R,
+    ended: &'a Cell<bool>,
+}
+
+impl<'a, R> Watched<'a, R> {
+    fn new(inner: R, ended: &'a Cell<bool>) -> Self {
+        Watched { inner, ended }
+    }
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        self.ended.set(count == 0 && !into.is_empty());
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Watched<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+fn cut_off() -> io::Error {
+    let reason = "the archive is cut off: it has no end mark";
+    io::Error::new(io::ErrorKind::UnexpectedEof, reason)
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
 /// The name of an archive's member, if it is a regular file below `folder`.
@@ -286,7 +348,7 @@ fn folder_name(directory: &Path) -> Option<String> {
     Some(name.to_string_lossy().into_owned())
 }
 
-fn io_error(path: &Path) -> impl Fn(std::io::Error) -> Error {
+fn io_error(path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| Error::Io {
         path: path.to_owned(),
         source,

@@ -64,6 +64,11 @@ pub(crate) fn run(session: &mut Session, arguments: &grammar::Demo) -> Result<()
     let trainer = Trainer::find()?;
     crate::encoder::EncoderLibrary::locate()?;
     let out = &arguments.out;
+    if let Some(dir) = &arguments.images {
+        // Before anything of an earlier demo is cleared for it.
+        split::classes(dir)?;
+        apart(dir, out)?;
+    }
     prepare(out)?;
     let mut road = Road {
         session,
@@ -75,6 +80,7 @@ pub(crate) fn run(session: &mut Session, arguments: &grammar::Demo) -> Result<()
         Some(dir) => (true, dir.clone()),
         None => (false, draw(&mut road, arguments, &out.join("pictures"))?),
     };
+    // The user's are listed again: `out` may lie among them, and what was cleared from it is gone.
     let (base, novel) = split::classes(&dir)?;
     let mut unreadable = 0u64;
     let mut split = split::split(&base, &novel, arguments.seed, |picture| {
@@ -194,6 +200,23 @@ pub(crate) fn run(session: &mut Session, arguments: &grammar::Demo) -> Result<()
     session.out.flush()
 }
 
+/// Refuses pictures that lie in `out`, which would be cleared away.
+fn apart(images: &Path, out: &Path) -> Result<(), Failure> {
+    // What does not exist holds nothing.
+    let Ok(clearing) = std::fs::canonicalize(out) else {
+        return Ok(());
+    };
+    if absolute(images).starts_with(clearing) {
+        return Err(Failure::new(format!(
+            "the pictures in {} lie inside {}, which the demo clears",
+            images.display(),
+            out.display()
+        ))
+        .advise("choose another folder with --out, or move the pictures out of it"));
+    }
+    Ok(())
+}
+
 /// Makes `out` an empty folder. What an earlier demo left there is cleared; anything else stays,
 /// and is an error.
 fn prepare(out: &Path) -> Result<(), Failure> {
@@ -242,7 +265,7 @@ fn draw(road: &mut Road<'_>, arguments: &grammar::Demo, dir: &Path) -> Result<Pa
 }
 
 fn readable(picture: &Path) -> bool {
-    std::fs::read(picture)
+    crate::verbs::read_picture(picture)
         .is_ok_and(|bytes| bitkin::image::decode(&bytes, &bitkin::image::Limits::default()).is_ok())
 }
 

@@ -100,10 +100,13 @@ impl Story {
             methods: Methods {
                 caption: format!(
                     "Mean average precision over {} among {} of the same {} classes; 1 would be \
-                     perfect. All methods see the same pictures by the same network.",
+                     perfect. LSH and PCA-ITQ are fitted on the base classes, and are means of \
+                     three seeds. PP + SCDM is the one model in the database; it also saw the {} \
+                     examples of each class and the unlabelled anchors.",
                     counted(self.split.queries.len() as u64, "query picture"),
                     counted(self.measured.rows as u64, "picture"),
-                    self.novel_classes
+                    self.novel_classes,
+                    in_words(shots).to_lowercase()
                 ),
                 score: "mAP".to_owned(),
                 rows: methods.collect(),

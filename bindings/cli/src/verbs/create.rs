@@ -1,11 +1,13 @@
 //! `bitkin create`.
 
 use super::{failure, open_to_write};
+use crate::encoder::{Device, EncoderLibrary};
 use crate::error::Failure;
 use crate::grammar::Create;
 use crate::output::say;
 use bitkin::model::{ModelFile, ModelKind};
 use bitkin::{CollectionConfig, Database};
+use std::path::Path;
 
 /// Creates a collection, and the database if there is none.
 ///
@@ -31,6 +33,7 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
                 Failure::new(format!("{}: {e}", file.display()))
                     .advise("bitkin train makes models; a backbone is given to it by --weights")
             })?;
+            try_out(&model, file)?;
             let config = CollectionConfig::model(&model);
             let bits = model.bits().unwrap_or_default();
             (
@@ -44,8 +47,8 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
         ),
         (None, None) => return Err(Failure::usage("say --bits N or --model FILE")),
     };
-    let fresh = !path.exists();
-    let database = if fresh || is_empty_directory(path) {
+    let (fresh, was_empty) = (!path.exists(), is_empty_directory(path));
+    let database = if fresh || was_empty {
         Database::create(path).map_err(failure)?
     } else {
         open_to_write(path)?
@@ -54,9 +57,9 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
         .create_collection(&arguments.name, config)
         .map_err(failure);
     let closed = database.close().map_err(failure);
-    if created.is_err() && fresh {
+    if created.is_err() && (fresh || was_empty) {
         // Made by this very command, a moment ago, and holding nothing.
-        let _ = std::fs::remove_dir_all(path);
+        discard(path, fresh);
     }
     created?;
     closed?;
@@ -68,7 +71,34 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
     Ok(())
 }
 
-fn is_empty_directory(path: &std::path::Path) -> bool {
+/// Refuses a model that cannot encode, because a tensor is missing or has a wrong shape: only the
+/// encoder library knows. Without a library that can be loaded, the ingest will tell.
+fn try_out(model: &ModelFile, file: &Path) -> Result<(), Failure> {
+    let Ok(library) = EncoderLibrary::find() else {
+        return Ok(());
+    };
+    match library.open(model.bytes(), Device::Cpu) {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(failure
+            .about(file.display())
+            .advise("bitkin train makes models")),
+    }
+}
+
+/// Takes a database away; the folder too, unless it was the user's.
+fn discard(path: &Path, folder_too: bool) {
+    if folder_too {
+        let _ = std::fs::remove_dir_all(path);
+        return;
+    }
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        let entry = entry.path();
+        // A link is taken away, never followed.
+        let _ = std::fs::remove_file(&entry).or_else(|_| std::fs::remove_dir_all(&entry));
+    }
+}
+
+fn is_empty_directory(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 

@@ -4,7 +4,7 @@ use super::{collection, encoder, failure, open_to_write};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
-use crate::output::{counted, grouped, say};
+use crate::output::{counted, grouped, plain, say};
 use crate::progress::{Progress, lasting};
 use bitkin::ingest::{Ingest, IngestReport, Sources};
 use std::ops::ControlFlow;
@@ -51,7 +51,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
     };
     progress.finish(told(&report, time, &device));
     for skipped in &report.skipped {
-        say(format!("skipped {}: {}", skipped.source, skipped.reason));
+        let line = format!("skipped {}: {}", skipped.source, skipped.reason);
+        say(plain(&line));
     }
     let closed = database.close().map_err(failure);
     match error {

@@ -112,13 +112,26 @@ pub(crate) fn encoder(collection: &Collection) -> Result<LoadedEncoder, Failure>
 pub(crate) fn encode_file(encoder: &LoadedEncoder, path: &Path) -> Result<Vec<u8>, Failure> {
     let failed =
         |e: &dyn std::fmt::Display| Failure::new(format!("cannot encode {}: {e}", path.display()));
-    let bytes = std::fs::read(path).map_err(|e| failed(&e))?;
+    let bytes = read_picture(path).map_err(|e| failed(&e))?;
     let picture =
         bitkin::image::decode(&bytes, &bitkin::image::Limits::default()).map_err(|e| failed(&e))?;
     let pixels = bitkin::image::fit(&picture, &encoder.input()).map_err(|e| failed(&e))?;
     let mut code = vec![0; encoder.bits().div_ceil(8) as usize];
     encoder.encode(&pixels, &mut code).map_err(|e| failed(&e))?;
     Ok(code)
+}
+
+/// The bytes of a picture file. Only of a regular one: a pipe could keep the program waiting for
+/// ever.
+///
+/// # Errors
+/// When it is none, or cannot be read.
+pub(crate) fn read_picture(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        let kind = std::io::ErrorKind::InvalidInput;
+        return Err(std::io::Error::new(kind, "not a regular file"));
+    }
+    std::fs::read(path)
 }
 
 /// Hands arguments on to `bitkin-train`.

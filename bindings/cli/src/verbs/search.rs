@@ -5,7 +5,7 @@ use super::{
 };
 use crate::error::Failure;
 use crate::grammar::{Format, Search};
-use crate::output::Column;
+use crate::output::{Column, plain};
 use crate::session::Session;
 use bitkin::npy::CodesReader;
 use bitkin::{Answer, Collection};
@@ -94,9 +94,7 @@ fn as_table(
     query: &Value,
     answer: &Answer,
 ) -> Result<(), Failure> {
-    let query = query
-        .as_str()
-        .map_or_else(|| format!("row {query}"), str::to_owned);
+    let query = query.as_str().map_or_else(|| format!("row {query}"), plain);
     let certain = match answer.certified_radius {
         _ if answer.exact => "exact".to_owned(),
         Some(radius) => format!("certain to distance {radius}"),
@@ -137,7 +135,5 @@ fn as_table(
 fn field(payload: &str, key: &str) -> String {
     let value: Value = serde_json::from_str(payload).unwrap_or_default();
     let text = value.get(key).and_then(Value::as_str).unwrap_or_default();
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    plain(text)
 }
