@@ -149,8 +149,8 @@ impl Sources {
     /// Reads one file after the other. Files above `max_bytes` are not read.
     ///
     /// # Errors
-    /// [`Error::Io`] when an archive cannot be read on or is cut off, and what `each` returns, which ends the
-    /// reading. A single file that cannot be read is the file's own error.
+    /// [`Error::Io`] when an archive cannot be read on or is cut off, and what `each` returns,
+    /// which ends the reading. A single file that cannot be read is the file's own error.
     pub(super) fn read(
         &self,
         max_bytes: u64,
