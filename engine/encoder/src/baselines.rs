@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::Error;
 use crate::features::Features;
+use crate::hash::pack_signs;
 use crate::train::backbone::normal;
 
 /// Codes as signs of linear projections of centred features: sign((f − c) W).
@@ -79,9 +80,7 @@ impl Projection {
         let bytes = bits.div_ceil(8);
         let mut codes = vec![0u8; features.len() * bytes];
         for (row, code) in values.chunks_exact(bits).zip(codes.chunks_exact_mut(bytes)) {
-            for (i, _) in row.iter().enumerate().filter(|(_, v)| **v >= 0.0) {
-                code[i / 8] |= 1 << (i % 8);
-            }
+            pack_signs(row, code);
         }
         Ok(codes)
     }

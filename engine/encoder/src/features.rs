@@ -122,6 +122,11 @@ impl Extractor {
         })
     }
 
+    /// How many pictures' features are known.
+    pub fn known(&self) -> usize {
+        self.known.len()
+    }
+
     /// Takes over the features that an extractor with the same backbone and input wrote to
     /// `path`; a file that is missing or of another backbone is passed over.
     ///

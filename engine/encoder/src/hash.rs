@@ -208,10 +208,7 @@ impl HashModel {
     /// Packs the signs of a latent into `code`, `ceil(bits / 8)` bytes; bit i is set when
     /// z'ᵢ ≥ 0.
     pub fn pack(&self, latent: &[f32], code: &mut [u8]) {
-        code.fill(0);
-        for (i, _) in latent.iter().enumerate().filter(|(_, z)| **z >= 0.0) {
-            code[i / 8] |= 1 << (i % 8);
-        }
+        pack_signs(latent, code);
     }
 
     /// Tensors and metadata for a model file.
@@ -370,6 +367,14 @@ impl HashModel {
             offset,
             anchors,
         })
+    }
+}
+
+/// Packs signs into `code`, `ceil(values / 8)` bytes: bit i is set when value i is ≥ 0.
+pub(crate) fn pack_signs(values: &[f32], code: &mut [u8]) {
+    code.fill(0);
+    for (i, _) in values.iter().enumerate().filter(|(_, v)| **v >= 0.0) {
+        code[i / 8] |= 1 << (i % 8);
     }
 }
 

@@ -105,20 +105,21 @@ pub(crate) fn encoder(collection: &Collection) -> Result<LoadedEncoder, Failure>
     Ok(encoder)
 }
 
-/// The code of one picture file.
+/// The code of one picture file, by the encoder of `collection`.
 ///
 /// # Errors
 /// When the file cannot be read, decoded or encoded.
-pub(crate) fn encode_file(encoder: &LoadedEncoder, path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn encode_file(
+    collection: &Collection,
+    encoder: &LoadedEncoder,
+    path: &Path,
+) -> Result<Vec<u8>, Failure> {
     let failed =
         |e: &dyn std::fmt::Display| Failure::new(format!("cannot encode {}: {e}", path.display()));
     let bytes = read_picture(path).map_err(|e| failed(&e))?;
-    let picture =
-        bitkin::image::decode(&bytes, &bitkin::image::Limits::default()).map_err(|e| failed(&e))?;
-    let pixels = bitkin::image::fit(&picture, &encoder.input()).map_err(|e| failed(&e))?;
-    let mut code = vec![0; encoder.bits().div_ceil(8) as usize];
-    encoder.encode(&pixels, &mut code).map_err(|e| failed(&e))?;
-    Ok(code)
+    collection
+        .encode_image(encoder, &bytes)
+        .map_err(|e| failed(&e))
 }
 
 /// The bytes of a picture file. Only of a regular one: a pipe could keep the program waiting for

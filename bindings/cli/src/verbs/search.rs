@@ -28,7 +28,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failu
         return answer(session, arguments, &collection, &code, |_| json!(text));
     }
     if let Some(file) = &query.image {
-        let code = encode_file(&encoder(&collection)?, file)?;
+        let code = encode_file(&collection, &encoder(&collection)?, file)?;
         return answer(session, arguments, &collection, &code, |_| {
             json!(file.to_string_lossy())
         });

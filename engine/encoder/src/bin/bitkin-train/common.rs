@@ -79,12 +79,16 @@ impl BackboneArguments {
 impl Source {
     pub(crate) fn features(&mut self, what: &str, set: &Dataset) -> Result<Features, Error> {
         let bar = progress_bar(what);
+        let before = self.extractor.known();
         let features = self.extractor.extract(set, |done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
         })?;
         bar.finish_and_clear();
-        if let Some(path) = &self.cache {
+        // The whole file is written anew: only when there is something to add.
+        if let Some(path) = &self.cache
+            && self.extractor.known() > before
+        {
             self.extractor.save(path, &self.identity)?;
         }
         Ok(features)

@@ -7,7 +7,7 @@ use bitkin_encoder::features::Features;
 use bitkin_encoder::train::hash::TrainingData;
 use serde::Serialize;
 
-use crate::common::BackboneArguments;
+use crate::common::{BackboneArguments, Source};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -83,37 +83,39 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
     let mut runs = Vec::new();
+    let given = match &arguments.adapt {
+        None => None,
+        Some(adapt) => {
+            let unlabelled = arguments.unlabelled.as_deref().map(Dataset::open);
+            let unlabelled = unlabelled.transpose()?.unwrap_or_default();
+            let sets = (Dataset::open(adapt)?, unlabelled, pool.clone());
+            Some(Parts::of(&mut source, sets)?)
+        }
+    };
     let mut shots = arguments.shots;
     for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
-        let (adapt, unlabelled, database) = match &arguments.adapt {
-            None => pool
-                .draw(arguments.shots, arguments.anchors, seed)
-                .map_err(|e| Error::Data(format!("{e} (--shots and --anchors ask for fewer)")))?,
-            Some(adapt) => {
-                let unlabelled = arguments
-                    .unlabelled
-                    .as_deref()
-                    .map(Dataset::open)
-                    .transpose()?;
-                (
-                    Dataset::open(adapt)?,
-                    unlabelled.unwrap_or_default(),
-                    pool.clone(),
-                )
+        let drawn;
+        let parts = match &given {
+            Some(parts) => parts,
+            None => {
+                let sets = pool
+                    .draw(arguments.shots, arguments.anchors, seed)
+                    .map_err(|e| {
+                        Error::Data(format!("{e} (--shots and --anchors ask for fewer)"))
+                    })?;
+                drawn = Parts::of(&mut source, sets)?;
+                &drawn
             }
         };
-        shots = adapt.pictures.len() / adapt.classes().0.len().max(1);
-        let adapt = source.features("examples", &adapt)?;
-        let unlabelled: Features = source.features("anchors", &unlabelled)?;
-        let database = source.features("database", &database)?;
+        shots = parts.shots;
         let training = TrainingData {
             base: &base,
-            adapt: &adapt,
-            unlabelled: &unlabelled,
+            adapt: &parts.adapt,
+            unlabelled: &parts.unlabelled,
         };
         let split = Split {
             training,
-            database: &database,
+            database: &parts.database,
             queries: &queries,
         };
         runs.push(measure(split, &bits, seed)?);
@@ -138,6 +140,28 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         .collect();
     print(&rows, arguments.format);
     Ok(())
+}
+
+/// The pictures of the new classes, but for the queries.
+struct Parts {
+    shots: usize,
+    adapt: Features,
+    unlabelled: Features,
+    database: Features,
+}
+
+impl Parts {
+    fn of(
+        source: &mut Source,
+        (adapt, unlabelled, database): (Dataset, Dataset, Dataset),
+    ) -> Result<Parts, Error> {
+        Ok(Parts {
+            shots: adapt.pictures.len() / adapt.classes().0.len().max(1),
+            adapt: source.features("examples", &adapt)?,
+            unlabelled: source.features("anchors", &unlabelled)?,
+            database: source.features("database", &database)?,
+        })
+    }
 }
 
 fn print(rows: &[Row], format: Format) {
