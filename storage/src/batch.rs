@@ -56,24 +56,30 @@ impl CollectionInfo {
     }
 }
 
-/// Rows to be written at once: all of them, in all their collections, or none.
+/// What is to be written at once: all of it, in all its collections, or nothing.
+///
+/// A batch names no id of a collection twice, whether to insert, replace or delete its row, so the
+/// order of its calls does not matter, save for the ids that are assigned.
 ///
 /// Nothing is checked here; [`commit`](crate::Storage::commit) checks everything before it writes.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub(crate) inserts: Vec<Insert>,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) deletes: Vec<(CollectionId, Vec<u64>)>,
 }
 
-/// One call of [`Batch::insert`].
+/// One call of [`Batch::insert`] or [`Batch::upsert`].
 #[derive(Clone, Debug)]
-pub(crate) struct Insert {
+pub(crate) struct Write {
     pub(crate) collection: CollectionId,
     pub(crate) ids: Option<Vec<u64>>,
     pub(crate) codes: Vec<u8>,
     pub(crate) payloads: Option<Vec<Option<Vec<u8>>>>,
+    /// Whether rows that exist are replaced.
+    pub(crate) replace: bool,
 }
 
-impl Insert {
+impl Write {
     fn rows(&self) -> usize {
         match &self.ids {
             Some(ids) => ids.len(),
@@ -88,10 +94,10 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds rows of `collection`.
+    /// Adds rows of `collection`, whose ids must be new to it.
     ///
     /// * `ids`: one a row, in any order; `None` lets the database assign the ids that follow the
-    ///   largest one of the collection, this batch's earlier rows included.
+    ///   largest one that the collection ever held, this batch's earlier rows included.
     /// * `codes`: row-major, `ceil(bits / 8)` bytes a row, padding bits zero.
     /// * `payloads`: one a row where given; `None` is no payload, which differs from an empty one.
     pub fn insert(
@@ -101,24 +107,55 @@ impl Batch {
         codes: &[u8],
         payloads: Option<&[Option<&[u8]>]>,
     ) -> &mut Self {
-        self.inserts.push(Insert {
+        self.write(collection, ids, codes, payloads, false)
+    }
+
+    /// Adds rows of `collection`; rows that have these ids are replaced, payload included.
+    ///
+    /// Arguments are as for [`insert`](Batch::insert).
+    pub fn upsert(
+        &mut self,
+        collection: CollectionId,
+        ids: &[u64],
+        codes: &[u8],
+        payloads: Option<&[Option<&[u8]>]>,
+    ) -> &mut Self {
+        self.write(collection, Some(ids), codes, payloads, true)
+    }
+
+    fn write(
+        &mut self,
+        collection: CollectionId,
+        ids: Option<&[u64]>,
+        codes: &[u8],
+        payloads: Option<&[Option<&[u8]>]>,
+        replace: bool,
+    ) -> &mut Self {
+        self.writes.push(Write {
             collection,
             ids: ids.map(<[u64]>::to_vec),
             codes: codes.to_vec(),
             payloads: payloads
                 .map(|payloads| payloads.iter().map(|p| p.map(<[u8]>::to_vec)).collect()),
+            replace,
         });
         self
     }
 
-    /// Whether there is nothing to write.
+    /// Deletes the rows of these ids, in any order. Ids without a row are passed over.
+    pub fn delete(&mut self, collection: CollectionId, ids: &[u64]) -> &mut Self {
+        self.deletes.push((collection, ids.to_vec()));
+        self
+    }
+
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.rows() == 0
+        self.rows() == 0 && self.deletes.iter().all(|(_, ids)| ids.is_empty())
     }
 
     /// Rows to be written, over all collections.
     pub fn rows(&self) -> usize {
-        self.inserts.iter().map(Insert::rows).sum()
+        self.writes.iter().map(Write::rows).sum()
     }
 }
 
@@ -127,7 +164,11 @@ impl Batch {
 pub struct Commit {
     /// Number of the commit: dense, from 1. A snapshot with this sequence or a later one shows it.
     pub sequence: u64,
-    /// For each `insert` of the batch, in order: the ids that were assigned to its rows, or `None`
-    /// where the caller named them.
+    /// For each `insert` and `upsert` of the batch, in order: the ids that were assigned to its rows,
+    /// or `None` where the caller named them.
     pub assigned: Vec<Option<Range<u64>>>,
+    /// Rows that existed and were deleted.
+    pub deleted: u64,
+    /// Rows that existed and were replaced.
+    pub replaced: u64,
 }

@@ -30,6 +30,11 @@ impl<'a> Fields<'a> {
         usize::try_from(self.u64()?).ok()
     }
 
+    /// What was not taken yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -2,13 +2,15 @@
 //!
 //! Everything that this crate reads or writes goes through [`Disk`] and [`File`], so that a
 //! simulated disk can stand behind them and fail, tear or crash at any call. [`OsDisk`] is the real
-//! one.
+//! one, `simulated` the other.
 //!
 //! Names are relative to the database directory and use `/` between their parts; the empty name is
 //! the directory itself.
 
 mod os;
 mod region;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 
 use std::fmt::Debug;
 use std::io;
@@ -38,6 +40,14 @@ pub trait Disk: Send + Sync + Debug {
     /// Gives a file another name, replacing the file of that name, if any, in one step: whoever
     /// opens the new name finds the one or the other, whole.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Gives a file of this disk a second name on another disk, `to`, if both are directories of one
+    /// file system that can do it. Fails with `Unsupported` or `CrossesDevices` where that is not so,
+    /// and with `NotFound` if there is no such file.
+    fn hard_link(&self, name: &str, to: &dyn Disk, to_name: &str) -> io::Result<()> {
+        let _ = (name, to, to_name);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Removes a file's name. Whoever has the file open or mapped keeps it.
     fn remove(&self, name: &str) -> io::Result<()>;
@@ -77,6 +87,9 @@ pub trait File: Send + Sync + Debug {
     /// them may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Makes the file shorter, or longer by zeros.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+
     /// Returns when everything written, and the length, is on disk for certain. After an error
     /// nothing is known of what was written since the last success.
     fn sync(&self) -> io::Result<()>;
@@ -84,8 +97,9 @@ pub trait File: Send + Sync + Debug {
     /// The bytes of the whole file, as long as it is now, to be read when they are looked at.
     ///
     /// # Safety
-    /// The file must not be changed or cut short, by this process or by another, as long as the
-    /// region lives: its bytes are lent out as `&[u8]`. (Removing the file's name is no change.)
+    /// The bytes that the file has now must not be changed or cut off, by this process or by another,
+    /// as long as the region lives: they are lent out as `&[u8]`. (Removing the file's name is no
+    /// change, nor is making it longer.)
     unsafe fn map(&self) -> io::Result<Region>;
 }
 

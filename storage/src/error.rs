@@ -223,6 +223,18 @@ pub enum Error {
         found: usize,
     },
 
+    /// A [`SectionBuilder`](crate::SectionBuilder) began a section that cannot be: its name is empty,
+    /// longer than 31 bytes, or taken, or there are too many; or it wrote before it began one.
+    #[error("a segment cannot have another section named {name:?}")]
+    BadSection {
+        /// The name; empty if none was given.
+        name: String,
+    },
+
+    /// The work was ended before it was done, because the database is being closed.
+    #[error("the database is being closed")]
+    Closing,
+
     /// A stored file must be named `models/` and the 64 lower-case hex digits of its SHA-256.
     #[error("{name:?} cannot name a stored file: it must be models/<SHA-256 in lower-case hex>")]
     BadFileName {

@@ -62,6 +62,17 @@ pub(crate) fn put(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), Error
         .map_err(Error::io("sync", DIRECTORY))
 }
 
+/// The names of all stored files.
+pub(crate) fn stored(disk: &dyn Disk) -> Result<Vec<String>, Error> {
+    let names = match disk.list(DIRECTORY) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::io("list", DIRECTORY)(error)),
+    };
+    let names = names.into_iter().map(|name| format!("{DIRECTORY}/{name}"));
+    Ok(names.filter(|name| digest_of_name(name).is_ok()).collect())
+}
+
 /// Reads a stored file and checks it against its name.
 pub(crate) fn read(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, Error> {
     let expected = digest_of_name(name)?;

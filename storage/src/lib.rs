@@ -47,14 +47,16 @@
 #[cfg(target_endian = "big")]
 compile_error!("ids are used straight from little-endian files; this machine is big-endian");
 
+mod backup;
 mod batch;
 mod bytes;
+mod deleted;
 mod disk;
 mod error;
 mod files;
-mod flush;
 mod log;
 mod manifest;
+mod order;
 mod recover;
 mod run;
 mod segment;
@@ -66,9 +68,13 @@ mod storage;
 mod verify;
 mod writer;
 
+pub use backup::{BackupReport, backup, backup_on};
 pub use batch::{Batch, CollectionId, CollectionInfo, Commit};
+#[cfg(feature = "simulation")]
+pub use disk::simulated;
 pub use disk::{Disk, File, Lock, OsDisk, Region};
 pub use error::Error;
+pub use segment::{Section, SectionBuilder, SectionSink, SegmentRows};
 pub use snapshot::{CollectionView, Part, Snapshot};
 pub use stats::{CollectionStats, SegmentBytes, Stats};
 pub use storage::{Durability, Options, Storage};

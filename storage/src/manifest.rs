@@ -7,8 +7,11 @@ use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::bytes::{Fields, checksum};
+use crate::deleted;
 use crate::disk::{Disk, read_from};
 use crate::error::Error;
+use crate::log;
+use crate::segment;
 
 /// The manifest's file name.
 pub(crate) const FILE: &str = "MANIFEST";
@@ -65,6 +68,19 @@ pub(crate) struct SegmentRecord {
     pub(crate) last_sequence: u64,
     pub(crate) smallest_id: u64,
     pub(crate) largest_id: u64,
+    /// Which of its rows are deleted as of `flushed_sequence`; `None` while none are.
+    pub(crate) deletes: Option<DeleteRecord>,
+}
+
+/// The file is `segments/<number of the segment, 16 digits>.<sequence, 16 digits>.del`.
+#[derive(Clone, Copy, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub(crate) struct DeleteRecord {
+    /// The rows are deleted as of this commit, or of a later one that deleted no more of them.
+    pub(crate) sequence: u64,
+    /// Bytes of the file.
+    pub(crate) length: u64,
+    /// Number of deleted rows.
+    pub(crate) rows: u64,
 }
 
 /// The file is `log/<number, 16 digits>.log`.
@@ -78,7 +94,7 @@ pub(crate) struct LogRecord {
 }
 
 /// What a log must hold once nothing more is written to it.
-#[derive(Clone, Copy, Debug, PartialEq, Archive, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Archive, Serialize, Deserialize)]
 pub(crate) struct Seal {
     /// Bytes that count; any bytes behind them are what a crash left of an unfinished write.
     pub(crate) length: u64,
@@ -94,6 +110,14 @@ pub(crate) struct StoreError {
     pub(crate) error: Error,
     /// Whether the new manifest may have taken the old one's place nevertheless.
     pub(crate) maybe_stored: bool,
+}
+
+impl SegmentRecord {
+    /// The name of the file with its deleted rows, if it has one.
+    pub(crate) fn delete_file(&self) -> Option<String> {
+        let deletes = self.deletes.as_ref()?;
+        Some(deleted::file_name(self.number, deletes.sequence))
+    }
 }
 
 impl Manifest {
@@ -164,6 +188,17 @@ impl Manifest {
         Ok(bytes)
     }
 
+    /// The names of all files that it lists.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for segment in &self.segments {
+            names.push(segment::file_name(segment.number));
+            names.extend(segment.delete_file());
+        }
+        names.extend(self.logs.iter().map(|log| log::file_name(log.number)));
+        names
+    }
+
     /// Bytes that it takes on disk.
     pub(crate) fn encoded_bytes(&self) -> u64 {
         self.encode().map_or(0, |bytes| bytes.len() as u64)
@@ -221,6 +256,16 @@ impl Manifest {
             {
                 return damaged(format!(
                     "the ranges of segment {} cannot be",
+                    segment.number
+                ));
+            }
+            if let Some(deletes) = &segment.deletes
+                && (deletes.sequence > self.flushed_sequence
+                    || deletes.rows == 0
+                    || deletes.rows > segment.rows)
+            {
+                return damaged(format!(
+                    "the deletes of segment {} cannot be",
                     segment.number
                 ));
             }
@@ -282,6 +327,11 @@ mod tests {
                 last_sequence: 41,
                 smallest_id: 5,
                 largest_id: 99,
+                deletes: Some(DeleteRecord {
+                    sequence: 41,
+                    length: 77,
+                    rows: 3,
+                }),
             }],
             logs: vec![LogRecord {
                 number: 2,
@@ -334,7 +384,10 @@ mod tests {
 
     #[test]
     fn references_that_do_not_hold_are_refused() {
-        let cases: [fn(&mut Manifest); 7] = [
+        let cases: [fn(&mut Manifest); 10] = [
+            |m| m.segments[0].deletes.as_mut().unwrap().rows = 11,
+            |m| m.segments[0].deletes.as_mut().unwrap().rows = 0,
+            |m| m.segments[0].deletes.as_mut().unwrap().sequence = 42,
             |m| m.segments[0].collection = 1,
             |m| m.segments[0].number = 4,
             |m| m.segments[0].last_sequence = 42,

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::batch::{CollectionId, CollectionInfo};
+use crate::deleted;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::log::{self, Cursor, Operation};
 use crate::manifest::{self, Manifest};
 use crate::segment::{self, Segment};
 use crate::state::State;
+use crate::writer::FlushedDeletes;
 
 /// Tries of a reader that meets a log record half written.
 const ATTEMPTS: usize = 4;
@@ -21,6 +23,8 @@ pub(crate) struct Loaded {
     pub(crate) state: State,
     /// Behind the last record of each log, in the order of the manifest.
     pub(crate) cursors: Vec<Cursor>,
+    /// What the manifest says is deleted, before the logs.
+    pub(crate) flushed_deletes: FlushedDeletes,
 }
 
 /// Opens what `manifest` names. Segments that `open` holds already are taken from there.
@@ -44,17 +48,17 @@ pub(crate) fn load(
             Some(segment) => Arc::clone(segment),
             None => Arc::new(Segment::open(disk, record, collection.info.bits, map)?),
         };
-        collection.add_segment(segment);
+        collection.add_segment(segment, deleted::read(disk, record)?);
     }
+    let deleted = state.deleted_rows();
+    let flushed_deletes = deleted
+        .map(|(number, rows)| (number, rows.clone()))
+        .collect();
     let mut cursors = Vec::with_capacity(manifest.logs.len());
     for log in &manifest.logs {
         let tail = log::replay(disk, log, None, |sequence, operations| {
-            apply(
-                &mut state,
-                &log::file_name(log.number),
-                sequence,
-                operations,
-            )
+            let name = log::file_name(log.number);
+            apply(&mut state, true, &name, sequence, operations)
         })?;
         cursors.push(tail.cursor);
     }
@@ -62,6 +66,7 @@ pub(crate) fn load(
         manifest,
         state,
         cursors,
+        flushed_deletes,
     })
 }
 
@@ -86,9 +91,11 @@ pub(crate) fn base_state(manifest: &Manifest) -> State {
     state
 }
 
-/// Does what a logged batch did, unless the segments hold it already.
+/// Does what a logged batch did, unless the segments hold it already. `whole` says that all segments
+/// are there, so that a row which is deleted must be.
 pub(crate) fn apply(
     state: &mut State,
+    whole: bool,
     file: &str,
     sequence: u64,
     operations: Vec<Operation>,
@@ -132,6 +139,21 @@ pub(crate) fn apply(
                     .ok_or_else(|| damaged(format!("inserts into collection {collection}")))?;
                 state.add_run(run);
             }
+            Operation::Delete { collection, ids } => {
+                let state = state
+                    .by_number_mut(collection)
+                    .ok_or_else(|| damaged(format!("deletes from collection {collection}")))?;
+                let located = state.locate(&ids)?;
+                if whole && located.ids.len() != ids.len() {
+                    return Err(damaged("deletes rows that are not there".to_owned()));
+                }
+                state.delete(&located.rows);
+            }
+            Operation::DropCollection { number } => {
+                if !state.remove_collection(number) {
+                    return Err(damaged(format!("drops collection {number}")));
+                }
+            }
         }
     }
     state.sequence = sequence;
@@ -145,17 +167,26 @@ pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Manifest, Error> {
     })
 }
 
-/// Loads a database that another process may be writing: if a file that the manifest names is gone,
-/// there is a newer manifest.
+/// Opens what the manifest names, for a reader; see [`with_manifest`]. Segments that `open` holds
+/// already are taken from there.
 pub(crate) fn load_for_reading(disk: &dyn Disk, open: Option<&State>) -> Result<Loaded, Error> {
+    with_manifest(disk, |manifest| load(disk, manifest, true, open))
+}
+
+/// Lets `work` work with the manifest that is there and the files that it names, and does so anew when
+/// a writer meanwhile puts another manifest in its place.
+pub(crate) fn with_manifest<T>(
+    disk: &dyn Disk,
+    mut work: impl FnMut(Manifest) -> Result<T, Error>,
+) -> Result<T, Error> {
     let mut manifest = read_manifest(disk)?;
     let mut attempt = 0;
     loop {
         let edition = manifest.edition;
         let growing = manifest.logs.last().filter(|log| log.seal.is_none());
         let growing = growing.map(|log| log::file_name(log.number));
-        let error = match load(disk, manifest, true, open) {
-            Ok(loaded) => return Ok(loaded),
+        let error = match work(manifest) {
+            Ok(done) => return Ok(done),
             Err(error) => error,
         };
         manifest = read_manifest(disk)?;
@@ -176,18 +207,10 @@ pub(crate) fn load_for_reading(disk: &dyn Disk, open: Option<&State>) -> Result<
 
 /// Removes what a crash left: files of this crate's names that the manifest does not list.
 pub(crate) fn sweep(disk: &dyn Disk, manifest: Option<&Manifest>) -> Result<(), Error> {
-    let (mut logs, mut segments) = (Vec::new(), Vec::new());
-    if let Some(manifest) = manifest {
-        logs.extend(manifest.logs.iter().map(|log| log::file_name(log.number)));
-        segments.extend(
-            manifest
-                .segments
-                .iter()
-                .map(|s| segment::file_name(s.number)),
-        );
-    }
-    sweep_directory(disk, log::DIRECTORY, ".log", &logs)?;
-    sweep_directory(disk, segment::DIRECTORY, ".seg", &segments)?;
+    let listed = manifest.map(Manifest::files).unwrap_or_default();
+    sweep_directory(disk, log::DIRECTORY, ".log", &listed)?;
+    sweep_directory(disk, segment::DIRECTORY, ".seg", &listed)?;
+    sweep_directory(disk, segment::DIRECTORY, deleted::SUFFIX, &listed)?;
     sweep_directory(
         disk,
         crate::files::DIRECTORY,
@@ -204,9 +227,10 @@ fn sweep_directory(
     listed: &[String],
 ) -> Result<(), Error> {
     for name in disk.list(directory).map_err(Error::io("list", directory))? {
-        let ours = name
-            .strip_suffix(suffix)
-            .is_some_and(|stem| stem.len() >= 16 && stem.bytes().all(|b| b.is_ascii_hexdigit()));
+        let ours = name.strip_suffix(suffix).is_some_and(|stem| {
+            let of_a_number = |byte: u8| byte.is_ascii_hexdigit() || byte == b'.';
+            stem.len() >= 16 && stem.bytes().all(of_a_number)
+        });
         let name = format!("{directory}/{name}");
         if ours && !listed.contains(&name) {
             remove(disk, &name)?;

@@ -5,7 +5,10 @@
 //! each row is copied at most log2(n) times. Because runs never change, a snapshot is a clone of
 //! the list.
 
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
+
+use crate::deleted::{Deleted, count};
+use crate::order::{Column, in_order};
 
 /// Marks, in an entry of the payload offsets, a row that has no payload.
 pub(crate) const NO_PAYLOAD: u64 = 1 << 63;
@@ -93,36 +96,37 @@ impl Run {
             .get(row * self.code_bytes..(row + 1) * self.code_bytes)
     }
 
-    /// One run with the rows of `older` and `newer`, which share no id.
-    pub(crate) fn merge(older: &Run, newer: &Run) -> Run {
-        debug_assert_eq!(older.code_bytes, newer.code_bytes);
-        let rows = older.len() + newer.len();
-        let has_payloads = !older.payloads.offsets.is_empty() || !newer.payloads.offsets.is_empty();
+    pub(crate) fn column<'a>(&'a self, deleted: &'a Deleted) -> Column<'a> {
+        Column {
+            ids: &self.ids,
+            deleted: deleted.as_deref(),
+        }
+    }
+
+    /// One run with the rows of `older` and `newer`, which share no id, save those deleted.
+    pub(crate) fn merge(older: (&Run, &Deleted), newer: (&Run, &Deleted)) -> Run {
+        let inputs = [older, newer];
+        let runs = inputs.map(|(run, _)| run);
+        let rows = inputs.map(|(run, deleted)| run.len() - count(deleted) as usize);
+        let rows: usize = rows.iter().sum();
+        let has_payloads = runs.iter().any(|run| !run.payloads.offsets.is_empty());
         let mut merged = Run {
             ids: Vec::with_capacity(rows),
-            codes: Vec::with_capacity(older.codes.len() + newer.codes.len()),
-            code_bytes: older.code_bytes,
+            codes: Vec::with_capacity(rows * older.0.code_bytes),
+            code_bytes: older.0.code_bytes,
             payloads: Payloads {
                 offsets: Vec::with_capacity(if has_payloads { rows + 1 } else { 0 }),
-                bytes: Vec::with_capacity(older.payloads.bytes.len() + newer.payloads.bytes.len()),
+                bytes: Vec::with_capacity(runs.iter().map(|run| run.payloads.bytes.len()).sum()),
             },
-            sequences: *older.sequences.start().min(newer.sequences.start())
-                ..=*older.sequences.end().max(newer.sequences.end()),
-            generation: older.generation.max(newer.generation),
+            sequences: *runs[0].sequences.start().min(runs[1].sequences.start())
+                ..=*runs[0].sequences.end().max(runs[1].sequences.end()),
+            generation: runs[0].generation.max(runs[1].generation),
         };
-        // Alternate between the two, each time taking all rows up to the other's next id: ids that
-        // ascend over the commits make this two copies. (Equal ids come from no writer, but a log
-        // can hold any bytes; taking them too means that one of two steps always gets on.)
-        let (mut from, mut other) = ((older, 0), (newer, 0));
-        while from.1 < from.0.len() || other.1 < other.0.len() {
-            let end = match other.0.ids.get(other.1) {
-                Some(&bound) => from.1 + from.0.ids[from.1..].partition_point(|&id| id <= bound),
-                None => from.0.len(),
-            };
-            merged.extend(from.0, from.1, end);
-            from.1 = end;
-            std::mem::swap(&mut from, &mut other);
-        }
+        let columns = inputs.map(|(run, deleted)| run.column(deleted));
+        let _ = in_order(&columns, |index, rows| {
+            merged.extend(runs[index], rows.start, rows.end);
+            ControlFlow::<()>::Continue(())
+        });
         merged
     }
 
@@ -178,7 +182,8 @@ mod tests {
         ];
         for (older, newer) in cases {
             for payloads in [(false, false), (true, false), (false, true), (true, true)] {
-                let merged = Run::merge(&run(older, payloads.0), &run(newer, payloads.1));
+                let (first, second) = (run(older, payloads.0), run(newer, payloads.1));
+                let merged = Run::merge((&first, &None), (&second, &None));
                 let mut ids = [older, newer].concat();
                 ids.sort_unstable();
                 assert_eq!(merged.ids, ids);
@@ -203,7 +208,18 @@ mod tests {
 
     #[test]
     fn equal_ids_are_merged_without_end_or_loss() {
-        let merged = Run::merge(&run(&[1, 5, 5, 9], false), &run(&[5, 9], true));
+        let (older, newer) = (run(&[1, 5, 5, 9], false), run(&[5, 9], true));
+        let merged = Run::merge((&older, &None), (&newer, &None));
         assert_eq!(merged.ids, [1, 5, 5, 5, 9, 9]);
+    }
+
+    #[test]
+    fn deleted_rows_are_left_out_with_their_payloads() {
+        let (older, newer) = (run(&[1, 2, 6, 8], true), run(&[3, 4], true));
+        let rows = |rows: &[u32]| Some(std::sync::Arc::new(rows.iter().copied().collect()));
+        let merged = Run::merge((&older, &rows(&[1, 3])), (&newer, &rows(&[0])));
+        assert_eq!(merged.ids, [1, 4, 6]);
+        assert_eq!(merged.codes, run(&[1, 4, 6], false).codes);
+        assert_eq!(merged.payloads, run(&[1, 4, 6], true).payloads);
     }
 }

@@ -3,37 +3,61 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::batch::{Batch, CollectionInfo, Insert};
+use crate::batch::{Batch, CollectionId, CollectionInfo, Write};
 use crate::error::Error;
 use crate::log::MAX_PAYLOAD;
 use crate::run::{Payloads, Run};
-use crate::snapshot::{Part, Source};
-use crate::state::State;
+use crate::state::{CollectionState, State};
 
 /// A batch that may be written.
 #[derive(Debug)]
 pub(crate) struct Staged {
-    /// The new rows of each collection, by its number.
-    pub(crate) runs: Vec<(u32, Run)>,
+    pub(crate) changes: Vec<Change>,
     pub(crate) assigned: Vec<Option<Range<u64>>>,
+    pub(crate) deleted: u64,
+    pub(crate) replaced: u64,
 }
 
-impl Staged {
-    /// Bytes of the rows.
+/// What a batch does to one collection: first rows go, then rows come.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) collection: u32,
+    /// Ids of the rows that go, ascending.
+    pub(crate) gone: Vec<u64>,
+    /// Where these rows are: indexes of parts, and rows of them.
+    pub(crate) rows: Vec<(usize, Vec<u32>)>,
+    pub(crate) run: Option<Run>,
+}
+
+impl Change {
+    /// Bytes that the change takes in memory until it is flushed.
     pub(crate) fn bytes(&self) -> usize {
-        self.runs.iter().map(|(_, run)| run.bytes()).sum()
+        self.run.as_ref().map_or(0, Run::bytes) + self.gone.len() * BYTES_OF_A_DELETE
+    }
+
+    pub(crate) fn apply(self, collection: &mut CollectionState) {
+        collection.delete(&self.rows);
+        if let Some(run) = self.run {
+            collection.add_run(run);
+        }
     }
 }
 
-/// The rows of a batch for one collection, in the order in which they were given.
+/// What a deleted row counts against the limit of memory: its id in the log, and its bit.
+pub(crate) const BYTES_OF_A_DELETE: usize = 16;
+
+/// The part of a batch that concerns one collection, in the order in which it was given.
 struct Gathered<'a> {
+    collection: &'a CollectionState,
     info: &'a CollectionInfo,
-    parts: &'a [Part],
     largest: Option<u64>,
     ids: Vec<u64>,
+    /// Whether each of the ids may replace a row; empty while none may.
+    replace: Vec<bool>,
     codes: Vec<u8>,
     /// Empty while no row has a payload.
     payloads: Vec<Option<Vec<u8>>>,
+    deletes: Vec<u64>,
 }
 
 /// Checks the whole batch against `state` and sorts its rows.
@@ -44,53 +68,109 @@ pub(crate) fn stage(
     generation: u64,
 ) -> Result<Staged, Error> {
     let mut gathered: BTreeMap<u32, Gathered<'_>> = BTreeMap::new();
-    let mut assigned = Vec::with_capacity(batch.inserts.len());
-    for insert in batch.inserts {
-        let collection = state
-            .collection(insert.collection)
-            .ok_or(Error::UnknownCollection {
-                number: insert.collection.number,
-            })?;
-        let gathered = gathered
-            .entry(insert.collection.number)
-            .or_insert_with(|| Gathered {
-                info: &collection.info,
-                parts: &collection.parts,
-                largest: collection.largest_id,
-                ids: Vec::new(),
-                codes: Vec::new(),
-                payloads: Vec::new(),
-            });
-        assigned.push(gathered.add(insert)?);
+    let mut assigned = Vec::with_capacity(batch.writes.len());
+    for write in batch.writes {
+        let gathered = gather(&mut gathered, state, write.collection)?;
+        assigned.push(gathered.add(write)?);
     }
-    let mut runs = Vec::with_capacity(gathered.len());
+    for (collection, ids) in batch.deletes {
+        gather(&mut gathered, state, collection)?
+            .deletes
+            .extend(ids);
+    }
+    let mut staged = Staged {
+        changes: Vec::with_capacity(gathered.len()),
+        assigned,
+        deleted: 0,
+        replaced: 0,
+    };
     for (number, gathered) in gathered {
-        if gathered.ids.is_empty() {
-            continue;
-        }
-        let (info, parts) = (gathered.info, gathered.parts);
-        let run = gathered.into_run(sequence, generation)?;
-        for part in parts {
-            if let Some(id) = first_shared(part, &run.ids)? {
-                return Err(Error::DuplicateId {
-                    collection: info.name.clone(),
-                    id,
-                });
-            }
-        }
-        runs.push((number, run));
+        staged.add(number, gathered, sequence, generation)?;
     }
-    Ok(Staged { runs, assigned })
+    Ok(staged)
+}
+
+fn gather<'a, 'b>(
+    gathered: &'a mut BTreeMap<u32, Gathered<'b>>,
+    state: &'b State,
+    id: CollectionId,
+) -> Result<&'a mut Gathered<'b>, Error> {
+    let collection = state
+        .collection(id)
+        .ok_or(Error::UnknownCollection { number: id.number })?;
+    Ok(gathered.entry(id.number).or_insert_with(|| Gathered {
+        collection,
+        info: &collection.info,
+        largest: collection.largest_id,
+        ids: Vec::new(),
+        replace: Vec::new(),
+        codes: Vec::new(),
+        payloads: Vec::new(),
+        deletes: Vec::new(),
+    }))
+}
+
+impl Staged {
+    fn add(
+        &mut self,
+        number: u32,
+        mut gathered: Gathered<'_>,
+        sequence: u64,
+        generation: u64,
+    ) -> Result<(), Error> {
+        let (info, collection) = (gathered.info, gathered.collection);
+        let mut deletes = std::mem::take(&mut gathered.deletes);
+        deletes.sort_unstable();
+        deletes.dedup();
+        let (run, replace) = gathered.into_run(sequence, generation)?;
+        let ids = run.as_ref().map_or(&[][..], |run| &run.ids);
+
+        let mut gone = Vec::new();
+        let deleted = collection.locate(&deletes)?;
+        self.deleted += deleted.ids.len() as u64;
+        gone.extend(deleted.ids.iter().map(|&index| deletes[index]));
+        let replaced = collection.locate(ids)?;
+        self.replaced += replaced.ids.len() as u64;
+        let may_not = |index: &&usize| !replace.get(**index).is_some_and(|&may| may);
+        if let Some(&index) = replaced.ids.iter().filter(may_not).min() {
+            return Err(Error::DuplicateId {
+                collection: info.name.clone(),
+                id: ids[index],
+            });
+        }
+        gone.extend(replaced.ids.iter().map(|&index| ids[index]));
+        if let Some(&id) = deletes.iter().find(|id| ids.binary_search(id).is_ok()) {
+            return Err(Error::RepeatedId {
+                collection: info.name.clone(),
+                id,
+            });
+        }
+        gone.sort_unstable();
+        let mut rows: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for (part, mut found) in deleted.rows.into_iter().chain(replaced.rows) {
+            rows.entry(part).or_default().append(&mut found);
+        }
+        rows.values_mut().for_each(|rows| rows.sort_unstable());
+        if !gone.is_empty() || run.is_some() {
+            self.changes.push(Change {
+                collection: number,
+                gone,
+                rows: rows.into_iter().collect(),
+                run,
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Gathered<'_> {
-    /// Checks the rows of one insert and adds them. Returns the ids that were assigned.
-    fn add(&mut self, insert: Insert) -> Result<Option<Range<u64>>, Error> {
+    /// Checks the rows of one insert or upsert and adds them. Returns the ids that were assigned.
+    fn add(&mut self, write: Write) -> Result<Option<Range<u64>>, Error> {
         let code_bytes = self.info.code_bytes();
-        let rows = insert.ids.as_ref().map(Vec::len);
+        let rows = write.ids.as_ref().map(Vec::len);
         let whole = match rows {
-            Some(rows) => rows.checked_mul(code_bytes) == Some(insert.codes.len()),
-            None => insert.codes.len().is_multiple_of(code_bytes),
+            Some(rows) => rows.checked_mul(code_bytes) == Some(write.codes.len()),
+            None => write.codes.len().is_multiple_of(code_bytes),
         };
         if !whole {
             return Err(Error::CodeLength {
@@ -98,10 +178,10 @@ impl Gathered<'_> {
                 bits: self.info.bits,
                 code_bytes,
                 rows,
-                found: insert.codes.len(),
+                found: write.codes.len(),
             });
         }
-        let rows = insert.codes.len() / code_bytes;
+        let rows = write.codes.len() / code_bytes;
         if self.ids.len() + rows > u32::MAX as usize {
             return Err(Error::TooLarge {
                 what: "the number of rows of one collection in a batch",
@@ -109,9 +189,9 @@ impl Gathered<'_> {
                 limit: u64::from(u32::MAX),
             });
         }
-        self.check_padding(&insert.codes)?;
-        self.check_payloads(rows, insert.payloads.as_deref())?;
-        let (ids, assigned) = match insert.ids {
+        self.check_padding(&write.codes)?;
+        self.check_payloads(rows, write.payloads.as_deref())?;
+        let (ids, assigned) = match write.ids {
             Some(ids) if ids.contains(&u64::MAX) => {
                 return Err(Error::ReservedId {
                     collection: self.info.name.clone(),
@@ -130,17 +210,21 @@ impl Gathered<'_> {
             }
         };
         self.largest = self.largest.max(ids.iter().copied().max());
-        if let Some(payloads) = insert.payloads {
+        if write.replace || !self.replace.is_empty() {
+            self.replace.resize(self.ids.len(), false);
+            self.replace.resize(self.ids.len() + rows, write.replace);
+        }
+        if let Some(payloads) = write.payloads {
             self.payloads.resize(self.ids.len(), None);
             self.payloads.extend(payloads);
         } else if !self.payloads.is_empty() {
             self.payloads.resize(self.ids.len() + rows, None);
         }
         if self.ids.is_empty() {
-            (self.ids, self.codes) = (ids, insert.codes);
+            (self.ids, self.codes) = (ids, write.codes);
         } else {
             self.ids.extend(ids);
-            self.codes.extend(insert.codes);
+            self.codes.extend(write.codes);
         }
         Ok(assigned)
     }
@@ -194,8 +278,12 @@ impl Gathered<'_> {
         }
     }
 
-    /// Sorts the rows by id.
-    fn into_run(self, sequence: u64, generation: u64) -> Result<Run, Error> {
+    /// Sorts the rows by id. `None` if there are none. Beside them, whether each may replace a row;
+    /// empty if none may.
+    fn into_run(self, sequence: u64, generation: u64) -> Result<(Option<Run>, Vec<bool>), Error> {
+        if self.ids.is_empty() {
+            return Ok((None, Vec::new()));
+        }
         let code_bytes = self.info.code_bytes();
         let mut run = Run {
             ids: self.ids,
@@ -205,6 +293,7 @@ impl Gathered<'_> {
             sequences: sequence..=sequence,
             generation,
         };
+        let mut replace = self.replace;
         let mut order: Vec<u32> = Vec::new();
         if !run.ids.is_sorted_by(|a, b| a < b) {
             order = (0..run.ids.len() as u32).collect();
@@ -226,47 +315,14 @@ impl Gathered<'_> {
             }
             run.ids = order.iter().map(|&row| run.ids[row as usize]).collect();
             run.codes = codes;
+            if !replace.is_empty() {
+                replace = order.iter().map(|&row| replace[row as usize]).collect();
+            }
         }
         for row in 0..self.payloads.len() {
             let source = order.get(row).map_or(row, |&row| row as usize);
             run.payloads.push(row, self.payloads[source].as_deref());
         }
-        Ok(run)
+        Ok((Some(run), replace))
     }
-}
-
-/// The smallest of the ascending `ids` that the part holds.
-fn first_shared(part: &Part, ids: &[u64]) -> Result<Option<u64>, Error> {
-    let range = part.id_range();
-    let start = ids.partition_point(|id| id < range.start());
-    let end = ids.partition_point(|id| id <= range.end());
-    let ids = ids.get(start..end).unwrap_or_default();
-    if let Source::Segment(segment) = &part.0
-        && ids.len() < segment.rows() as usize / 2048
-    {
-        // Fewer ids than blocks of ids: look only at the blocks that could hold them.
-        for &id in ids {
-            if segment.find(id)?.is_some() {
-                return Ok(Some(id));
-            }
-        }
-        return Ok(None);
-    }
-    if ids.is_empty() {
-        return Ok(None);
-    }
-    let mut held = part.ids()?;
-    for &id in ids {
-        // Ids ascend, so the search goes on where it was, in steps that double.
-        let mut step = 1;
-        while held.get(step).is_some_and(|&other| other < id) {
-            step *= 2;
-        }
-        let near = &held[..held.len().min(step + 1)];
-        held = &held[near.partition_point(|&other| other < id)..];
-        if held.first() == Some(&id) {
-            return Ok(Some(id));
-        }
-    }
-    Ok(None)
 }

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use crate::batch::{CollectionId, CollectionInfo};
+use crate::deleted::{self, Deleted};
+use crate::error::Error;
 use crate::run::Run;
 use crate::segment::Segment;
 use crate::snapshot::Part;
@@ -23,10 +25,20 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct CollectionState {
     pub(crate) info: Arc<CollectionInfo>,
-    /// Segments first, then runs, each oldest first.
+    /// Segments first, then runs, oldest first.
     pub(crate) parts: Vec<Part>,
+    /// Rows that are not deleted.
     pub(crate) rows: u64,
     pub(crate) largest_id: Option<u64>,
+}
+
+/// Rows that were looked for, and are there and not deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Located {
+    /// For each part that has some of them: its index, and the rows, ascending.
+    pub(crate) rows: Vec<(usize, Vec<u32>)>,
+    /// The indexes of their ids, in any order.
+    pub(crate) ids: Vec<usize>,
 }
 
 impl State {
@@ -62,6 +74,12 @@ impl State {
         }));
     }
 
+    /// Takes a collection away; says whether it was there.
+    pub(crate) fn remove_collection(&mut self, number: u32) -> bool {
+        let position = self.position(number);
+        position.map(|at| self.collections.remove(at)).is_some()
+    }
+
     /// Bytes of rows in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.collections
@@ -80,6 +98,12 @@ impl State {
             .sum()
     }
 
+    /// The deleted rows of every segment, by its number.
+    pub(crate) fn deleted_rows(&self) -> impl Iterator<Item = (u64, &Deleted)> {
+        let parts = self.collections.iter().flat_map(|c| c.parts.iter());
+        parts.filter_map(|part| Some((part.as_segment()?.number(), &part.deleted)))
+    }
+
     /// All segments.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
         self.collections
@@ -95,15 +119,19 @@ impl CollectionState {
     }
 
     /// Adds a segment behind the segments that are there.
-    pub(crate) fn add_segment(&mut self, segment: Arc<Segment>) {
+    pub(crate) fn add_segment(&mut self, segment: Arc<Segment>, deleted: Deleted) {
+        self.rows += u64::from(segment.rows()) - deleted::count(&deleted);
+        self.largest_id = self.largest_id.max(Some(*segment.id_range().end()));
+        self.put_segment(segment, deleted);
+    }
+
+    fn put_segment(&mut self, segment: Arc<Segment>, deleted: Deleted) {
         let at = self
             .parts
             .iter()
             .take_while(|part| !part.is_memory())
             .count();
-        self.rows += u64::from(segment.rows());
-        self.largest_id = self.largest_id.max(Some(*segment.id_range().end()));
-        self.parts.insert(at, Part::segment(segment));
+        self.parts.insert(at, Part::segment(segment, deleted));
     }
 
     /// Adds the rows of a commit and merges runs as a binary counter carries: whenever the last two
@@ -112,26 +140,88 @@ impl CollectionState {
         self.rows += run.len() as u64;
         self.largest_id = self.largest_id.max(run.ids.last().copied());
         let mut run = Arc::new(run);
-        while let Some(before) = self.parts.last().and_then(Part::as_run) {
+        while let Some(part) = self.parts.last()
+            && let Some(before) = part.as_run()
+        {
             let fits = before.len() + run.len() <= u32::MAX as usize;
-            if before.generation != run.generation || before.len() / 2 >= run.len() || !fits {
+            let live = part.live() as usize;
+            if before.generation != run.generation || live / 2 >= run.len() || !fits {
                 break;
             }
-            run = Arc::new(Run::merge(before, &run));
+            run = Arc::new(Run::merge((before, &part.deleted), (&run, &None)));
             self.parts.pop();
         }
         self.parts.push(Part::memory(run));
     }
 
-    /// Replaces the runs up to `generation` by the segments that were written from them.
-    pub(crate) fn replace_runs(&mut self, generation: u64, segments: Vec<Arc<Segment>>) {
-        let runs = std::mem::take(&mut self.parts);
-        let (mut parts, newer): (Vec<Part>, Vec<Part>) = runs
-            .into_iter()
-            .filter(|part| part.as_run().is_none_or(|run| run.generation > generation))
-            .partition(|part| !part.is_memory());
-        parts.extend(segments.into_iter().map(Part::segment));
-        parts.extend(newer);
-        self.parts = parts;
+    /// Deletes rows: for each part, by its index, the rows of it, ascending. None of them may be
+    /// deleted already.
+    pub(crate) fn delete(&mut self, rows: &[(usize, Vec<u32>)]) {
+        for (index, rows) in rows {
+            if let Some(part) = self.parts.get_mut(*index) {
+                self.rows -= rows.len() as u64;
+                deleted::add(&mut part.deleted, rows);
+            }
+        }
     }
+
+    /// Looks for the rows of these ascending ids.
+    pub(crate) fn locate(&self, ids: &[u64]) -> Result<Located, Error> {
+        let mut located = Located::default();
+        for (part, index) in self.parts.iter().zip(0..) {
+            let mut rows = Vec::new();
+            part.locate(ids, |id, row| {
+                located.ids.push(id);
+                rows.push(row);
+            })?;
+            if !rows.is_empty() {
+                located.rows.push((index, rows));
+            }
+        }
+        Ok(located)
+    }
+
+    /// Puts `segment`, which has the rows of `inputs` that were not deleted in them, in the place of
+    /// those parts; `None` where no row was left. Rows that were deleted since are deleted in the
+    /// segment.
+    pub(crate) fn replace_parts(
+        &mut self,
+        inputs: &[Part],
+        segment: Option<Arc<Segment>>,
+    ) -> Result<(), Error> {
+        let input_of = |part: &Part| inputs.iter().find(|input| input.same_rows(part));
+        let replaced = self
+            .parts
+            .iter()
+            .filter_map(|part| Some((input_of(part)?, part)));
+        let deletes = replaced.map(|(input, part)| (input, &part.deleted));
+        let deleted = carry_over(deletes, segment.as_ref())?;
+        self.parts.retain(|part| input_of(part).is_none());
+        if let Some(segment) = segment {
+            self.put_segment(segment, deleted);
+        }
+        Ok(())
+    }
+}
+
+/// The rows of `segment`, which was written of parts, that were deleted in these since: for each part
+/// as it was then, what is deleted of it now.
+pub(crate) fn carry_over<'a>(
+    inputs: impl Iterator<Item = (&'a Part, &'a Deleted)>,
+    segment: Option<&Arc<Segment>>,
+) -> Result<Deleted, Error> {
+    let mut ids: Vec<u64> = Vec::new();
+    for (input, now) in inputs {
+        for row in deleted::since(now, &input.deleted) {
+            ids.extend(input.id(row)?);
+        }
+    }
+    ids.sort_unstable();
+    let mut rows = Vec::with_capacity(ids.len());
+    if let Some(segment) = segment {
+        Part::segment(Arc::clone(segment), None).locate(&ids, |_, row| rows.push(row))?;
+    }
+    let mut deleted = None;
+    deleted::add(&mut deleted, &rows);
+    Ok(deleted)
 }

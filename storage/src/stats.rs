@@ -15,12 +15,15 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Number of log files.
     pub logs: u64,
-    /// Bytes of the log files.
+    /// Bytes of the log files that hold records; the last file may have zeros behind them.
     pub log_bytes: u64,
     /// Bytes of the manifest.
     pub manifest_bytes: u64,
     /// Bytes of all segments.
     pub segment_bytes: u64,
+    /// What a flush or a merge in the background could not do the last time it was tried, in words. It
+    /// is tried again; as long as that does not help, commits fail when the memory is full.
+    pub background_error: Option<String>,
     /// The collections, in the order of their creation.
     pub collections: Vec<CollectionStats>,
 }
@@ -34,8 +37,10 @@ pub struct CollectionStats {
     pub name: String,
     /// Code width in bits.
     pub bits: u32,
-    /// All rows.
+    /// All rows that are not deleted.
     pub rows: u64,
+    /// Deleted rows that are still in segments, until a merge leaves them out.
+    pub deleted_rows: u64,
     /// The rows of them that are in memory and not yet in a segment.
     pub memory_rows: u64,
     /// Number of segments.
@@ -67,7 +72,7 @@ impl SegmentBytes {
 }
 
 impl Stats {
-    pub(crate) fn new(state: &State, sizes: FileSizes) -> Stats {
+    pub(crate) fn new(state: &State, sizes: FileSizes, background_error: Option<String>) -> Stats {
         Stats {
             sequence: state.sequence,
             rows: state.collections.iter().map(|c| c.rows).sum(),
@@ -75,6 +80,7 @@ impl Stats {
             logs: sizes.logs,
             log_bytes: sizes.log_bytes,
             manifest_bytes: sizes.manifest_bytes,
+            background_error,
             segment_bytes: state.segments().map(|s| s.file_bytes()).sum(),
             collections: state
                 .collections
@@ -92,11 +98,17 @@ impl CollectionStats {
             name: collection.info.name.clone(),
             bits: collection.info.bits,
             rows: collection.rows,
-            memory_rows: collection.runs().map(|run| run.len() as u64).sum(),
+            deleted_rows: 0,
+            memory_rows: 0,
             segments: 0,
             bytes: SegmentBytes::default(),
         };
-        for segment in collection.parts.iter().filter_map(|part| part.as_segment()) {
+        for part in &collection.parts {
+            let Some(segment) = part.as_segment() else {
+                stats.memory_rows += part.live();
+                continue;
+            };
+            stats.deleted_rows += part.len() as u64 - part.live();
             let bytes = segment.bytes();
             stats.segments += 1;
             stats.bytes.ids += bytes.ids;

@@ -2,25 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 
+use crate::backup::{self, BackupReport};
 use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
 use crate::disk::{Disk, Lock, OsDisk, read_from};
 use crate::error::Error;
 use crate::files;
-use crate::flush::Files;
 use crate::log::{self, Cursor};
 use crate::manifest::{self, Manifest, Seal};
 use crate::recover::{Loaded, apply, load, load_for_reading, read_manifest, sweep};
-use crate::segment;
+use crate::segment::{self, SectionBuilder};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::stats::Stats;
-use crate::writer::{FileSizes, Published, Writer};
+use crate::writer::{Background, FileSizes, Files, FlushedDeletes, Published, Writer};
 
 /// The file that the writer locks.
 const LOCK: &str = "LOCK";
@@ -51,13 +49,21 @@ pub enum Durability {
 }
 
 /// How a database is opened for writing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// When a commit is on disk for certain. Default: [`Durability::Sync`].
     pub durability: Durability,
-    /// Bytes of rows in memory beyond which the next commit first writes them into segments.
-    /// Default: 64 MiB.
+    /// Bytes of rows in memory beyond which they are written into segments. While that is under way,
+    /// as much again may come in; then commits wait. Default: 64 MiB.
     pub memory_limit: usize,
+    /// Bytes of segments that one merge in the background may take in. It needs as much free disk
+    /// until it is done. Default: 16 GiB.
+    pub merge_limit: u64,
+    /// Whether rows are flushed and segments are merged by threads of the database's own. Otherwise a
+    /// commit that finds the memory full does it all before it goes on. Default: true.
+    pub background: bool,
+    /// Adds sections to every segment that is written. Default: none.
+    pub builder: Option<Arc<dyn SectionBuilder>>,
     /// Whether segments are memory-mapped; otherwise they are read into memory when they are
     /// opened. Default: true.
     pub memory_map: bool,
@@ -68,6 +74,9 @@ impl Default for Options {
         Options {
             durability: Durability::default(),
             memory_limit: 64 << 20,
+            merge_limit: 16 << 30,
+            background: true,
+            builder: None,
             memory_map: true,
         }
     }
@@ -86,8 +95,8 @@ pub struct Storage {
     disk: Arc<dyn Disk>,
     published: Arc<Published>,
     role: Role,
-    /// Before the lock: its thread must be gone when another process may write.
-    _ticker: Option<Ticker>,
+    /// Before the lock: its threads must be gone when another process may write.
+    background: Option<Background>,
     _lock: Option<Box<dyn Lock>>,
     files: Mutex<()>,
 }
@@ -117,46 +126,16 @@ impl Storage {
 
     /// As [`create`](Storage::create), on any disk.
     pub fn create_on(disk: Arc<dyn Disk>, options: Options) -> Result<Storage, Error> {
-        let not_empty = || Error::NotEmpty {
-            dir: disk.path().to_owned(),
-        };
-        let found = match disk.list("") {
-            Ok(found) => found,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-                return Err(not_empty());
-            }
-            Err(error) => return Err(Error::io("list", "")(error)),
-        };
-        // The lock file is made first and the manifest last: between them is what an interrupted
-        // creation leaves.
-        let unfinished = found.iter().any(|name| name == LOCK)
-            && found
-                .iter()
-                .all(|name| LEFT_BY_CREATE.contains(&name.as_str()));
-        if !found.is_empty() && !unfinished {
-            return Err(not_empty());
-        }
-        disk.create_dir("").map_err(Error::io("create", ""))?;
-        let lock = take_lock(&*disk)?;
-        // So that whatever else a crash leaves, the lock file is beside it.
-        disk.sync_dir("").map_err(Error::io("sync", ""))?;
-        if Manifest::read(&*disk)?.is_some() {
-            return Err(not_empty());
-        }
-        for name in DIRECTORIES {
-            disk.create_dir(name).map_err(Error::io("create", name))?;
-        }
-        sweep(&*disk, None)?;
-        disk.sync_dir("").map_err(Error::io("sync", ""))?;
+        let lock = prepare_directory(&*disk)?;
         let manifest = Manifest {
             next_segment: 1,
             next_log: 1,
             next_collection: 1,
             ..Manifest::default()
         };
-        let files = Files::start(&*disk, manifest, 0, 0, options.memory_map)?;
-        Storage::writing(disk, options, State::default(), files, lock)
+        let files = Files::start(&*disk, manifest, 0)?;
+        let no_deletes = FlushedDeletes::new();
+        Storage::writing(disk, options, State::default(), files, no_deletes, lock)
     }
 
     /// Opens a database for reading and writing.
@@ -184,6 +163,7 @@ impl Storage {
             mut manifest,
             state,
             cursors,
+            flushed_deletes,
         } = load(&*disk, manifest, options.memory_map, None)?;
         sweep(&*disk, Some(&manifest))?;
         if let (Some(log), Some(cursor)) = (manifest.logs.last_mut(), cursors.last())
@@ -197,25 +177,13 @@ impl Storage {
             last >= log.first_sequence && last > flushed
         });
         manifest.logs = kept;
-        let sealed_bytes = manifest
-            .logs
-            .iter()
-            .filter_map(|l| l.seal)
-            .map(|s| s.length)
-            .sum();
         let many_logs = manifest.logs.len() >= MANY_LOGS;
-        let files = Files::start(
-            &*disk,
-            manifest,
-            state.sequence,
-            sealed_bytes,
-            options.memory_map,
-        )?;
+        let files = Files::start(&*disk, manifest, state.sequence)?;
         for log in dropped {
             // No manifest names it any more; if it cannot be removed, the next opening will.
             let _ = disk.remove(&log::file_name(log.number));
         }
-        let storage = Storage::writing(disk, options, state, files, lock)?;
+        let storage = Storage::writing(disk, options, state, files, flushed_deletes, lock)?;
         if many_logs {
             storage.flush()?;
         }
@@ -237,12 +205,13 @@ impl Storage {
             manifest,
             state,
             cursors,
+            ..
         } = load_for_reading(&*disk, None)?;
         Ok(Storage {
             disk,
             published: Arc::new(Published::new(state)),
             role: Role::Reader(Mutex::new(Position { manifest, cursors })),
-            _ticker: None,
+            background: None,
             _lock: None,
             files: Mutex::new(()),
         })
@@ -253,22 +222,24 @@ impl Storage {
         options: Options,
         state: State,
         files: Files,
+        flushed_deletes: FlushedDeletes,
         lock: Box<dyn Lock>,
     ) -> Result<Storage, Error> {
         let published = Arc::new(Published::new(state));
-        let durability = options.durability;
-        let writer = Writer::new(Arc::clone(&disk), options, Arc::clone(&published), files);
+        let writer = Writer::new(
+            Arc::clone(&disk),
+            options,
+            Arc::clone(&published),
+            files,
+            flushed_deletes,
+        );
         let writer = Arc::new(writer);
-        let ticker = match durability {
-            Durability::Interval(interval) => Some(Ticker::start(&writer, interval)?),
-            Durability::Sync | Durability::None => None,
-        };
-        let role = Role::Writer(writer);
+        let background = Background::start(&writer)?;
         Ok(Storage {
             disk,
             published,
-            role,
-            _ticker: ticker,
+            role: Role::Writer(writer),
+            background: Some(background),
             _lock: Some(lock),
             files: Mutex::new(()),
         })
@@ -320,10 +291,19 @@ impl Storage {
         self.snapshot().collections()
     }
 
-    /// Writes a batch: all of its rows or, with an error, none.
+    /// Takes a collection away with all its rows, durably whatever the options say. Snapshots that
+    /// show it keep it. Its files are removed by the next [`flush`](Storage::flush).
     ///
-    /// When this returns, the rows are visible to new snapshots, and as durable as the options ask.
-    /// A batch without rows writes nothing.
+    /// # Errors
+    /// [`Error::UnknownCollection`], and those of writing.
+    pub fn drop_collection(&self, collection: CollectionId) -> Result<(), Error> {
+        self.writer()?.drop_collection(collection)
+    }
+
+    /// Writes a batch: all of it or, with an error, nothing.
+    ///
+    /// When this returns, the changes are visible to new snapshots, and as durable as the options ask.
+    /// A batch that changes nothing writes nothing.
     ///
     /// # Errors
     /// * [`Error::UnknownCollection`], [`Error::CodeLength`], [`Error::PaddingBits`],
@@ -352,6 +332,39 @@ impl Storage {
     /// it, an error leaves everything as it was, and the call may be repeated.
     pub fn flush(&self) -> Result<(), Error> {
         self.writer()?.flush()
+    }
+
+    /// Flushes, then merges the segments of a collection, or of each, into one (or as few as its
+    /// rows need), without the deleted rows: what was deleted before this call is in no file of the
+    /// database any more when it returns, save in those that an older snapshot or a backup still
+    /// holds. Readers and writers go on meanwhile. Needs as much free disk as the collection takes.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCollection`], and those of [`flush`](Storage::flush).
+    pub fn compact(&self, collection: Option<CollectionId>) -> Result<(), Error> {
+        let writer = self.writer()?;
+        if let Some(id) = collection {
+            let number = id.number;
+            self.published
+                .get()
+                .collection(id)
+                .ok_or(Error::UnknownCollection { number })?;
+        }
+        writer.compact(collection.map(CollectionId::number))
+    }
+
+    /// Makes a copy of the database, as of now or a little later; see [`backup`](crate::backup).
+    /// Reads and writes go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`backup`](crate::backup).
+    pub fn backup(&self, dest: &Path) -> Result<BackupReport, Error> {
+        self.backup_on(&OsDisk::new(dest))
+    }
+
+    /// As [`backup`](Storage::backup), to any disk.
+    pub fn backup_on(&self, dest: &dyn Disk) -> Result<BackupReport, Error> {
+        backup::backup_on(&*self.disk, dest)
     }
 
     /// Returns when everything that was committed is on disk for certain.
@@ -411,7 +424,7 @@ impl Storage {
             &*self.disk,
             log,
             Some(cursor.clone()),
-            |sequence, operations| apply(&mut state, &name, sequence, operations),
+            |sequence, operations| apply(&mut state, true, &name, sequence, operations),
         );
         match tail {
             Ok(tail) => Ok(Some((state, tail.cursor))),
@@ -427,7 +440,8 @@ impl Storage {
     /// # Errors
     /// [`Error::Poisoned`], [`Error::Io`]. The handle is closed in any case; nothing that was
     /// acknowledged is lost.
-    pub fn close(self) -> Result<(), Error> {
+    pub fn close(mut self) -> Result<(), Error> {
+        self.background.take();
         match &self.role {
             Role::Writer(writer) => writer.close(),
             Role::Reader(_) => Ok(()),
@@ -458,8 +472,12 @@ impl Storage {
     /// Sizes, as of now.
     pub fn stats(&self) -> Stats {
         let state = self.published.get();
+        let mut background_error = None;
         let sizes = match &self.role {
-            Role::Writer(writer) => writer.sizes(),
+            Role::Writer(writer) => {
+                background_error = writer.background_error();
+                writer.sizes()
+            }
             Role::Reader(position) => {
                 let position = position.lock();
                 FileSizes {
@@ -469,8 +487,49 @@ impl Storage {
                 }
             }
         };
-        Stats::new(&state, sizes)
+        Stats::new(&state, sizes, background_error)
     }
+}
+
+fn not_empty(disk: &dyn Disk) -> Error {
+    Error::NotEmpty {
+        dir: disk.path().to_owned(),
+    }
+}
+
+/// Makes the directories of a new database. They must not exist, or be what an interrupted creation
+/// left, which is swept. Returns the lock of the database to be.
+pub(crate) fn prepare_directory(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
+    let found = match disk.list("") {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(not_empty(disk));
+        }
+        Err(error) => return Err(Error::io("list", "")(error)),
+    };
+    // The lock file is made first and the manifest last: between them is what an interrupted creation
+    // leaves.
+    let unfinished = found.iter().any(|name| name == LOCK)
+        && found
+            .iter()
+            .all(|name| LEFT_BY_CREATE.contains(&name.as_str()));
+    if !found.is_empty() && !unfinished {
+        return Err(not_empty(disk));
+    }
+    disk.create_dir("").map_err(Error::io("create", ""))?;
+    let lock = take_lock(disk)?;
+    // So that whatever else a crash leaves, the lock file is beside it.
+    disk.sync_dir("").map_err(Error::io("sync", ""))?;
+    if Manifest::read(disk)?.is_some() {
+        return Err(not_empty(disk));
+    }
+    for name in DIRECTORIES {
+        disk.create_dir(name).map_err(Error::io("create", name))?;
+    }
+    sweep(disk, None)?;
+    disk.sync_dir("").map_err(Error::io("sync", ""))?;
+    Ok(lock)
 }
 
 fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
@@ -495,47 +554,9 @@ fn settle(disk: &dyn Disk, cursor: &Cursor) -> Result<Seal, Error> {
         bytes.truncate(seal.length as usize);
         file.write_at(0, &bytes)
             .map_err(Error::io("write", &name))?;
+        file.set_len(seal.length)
+            .map_err(Error::io("shorten", &name))?;
         file.sync().map_err(Error::io("sync", &name))?;
     }
     Ok(seal)
-}
-
-/// The thread that syncs at [`Durability::Interval`].
-#[derive(Debug)]
-struct Ticker {
-    /// Dropping it ends the thread.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(writer: &Arc<Writer>, interval: Duration) -> Result<Ticker, Error> {
-        let (stop, stopped) = crossbeam::channel::bounded(0);
-        let writer = Arc::clone(writer);
-        let thread = std::thread::Builder::new()
-            .name("bitkin-sync".to_owned())
-            .spawn(move || {
-                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
-                    // A failure poisons the writer, so that the next commit reports it.
-                    if writer.sync().is_err() {
-                        break;
-                    }
-                }
-            })
-            .map_err(Error::io("start the thread that syncs", log::DIRECTORY))?;
-        Ok(Ticker {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            // It does nothing that can panic; if it did, there is nothing to be done here.
-            let _ = thread.join();
-        }
-    }
 }

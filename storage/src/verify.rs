@@ -1,15 +1,16 @@
 //! Reading everything, to say what is damaged.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::deleted;
 use crate::disk::{Disk, OsDisk};
 use crate::error::Error;
 use crate::files;
 use crate::log;
 use crate::manifest::{self, Manifest};
+use crate::order::{Column, in_order};
 use crate::recover::{apply, base_state, read_manifest};
 use crate::segment::{self, Segment};
 use crate::snapshot::Part;
@@ -27,7 +28,7 @@ pub struct VerifyReport {
     pub files: u64,
     /// Bytes that were read and checked.
     pub bytes: u64,
-    /// Rows that were read and checked, those of the log included.
+    /// Rows that were read and checked, those of the log included, deleted ones not.
     pub rows: u64,
     /// Bytes at the end of the log that make up no whole batch: what a writer that was killed left
     /// unfinished, or what one is writing just now. They are no problem.
@@ -121,21 +122,27 @@ fn check_rows(
     report: &mut VerifyReport,
 ) -> Result<bool, Error> {
     let mut state = base_state(manifest);
-    let mut missing = false;
+    let (mut missing, mut whole) = (false, true);
     for record in &manifest.segments {
         let Some(collection) = state.by_number_mut(record.collection) else {
             continue;
         };
-        match Segment::open(disk, record, collection.info.bits, true) {
-            Ok(segment) => {
-                report.files += 1;
+        let opened = Segment::open(disk, record, collection.info.bits, true)
+            .and_then(|segment| Ok((segment, deleted::read(disk, record)?)));
+        match opened {
+            Ok((segment, deleted)) => {
+                report.files += 1 + u64::from(deleted.is_some());
                 report.bytes += segment.file_bytes();
+                report.bytes += record.deletes.map_or(0, |deletes| deletes.length);
                 // A damaged segment takes no part in the search for ids that stand twice.
                 if check_segment(&segment, collection.info.bits, report) {
-                    collection.add_segment(Arc::new(segment));
+                    collection.add_segment(Arc::new(segment), deleted);
+                } else {
+                    whole = false;
                 }
             }
             Err(error) => {
+                whole = false;
                 missing |= error.is_missing();
                 report.blame(error)?;
             }
@@ -148,7 +155,8 @@ fn check_rows(
             // `State` is cheap to clone, and a failed replay must not leave half of a log in it.
             let mut next = state.clone();
             let replayed = log::replay(disk, log, None, |sequence, operations| {
-                apply(&mut next, &log::file_name(log.number), sequence, operations)
+                let name = log::file_name(log.number);
+                apply(&mut next, whole, &name, sequence, operations)
             });
             match replayed {
                 Ok(tail) => {
@@ -226,6 +234,12 @@ fn check_contents(segment: &Segment, bits: u32) -> Result<(), String> {
     for row in 0..segment.rows() {
         segment.payload(row).map_err(words)?;
     }
+    segment.collection().map_err(words)?;
+    for &id in ids {
+        if segment.find(id).map_err(words)?.is_none() {
+            return Err(format!("its filter of ids does not know id {id}"));
+        }
+    }
     Ok(())
 }
 
@@ -248,34 +262,26 @@ fn check_names(state: &State, report: &mut VerifyReport) {
 /// Checks that no id stands in two parts, by going through all of them in the order of the ids.
 fn check_ids(collection: &CollectionState, report: &mut VerifyReport) {
     // Only whole parts are here, so their ids can be read.
-    let parts: Vec<&[u64]> = collection
-        .parts
-        .iter()
-        .filter_map(|p| p.ids().ok())
-        .collect();
-    let mut next: BinaryHeap<Reverse<(u64, usize, usize)>> = parts
-        .iter()
-        .enumerate()
-        .filter_map(|(part, ids)| Some(Reverse((*ids.first()?, part, 0))))
-        .collect();
+    let parts = &collection.parts;
+    let columns: Vec<Column<'_>> = parts.iter().filter_map(|p| p.column().ok()).collect();
     let mut last: Option<(u64, usize)> = None;
-    while let Some(Reverse((id, part, row))) = next.pop() {
-        report.rows += 1;
-        if let Some((before, other)) = last
-            && before == id
-        {
-            let what = format!(
-                "id {id} of collection {:?} stands in {} too",
-                collection.info.name,
-                name_of(&collection.parts[other]),
-            );
-            report.problem(&name_of(&collection.parts[part]), None, what);
+    let _ = in_order(&columns, |part, rows| {
+        report.rows += rows.len() as u64;
+        for &id in &columns[part].ids[rows] {
+            if let Some((before, other)) = last
+                && before == id
+            {
+                let what = format!(
+                    "id {id} of collection {:?} stands in {} too",
+                    collection.info.name,
+                    name_of(&parts[other]),
+                );
+                report.problem(&name_of(&parts[part]), None, what);
+            }
+            last = Some((id, part));
         }
-        last = Some((id, part));
-        if let Some(&id) = parts[part].get(row + 1) {
-            next.push(Reverse((id, part, row + 1)));
-        }
-    }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 fn name_of(part: &Part) -> String {
@@ -287,16 +293,7 @@ fn name_of(part: &Part) -> String {
 
 /// Checks the files that are stored under their digests.
 fn check_files(disk: &dyn Disk, report: &mut VerifyReport) -> Result<(), Error> {
-    let names = match disk.list(files::DIRECTORY) {
-        Ok(names) => names,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", files::DIRECTORY)(error)),
-    };
-    for name in names {
-        let name = format!("{}/{name}", files::DIRECTORY);
-        if files::digest_of_name(&name).is_err() {
-            continue;
-        }
+    for name in files::stored(disk)? {
         match files::read(disk, &name) {
             Ok(bytes) => {
                 report.files += 1;

@@ -1,25 +1,44 @@
-//! The writing half of an open database: group commit and flush.
+//! The writing half of an open database.
 //!
 //! A commit is checked, numbered and added to the staged state under one short lock. Then one of the
 //! committing threads, the leader, writes everything that is staged, and syncs it, without the lock;
 //! the others wait for it, and what they staged meanwhile is the next leader's. Whoever holds
-//! [`Files`] is the leader, so there is never more than one.
+//! [`Files`] is the leader, so there is never more than one. Flushes ([`flush`]) and merges
+//! ([`merge`]) write segments beside all that, and lead only to seal the log and to store a manifest.
 //!
 //! **What must stay true:** the published state never holds a batch that is not in the log as
-//! durably as the options ask.
+//! durably as the options ask; and its segments are those that the manifest lists, save for the
+//! moment between storing one and publishing, when the leader is at it.
+//!
+//! Locks are taken in this order: `merging`, `segments`, `queue`.
 
+mod background;
+mod files;
+mod flush;
+mod merge;
+mod policy;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
+use crate::deleted::Deleted;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::flush::{Files, Flushed};
 use crate::log::Record;
-use crate::stage::stage;
+use crate::manifest::{SegmentRecord, StoreError};
+use crate::run::Run;
+use crate::segment::{self, Segment, Writing};
+use crate::snapshot::Part;
+use crate::stage::{BYTES_OF_A_DELETE, stage};
 use crate::state::State;
 use crate::storage::{Durability, Options};
+
+pub(crate) use background::Background;
+pub(crate) use files::Files;
 
 /// The state that readers see.
 #[derive(Debug)]
@@ -42,14 +61,27 @@ impl Published {
     }
 }
 
+/// The deleted rows of each segment, by its number, as of what is flushed: those that the manifest
+/// names. The published state may have more.
+pub(crate) type FlushedDeletes = HashMap<u64, Deleted>;
+
 #[derive(Debug)]
 pub(crate) struct Writer {
     disk: Arc<dyn Disk>,
     options: Options,
     published: Arc<Published>,
+    /// Held by whoever merges.
+    merging: Mutex<()>,
+    /// Held while the list of segments must not change, or is being changed.
+    segments: Mutex<()>,
     queue: Mutex<Queue>,
     /// Told whenever a leader is done.
     changed: Condvar,
+    /// Shared with [`Files`].
+    next_segment: Arc<AtomicU64>,
+    /// Set when long work must end.
+    closing: AtomicBool,
+    signals: background::Signals,
 }
 
 #[derive(Debug)]
@@ -58,12 +90,16 @@ struct Queue {
     staged: State,
     /// The records of those that are not yet written.
     pending: Vec<Record>,
-    /// Bytes of rows in memory.
+    /// Bytes of rows in memory and of deletes that are not flushed.
     memory_bytes: usize,
     memory_rows: usize,
+    /// Bytes of deletes: of those that are being flushed, and of those that came since.
+    frozen_deletes: usize,
+    new_deletes: usize,
     /// Generation of the runs that are being added.
     generation: u64,
     next_collection: u32,
+    flushed_deletes: FlushedDeletes,
     /// Commits up to here are published, so in the log and, at `Durability::Sync`, synced.
     written: u64,
     /// Commits up to here are on disk for certain.
@@ -76,6 +112,10 @@ struct Queue {
     /// Why nothing more may be written.
     poisoned: Option<String>,
 }
+
+/// Bytes in memory beyond which a database is flushed when it is closed, so that the next opening need
+/// not read them out of the log.
+const REPLAYED_AT_MOST: usize = 4 << 20;
 
 /// Bytes of the files that are not segments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,7 +140,8 @@ impl Queue {
     }
 
     fn count_memory(&mut self) {
-        self.memory_bytes = self.staged.memory_bytes();
+        let deletes = self.frozen_deletes + self.new_deletes;
+        self.memory_bytes = self.staged.memory_bytes() + deletes;
         self.memory_rows = self.staged.memory_rows();
     }
 }
@@ -111,14 +152,19 @@ impl Writer {
         options: Options,
         published: Arc<Published>,
         files: Files,
+        flushed_deletes: FlushedDeletes,
     ) -> Writer {
         let staged = State::clone(&published.get());
+        let next_segment = files.segment_numbers();
         let mut queue = Queue {
             pending: Vec::new(),
             memory_bytes: 0,
             memory_rows: 0,
+            frozen_deletes: 0,
+            new_deletes: 0,
             generation: 1,
             next_collection: files.next_collection(&staged),
+            flushed_deletes,
             written: staged.sequence,
             synced: staged.sequence,
             sync_wanted: false,
@@ -132,13 +178,22 @@ impl Writer {
             disk,
             options,
             published,
+            merging: Mutex::new(()),
+            segments: Mutex::new(()),
+            next_segment,
             queue: Mutex::new(queue),
             changed: Condvar::new(),
+            closing: AtomicBool::new(false),
+            signals: background::Signals::default(),
         }
     }
 
     pub(crate) fn sizes(&self) -> FileSizes {
         self.queue.lock().sizes
+    }
+
+    pub(crate) fn background_error(&self) -> Option<String> {
+        self.signals.error()
     }
 
     pub(crate) fn create_collection(
@@ -189,48 +244,93 @@ impl Writer {
         Ok(id)
     }
 
-    pub(crate) fn commit(&self, batch: Batch) -> Result<Commit, Error> {
+    /// Takes a collection away, with all its rows.
+    pub(crate) fn drop_collection(&self, id: CollectionId) -> Result<(), Error> {
         let mut queue = self.queue.lock();
-        let fits = queue.memory_rows + batch.rows() <= u32::MAX as usize;
-        if queue.memory_rows > 0 && (queue.memory_bytes > self.options.memory_limit || !fits) {
-            // Before anything of the batch is written, so that a flush which fails (a full disk)
-            // refuses the batch, and memory does not grow without bound.
+        queue.check()?;
+        let number = id.number;
+        if queue.staged.collection(id).is_none() || !queue.staged.remove_collection(number) {
+            return Err(Error::UnknownCollection { number });
+        }
+        let sequence = queue.staged.sequence + 1;
+        let record = Record::new(sequence, 16, |body| body.drop_collection(number));
+        queue.pending.push(record);
+        queue.staged.sequence = sequence;
+        queue.count_memory();
+        self.wait(queue, sequence, true)
+    }
+
+    pub(crate) fn commit(&self, batch: Batch) -> Result<Commit, Error> {
+        let mut queue = self.make_room(batch.rows())?;
+        queue.check()?;
+        let sequence = queue.staged.sequence + 1;
+        let staged = stage(batch, &queue.staged, sequence, queue.generation)?;
+        let mut commit = Commit {
+            sequence,
+            assigned: staged.assigned,
+            deleted: staged.deleted,
+            replaced: staged.replaced,
+        };
+        let changes = staged.changes;
+        if changes.is_empty() {
+            commit.sequence = sequence - 1;
+            return Ok(commit);
+        }
+        let bytes = changes.iter().map(|change| change.bytes() + 128).sum();
+        queue.pending.push(Record::new(sequence, bytes, |body| {
+            for change in &changes {
+                if !change.gone.is_empty() {
+                    body.delete(change.collection, &change.gone);
+                }
+                if let Some(run) = &change.run {
+                    body.insert(change.collection, run);
+                }
+            }
+        }));
+        for change in changes {
+            queue.memory_bytes += change.bytes();
+            queue.memory_rows += change.run.as_ref().map_or(0, Run::len);
+            queue.new_deletes += change.gone.len() * BYTES_OF_A_DELETE;
+            if let Some(collection) = queue.staged.by_number_mut(change.collection) {
+                change.apply(collection);
+            }
+        }
+        queue.staged.sequence = sequence;
+        self.wait(queue, sequence, false)?;
+        Ok(commit)
+    }
+
+    /// Whether so much is in memory that it should be flushed.
+    fn is_full(&self, queue: &Queue) -> bool {
+        queue.memory_bytes > self.options.memory_limit
+            && (queue.memory_rows > 0 || queue.frozen_deletes + queue.new_deletes > 0)
+    }
+
+    /// Waits until a batch of so many rows may come into memory: while a flush is under way, as much
+    /// again as the limit may come in beside it.
+    ///
+    /// This comes before anything of the batch is written, so that a flush which fails (a full disk)
+    /// refuses the batch, and memory does not grow without bound.
+    fn make_room(&self, rows: usize) -> Result<MutexGuard<'_, Queue>, Error> {
+        let mut queue = self.queue.lock();
+        if queue.memory_rows + rows > u32::MAX as usize && queue.memory_rows > 0 {
             drop(queue);
             self.flush()?;
             queue = self.queue.lock();
         }
-        queue.check()?;
-        let sequence = queue.staged.sequence + 1;
-        let staged = stage(batch, &queue.staged, sequence, queue.generation)?;
-        let bytes = staged.bytes();
-        if staged.runs.is_empty() {
-            return Ok(Commit {
-                sequence: sequence - 1,
-                assigned: staged.assigned,
-            });
-        }
-        queue.pending.push(Record::new(
-            sequence,
-            bytes + 64 * staged.runs.len(),
-            |body| {
-                for (collection, run) in &staged.runs {
-                    body.insert(*collection, run);
-                }
-            },
-        ));
-        for (collection, run) in staged.runs {
-            queue.memory_rows += run.len();
-            if let Some(collection) = queue.staged.by_number_mut(collection) {
-                collection.add_run(run);
+        if self.is_full(&queue) {
+            let waits =
+                !self.options.background || queue.memory_bytes / 2 > self.options.memory_limit;
+            drop(queue);
+            if waits {
+                self.flush_if_full()?;
+                self.merge_what_is_due()?;
+            } else {
+                self.signals.flush();
             }
+            queue = self.queue.lock();
         }
-        queue.memory_bytes += bytes;
-        queue.staged.sequence = sequence;
-        self.wait(queue, sequence, false)?;
-        Ok(Commit {
-            sequence,
-            assigned: staged.assigned,
-        })
+        Ok(queue)
     }
 
     /// Returns when all that was committed is on disk for certain.
@@ -309,69 +409,111 @@ impl Writer {
         }
     }
 
-    /// Writes all rows in memory into segments, and starts a new log.
-    pub(crate) fn flush(&self) -> Result<(), Error> {
+    /// Does `work` as the leader.
+    fn as_leader<T>(
+        &self,
+        work: impl FnOnce(&mut MutexGuard<'_, Queue>, &mut Files) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut queue = self.queue.lock();
         let mut files = self.lead(&mut queue)?;
-        // Rows that come from here on go into runs of the next generation, and their records into
-        // the next log: the flush takes what was there until here, neither more nor less.
-        let generation = queue.generation;
-        queue.generation += 1;
-        let result = self.flush_generation(&mut queue, &mut files, generation);
+        let result = work(&mut queue, &mut files);
         self.hand_back(&mut queue, files);
-        let old_logs = result?;
-        drop(queue);
-        for name in old_logs {
-            // No manifest names it any more; if it cannot be removed, the next opening will.
-            let _ = self.disk.remove(&name);
+        result
+    }
+
+    /// As the leader: what came of storing a manifest. If it is stored, or may be, the files that were
+    /// `created` for it must stay. If it is in doubt, nothing more may be written: what memory holds
+    /// and what the manifest on disk says may differ.
+    fn stored<T>(
+        &self,
+        queue: &mut Queue,
+        stored: Result<T, StoreError>,
+        created: &mut Vec<String>,
+    ) -> Result<T, Error> {
+        match stored {
+            Ok(value) => {
+                created.clear();
+                Ok(value)
+            }
+            Err(failed) => {
+                if failed.maybe_stored {
+                    created.clear();
+                    queue.poison(&failed.error);
+                }
+                Err(failed.error)
+            }
         }
+    }
+
+    /// Lets long work end: merges, and flushes in the background.
+    fn give_up_long_work(&self, give_up: bool) {
+        self.closing.store(give_up, Ordering::Relaxed);
+    }
+
+    /// Changes the list of parts, for readers and for later commits alike.
+    fn change_parts(
+        &self,
+        queue: &mut MutexGuard<'_, Queue>,
+        change: impl Fn(&mut State) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut published = State::clone(&self.published.get());
+        if let Err(error) = change(&mut queue.staged).and_then(|()| change(&mut published)) {
+            // All that is read here was read before, so this does not happen; if it did, the manifest
+            // would list segments that memory does not know.
+            queue.poison(&error);
+            return Err(error);
+        }
+        queue.count_memory();
+        self.published.set(published);
         Ok(())
     }
 
-    /// Returns the names of the logs that are not needed any more.
-    fn flush_generation(
+    /// Writes a segment of the rows of `inputs` that are not deleted, and opens it. Its file's name,
+    /// which is not synced, is added to `created` before.
+    fn write_segment(
         &self,
-        queue: &mut MutexGuard<'_, Queue>,
-        files: &mut Files,
-        generation: u64,
-    ) -> Result<Vec<String>, Error> {
-        self.write_pending(queue, files)?;
-        let frozen = self.published.get();
-        let flushed = MutexGuard::unlocked(queue, || files.flush(&*self.disk, &frozen));
-        let Flushed { segments, old_logs } = match flushed {
-            Ok(Some(flushed)) => flushed,
-            Ok(None) => return Ok(Vec::new()),
-            Err(failed) => {
-                if failed.maybe_stored {
-                    // The manifest on disk may be the new one, which does not know of the log that
-                    // is being written.
-                    queue.poison(&failed.error);
-                }
-                return Err(failed.error);
-            }
+        collection: &CollectionInfo,
+        inputs: &[Part],
+        created: &mut Vec<String>,
+    ) -> Result<Option<(SegmentRecord, Arc<Segment>)>, Error> {
+        let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
+        created.push(segment::file_name(number));
+        let writing = Writing {
+            disk: &*self.disk,
+            map: self.options.memory_map,
+            builder: self.options.builder.as_deref(),
+            may_go_on: &|| match self.closing.load(Ordering::Relaxed) {
+                false => Ok(()),
+                true => Err(Error::Closing),
+            },
         };
-        let mut published = State::clone(&frozen);
-        for state in [&mut queue.staged, &mut published] {
-            for (collection, segments) in &segments {
-                if let Some(collection) = state.by_number_mut(*collection) {
-                    collection.replace_runs(generation, segments.clone());
-                }
-            }
+        let Some(record) = writing.write(number, collection, inputs)? else {
+            return Ok(None);
+        };
+        let map = self.options.memory_map;
+        let segment = Segment::open(&*self.disk, &record, collection.bits, map)?;
+        // Now, when it can still be given up: later its ids must be read without fail.
+        segment.ids()?;
+        Ok(Some((record, Arc::new(segment))))
+    }
+
+    /// Removes files that no manifest lists. Those that cannot be removed, the next opening will.
+    fn remove(&self, names: &[String]) {
+        for name in names {
+            let _ = self.disk.remove(name);
         }
-        queue.count_memory();
-        queue.synced = queue.synced.max(published.sequence);
-        self.published.set(published);
-        Ok(old_logs)
     }
 
     /// Syncs and seals the log. Nothing can be written afterwards.
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.sync()?;
-        let mut queue = self.queue.lock();
-        let mut files = self.lead(&mut queue)?;
-        let sealed = files.seal(&*self.disk);
-        queue.poisoned = Some("the database was closed".to_owned());
-        self.hand_back(&mut queue, files);
-        sealed
+        if self.queue.lock().memory_bytes > REPLAYED_AT_MOST {
+            self.flush()?;
+        }
+        self.as_leader(|queue, files| {
+            let sealed = files.seal(&*self.disk);
+            queue.poisoned = Some("the database was closed".to_owned());
+            sealed
+        })
     }
 }

@@ -259,6 +259,7 @@ fn memory_over_the_limit_is_flushed_and_orphans_are_swept() {
     let dir = tempfile::tempdir().unwrap();
     let small = Options {
         memory_limit: 1000,
+        background: false,
         ..options()
     };
     let storage = Storage::create(dir.path(), small).unwrap();
@@ -267,13 +268,15 @@ fn memory_over_the_limit_is_flushed_and_orphans_are_swept() {
         insert(&storage, c, &[i * 7 % 100, 1000 + i]).unwrap();
         assert!(storage.stats().memory_bytes < 1200);
     }
-    assert!(storage.stats().collections[0].segments > 2);
+    let segments = storage.stats().collections[0].segments;
+    assert!((1..5).contains(&segments), "written and merged: {segments}");
     let all = read_all(&storage).unwrap();
     assert_eq!(all["c"], expected((0..100).chain(1000..1100), 8));
     drop(storage);
     let listed = files(dir.path());
     for orphan in [
         "segments/0000000000009999.seg",
+        "segments/0000000000009999.0000000000000012.del",
         "log/0000000000009999.log",
         "MANIFEST.tmp",
     ] {

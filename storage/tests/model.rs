@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use std::sync::Arc;
 
+use bitkin_storage::simulated::SimulatedDisk;
 use bitkin_storage::{Batch, CollectionId, Disk, Error, Options, Snapshot, Storage, verify_on};
-use common::disk::SimDisk;
 use common::{Rows, read_rows};
 use proptest::prelude::*;
 
@@ -178,7 +178,7 @@ fn check(snapshot: &Snapshot, model: &Model) {
 
 fn run(actions: Vec<Action>) {
     // In memory, where a sync costs nothing, so that there is time for many operations.
-    let disk = SimDisk::new() as Arc<dyn Disk>;
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
     let mut options = Options::default();
     let mut storage = Storage::create_on(Arc::clone(&disk), options.clone()).unwrap();
     let reader = Storage::open_read_only_on(Arc::clone(&disk)).unwrap();

@@ -60,6 +60,10 @@ impl Disk for OsDisk {
         fs::rename(self.full(from), self.full(to))
     }
 
+    fn hard_link(&self, name: &str, to: &dyn Disk, to_name: &str) -> io::Result<()> {
+        fs::hard_link(self.full(name), to.path().join(to_name))
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.full(name))
     }
@@ -180,6 +184,10 @@ impl File for OsFile {
             }
         }
         Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
     }
 
     fn sync(&self) -> io::Result<()> {

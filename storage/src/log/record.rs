@@ -5,6 +5,8 @@ use crate::run::{Payloads, Run};
 
 const CREATE_COLLECTION: u32 = 1;
 const INSERT: u32 = 2;
+const DELETE: u32 = 3;
+const DROP_COLLECTION: u32 = 4;
 
 /// Marks a row without payload among the payload lengths.
 const NO_PAYLOAD: u32 = u32::MAX;
@@ -23,6 +25,14 @@ pub(crate) enum Operation {
     Insert {
         collection: u32,
         run: Run,
+    },
+    Delete {
+        collection: u32,
+        /// Ascending; each had a row.
+        ids: Vec<u64>,
+    },
+    DropCollection {
+        number: u32,
     },
 }
 
@@ -79,6 +89,19 @@ impl Body {
         }
     }
 
+    /// Deletes the rows of these ids, which ascend and all have one.
+    pub(crate) fn delete(&mut self, collection: u32, ids: &[u64]) {
+        self.u32(DELETE);
+        self.u32(collection);
+        self.u64(ids.len() as u64);
+        self.bytes.extend_from_slice(bytemuck::cast_slice(ids));
+    }
+
+    pub(crate) fn drop_collection(&mut self, number: u32) {
+        self.u32(DROP_COLLECTION);
+        self.u32(number);
+    }
+
     fn u32(&mut self, value: u32) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
@@ -97,6 +120,16 @@ pub(super) fn decode(body: &[u8], sequence: u64) -> Option<Vec<Operation>> {
         operations.push(match fields.u32()? {
             CREATE_COLLECTION => create_collection(&mut fields)?,
             INSERT => insert(&mut fields, sequence)?,
+            DELETE => Operation::Delete {
+                collection: fields.u32()?,
+                ids: {
+                    let count = fields.length()?;
+                    ids(&mut fields, count)?
+                },
+            },
+            DROP_COLLECTION => Operation::DropCollection {
+                number: fields.u32()?,
+            },
             _ => return None,
         });
     }
@@ -120,6 +153,17 @@ fn create_collection(fields: &mut Fields<'_>) -> Option<Operation> {
     })
 }
 
+/// Takes `count` ids: ascending, none reserved, and at least one.
+fn ids(fields: &mut Fields<'_>, count: usize) -> Option<Vec<u64>> {
+    let ids: Vec<u64> = fields
+        .bytes(count.checked_mul(8)?)?
+        .chunks_exact(8)
+        .filter_map(|id| id.try_into().ok().map(u64::from_le_bytes))
+        .collect();
+    let ascending = ids.is_sorted_by(|a, b| a < b);
+    (ascending && ids.last().is_some_and(|&id| id != u64::MAX)).then_some(ids)
+}
+
 fn insert(fields: &mut Fields<'_>, sequence: u64) -> Option<Operation> {
     let collection = fields.u32()?;
     let code_bytes = fields.u32()? as usize;
@@ -130,14 +174,7 @@ fn insert(fields: &mut Fields<'_>, sequence: u64) -> Option<Operation> {
     };
     let rows = fields.length()?;
     let payload_bytes = fields.length()?;
-    let ids: Vec<u64> = fields
-        .bytes(rows.checked_mul(8)?)?
-        .chunks_exact(8)
-        .filter_map(|id| id.try_into().ok().map(u64::from_le_bytes))
-        .collect();
-    if !ids.is_sorted_by(|a, b| a < b) || ids.last() == Some(&u64::MAX) || ids.is_empty() {
-        return None;
-    }
+    let ids = ids(fields, rows)?;
     let codes = fields.bytes(rows.checked_mul(code_bytes)?)?.to_vec();
     let mut payloads = Payloads::default();
     if has_payloads {

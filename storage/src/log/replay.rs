@@ -38,7 +38,7 @@ impl Cursor {
 pub(crate) struct Tail {
     /// Behind the last whole record.
     pub(crate) cursor: Cursor,
-    /// Bytes of the file behind it that make up no whole record.
+    /// Bytes of the file behind it that make up no whole record, up to the last that is not zero.
     pub(crate) torn_bytes: u64,
 }
 
@@ -149,7 +149,10 @@ pub(crate) fn replay(
     }
     Ok(Tail {
         cursor,
-        torn_bytes: rest.len() as u64,
+        torn_bytes: rest
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |at| at as u64 + 1),
     })
 }
 

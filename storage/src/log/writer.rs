@@ -19,6 +19,12 @@ pub(super) const RECORD_ALIGNMENT: usize = 8;
 /// Small records that are written together are gathered into writes of about this many bytes.
 const GATHER: usize = 1 << 20;
 
+/// A write of at most this many bytes is followed by zeros up to [`AHEAD`], so that the writes after
+/// it go to bytes that the file has: then a sync need not write the file's new length too, which
+/// costs half as much again as the record. Larger writes are rare enough not to care.
+const SMALL: usize = 32 << 10;
+const AHEAD: usize = 256 << 10;
+
 /// A record that has its sequence but not yet its place in a log.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -69,6 +75,8 @@ pub(crate) struct LogWriter {
     position: u64,
     /// Bytes that are on disk for certain.
     synced: u64,
+    /// Bytes that the file has; those behind `position` are zeros.
+    length: u64,
     chain: u64,
     last_sequence: u64,
 }
@@ -94,6 +102,7 @@ impl LogWriter {
             number,
             position: HEADER_BYTES as u64,
             synced: HEADER_BYTES as u64,
+            length: HEADER_BYTES as u64,
             chain: u64_at(&header, HEADER_BYTES - 8).unwrap_or_default(),
             last_sequence: first_sequence - 1,
         })
@@ -103,8 +112,13 @@ impl LogWriter {
         self.number
     }
 
-    /// Bytes of the log.
-    pub(crate) fn length(&self) -> u64 {
+    /// Whether it holds no record.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.position == HEADER_BYTES as u64
+    }
+
+    /// Bytes of the log that count.
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
@@ -120,12 +134,31 @@ impl LogWriter {
             while let Some(next) = records.next_if(|r| bytes.len() + r.bytes.len() <= GATHER) {
                 bytes.extend_from_slice(&next.bytes);
             }
+            let end = self.position + bytes.len() as u64;
+            if end > self.length && bytes.len() <= SMALL {
+                bytes.resize(AHEAD, 0);
+            }
             self.file
                 .write_at(self.position, &bytes)
                 .map_err(Error::io("write", &self.name))?;
-            self.position += bytes.len() as u64;
+            self.length = self.length.max(self.position + bytes.len() as u64);
+            self.position = end;
         }
         Ok(())
+    }
+
+    /// Cuts off the zeros at the end and syncs the file: nothing more will be written. After an error
+    /// the log must not be used again.
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        if self.length > self.position {
+            self.file
+                .set_len(self.position)
+                .map_err(Error::io("shorten", &self.name))?;
+            self.length = self.position;
+            // The new length is not on disk; the records may be.
+            self.synced = self.synced.min(self.position - 1);
+        }
+        self.sync()
     }
 
     /// Returns when everything that was written is on disk for certain. After an error the log must

@@ -15,6 +15,8 @@ pub(super) const FOOTER_BYTES: usize = 64;
 pub(super) const MAX_SECTIONS: u32 = 1024;
 /// A reader that does not know a section of this flag must refuse the segment.
 pub(super) const MUST_UNDERSTAND: u32 = 1;
+/// Bytes of a section's name, at most.
+pub(super) const MOST_NAME_BYTES: usize = NAME_BYTES - 1;
 
 const HEADER_MAGIC: &[u8; 8] = b"BitkSeg\n";
 const FOOTER_MAGIC: &[u8; 8] = b"BitkEnd\n";
@@ -24,22 +26,40 @@ const NAME_BYTES: usize = 32;
 pub(super) const IDS: SectionKind = SectionKind {
     name: "ids",
     version: 1,
+    flags: MUST_UNDERSTAND,
 };
 /// Codes of the rows, ceil(bits / 8) bytes each, in the order of the ids.
 pub(super) const CODES: SectionKind = SectionKind {
     name: "codes",
     version: 1,
+    flags: MUST_UNDERSTAND,
 };
 /// Where the payload of each row starts in [`PAYLOAD_BYTES`], and one entry more: u64, with
 /// [`NO_PAYLOAD`](crate::run::NO_PAYLOAD) set for a row that has none.
 pub(super) const PAYLOAD_OFFSETS: SectionKind = SectionKind {
     name: "payload.offsets",
     version: 1,
+    flags: MUST_UNDERSTAND,
 };
 /// The payloads, one after another.
 pub(super) const PAYLOAD_BYTES: SectionKind = SectionKind {
     name: "payload.bytes",
     version: 1,
+    flags: MUST_UNDERSTAND,
+};
+
+/// The collection's name and properties, so that a segment can be read without a manifest: the length
+/// of the name as u32, the name, and the properties.
+pub(super) const COLLECTION: SectionKind = SectionKind {
+    name: "collection",
+    version: 1,
+    flags: 0,
+};
+/// The [filter](super::filter) of ids.
+pub(super) const ID_FILTER: SectionKind = SectionKind {
+    name: "ids.filter",
+    version: 1,
+    flags: 0,
 };
 
 /// What a section holds: its name, and the version of its own layout.
@@ -47,10 +67,19 @@ pub(super) const PAYLOAD_BYTES: SectionKind = SectionKind {
 pub(super) struct SectionKind {
     pub(super) name: &'static str,
     pub(super) version: u32,
+    /// [`MUST_UNDERSTAND`], or 0 for a section without which the segment is still read right.
+    pub(super) flags: u32,
 }
 
-/// The sections that this build knows.
-pub(super) const KNOWN: [SectionKind; 4] = [IDS, CODES, PAYLOAD_OFFSETS, PAYLOAD_BYTES];
+/// The sections that this crate writes. All others are the layer above's.
+pub(super) const KNOWN: [SectionKind; 6] = [
+    IDS,
+    CODES,
+    PAYLOAD_OFFSETS,
+    PAYLOAD_BYTES,
+    COLLECTION,
+    ID_FILTER,
+];
 
 /// The name of segment `number`, relative to the database directory.
 pub(crate) fn file_name(number: u64) -> String {

@@ -3,11 +3,14 @@
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::filter;
 use super::layout::{
-    BLOCK, CODES, ENTRY_BYTES, FOOTER_BYTES, Footer, HEADER_BYTES, Header, IDS, KNOWN,
-    MAX_SECTIONS, MUST_UNDERSTAND, PAYLOAD_BYTES, PAYLOAD_OFFSETS, Section, file_name,
+    BLOCK, CODES, COLLECTION, ENTRY_BYTES, FOOTER_BYTES, Footer, HEADER_BYTES, Header, ID_FILTER,
+    IDS, KNOWN, MAX_SECTIONS, MUST_UNDERSTAND, PAYLOAD_BYTES, PAYLOAD_OFFSETS, Section,
+    SectionKind, file_name,
 };
-use crate::bytes::{checksum, u64_at};
+use super::section;
+use crate::bytes::{Fields, checksum, u64_at};
 use crate::disk::{Disk, Region};
 use crate::error::Error;
 use crate::manifest::SegmentRecord;
@@ -26,6 +29,7 @@ pub(crate) struct Segment {
     ids: Range<usize>,
     codes: Range<usize>,
     payloads: Option<(Range<usize>, Range<usize>)>,
+    filter: Option<Range<usize>>,
     /// Where the checksums of the blocks are; all bytes before are under them.
     checksums: usize,
     /// One bit for each block that was found to be whole.
@@ -33,6 +37,7 @@ pub(crate) struct Segment {
     /// Set when the whole section was found to be whole, to spare the look at every bit.
     ids_checked: AtomicBool,
     codes_checked: AtomicBool,
+    filter_checked: AtomicBool,
 }
 
 impl Segment {
@@ -107,29 +112,29 @@ impl Segment {
         let sections = read_contents(&name, &region, &footer)?;
 
         let code_bytes = bits.div_ceil(8) as usize;
-        let find = |kind: &str| sections.iter().find(|s| s.name == kind);
+        let find = |kind: SectionKind| of_kind(&sections, kind);
         let range =
             |section: &Section| section.offset as usize..(section.offset + section.length) as usize;
         // The table of contents lies at `footer.contents`; a section of the wrong length shows there.
-        let required = |kind: &str, bytes: u64| match find(kind) {
+        let required = |kind: SectionKind, bytes: u64| match find(kind) {
             Some(section) if section.length == bytes => Ok(range(section)),
             Some(_) => Err(damaged(
                 footer.contents,
-                &format!("section {kind:?} is not as long as the rows need"),
+                &format!("section {:?} is not as long as the rows need", kind.name),
             )),
             None => Err(damaged(
                 footer.contents,
-                &format!("it lacks the section {kind:?}"),
+                &format!("it lacks the section {:?}", kind.name),
             )),
         };
-        let ids = required(IDS.name, header.rows * 8)?;
-        let codes = required(CODES.name, header.rows * code_bytes as u64)?;
-        let payloads = match find(PAYLOAD_BYTES.name) {
+        let ids = required(IDS, header.rows * 8)?;
+        let codes = required(CODES, header.rows * code_bytes as u64)?;
+        let payloads = match find(PAYLOAD_BYTES) {
             Some(bytes) => Some((
-                required(PAYLOAD_OFFSETS.name, (header.rows + 1) * 8)?,
+                required(PAYLOAD_OFFSETS, (header.rows + 1) * 8)?,
                 range(bytes),
             )),
-            None if find(PAYLOAD_OFFSETS.name).is_some() => {
+            None if find(PAYLOAD_OFFSETS).is_some() => {
                 return Err(damaged(
                     footer.contents,
                     "it lacks the section \"payload.bytes\"",
@@ -137,6 +142,7 @@ impl Segment {
             }
             None => None,
         };
+        let filter = of_kind(&sections, ID_FILTER).map(range);
         let checked = (0..footer.blocks.div_ceil(64))
             .map(|_| AtomicU64::new(0))
             .collect();
@@ -149,10 +155,12 @@ impl Segment {
             ids,
             codes,
             payloads,
+            filter,
             checksums: footer.checksums as usize,
             checked,
             ids_checked: AtomicBool::new(false),
             codes_checked: AtomicBool::new(false),
+            filter_checked: AtomicBool::new(false),
         })
     }
 
@@ -240,6 +248,12 @@ impl Segment {
         if !self.id_range().contains(&id) {
             return Ok(None);
         }
+        if let Some(filter) = &self.filter {
+            self.check_once(&self.filter_checked, filter)?;
+            if !filter::may_hold(self.slice(filter), id) {
+                return Ok(None);
+            }
+        }
         let (mut low, mut high) = (0, self.rows());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -252,6 +266,68 @@ impl Segment {
         Ok(None)
     }
 
+    /// Whether a row may have a payload.
+    pub(crate) fn has_payloads(&self) -> bool {
+        self.payloads.is_some()
+    }
+
+    /// Whether there is a filter, which makes looking for a single id cheap.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// The section of this name, if it is one of the layer above.
+    pub(crate) fn section(&self, name: &str) -> Option<section::Section<'_>> {
+        let own = KNOWN.iter().any(|kind| kind.name == name);
+        let found = self.sections.iter().find(|s| s.name == name && !own)?;
+        Some(section::Section {
+            segment: self,
+            version: found.version,
+            range: found.offset as usize..(found.offset + found.length) as usize,
+        })
+    }
+
+    /// The bytes `range` of the section that lies at `section`.
+    pub(super) fn section_bytes(
+        &self,
+        section: &Range<usize>,
+        range: Range<u64>,
+    ) -> Result<&[u8], Error> {
+        let end = usize::try_from(range.end)
+            .ok()
+            .filter(|&end| end <= section.len());
+        let (Some(end), true) = (end, range.start <= range.end) else {
+            let what = format!(
+                "bytes {} to {} of a section of {} bytes are called for",
+                range.start,
+                range.end,
+                section.len()
+            );
+            return Err(Error::corrupt(&self.name, section.start as u64, what));
+        };
+        let bytes = section.start + range.start as usize..section.start + end;
+        self.check(&bytes)?;
+        Ok(self.slice(&bytes))
+    }
+
+    /// Name and properties of the collection, as they were when the segment was written.
+    pub(crate) fn collection(&self) -> Result<Option<(String, Vec<u8>)>, Error> {
+        let Some(section) = of_kind(&self.sections, COLLECTION) else {
+            return Ok(None);
+        };
+        let range = section.offset as usize..(section.offset + section.length) as usize;
+        self.check(&range)?;
+        let mut fields = Fields::new(self.slice(&range));
+        let mut take = || {
+            let length = fields.u32()? as usize;
+            let name = std::str::from_utf8(fields.bytes(length)?).ok()?.to_owned();
+            Some((name, fields.rest().to_vec()))
+        };
+        let what = "its section \"collection\" holds no name";
+        let found = take().ok_or_else(|| Error::corrupt(&self.name, section.offset, what))?;
+        Ok(Some(found))
+    }
+
     /// What the file's bytes hold.
     pub(crate) fn bytes(&self) -> SegmentBytes {
         let mut bytes = SegmentBytes::default();
@@ -260,6 +336,7 @@ impl Segment {
                 "ids" => &mut bytes.ids,
                 "codes" => &mut bytes.codes,
                 "payload.offsets" | "payload.bytes" => &mut bytes.payloads,
+                "collection" => continue,
                 _ => &mut bytes.indexes,
             };
             *part += section.length;
@@ -323,6 +400,11 @@ impl Segment {
     }
 }
 
+fn of_kind(sections: &[Section], kind: SectionKind) -> Option<&Section> {
+    let is = |s: &&Section| s.name == kind.name && s.version == kind.version;
+    sections.iter().find(is)
+}
+
 /// Reads the table of contents and checks that every section lies where sections may lie.
 fn read_contents(name: &str, region: &[u8], footer: &Footer) -> Result<Vec<Section>, Error> {
     let damaged = |offset: u64, what: &str| Error::corrupt(name, offset, what);
@@ -371,8 +453,7 @@ fn read_contents(name: &str, region: &[u8], footer: &Footer) -> Result<Vec<Secti
         let known = KNOWN
             .iter()
             .any(|k| k.name == section.name && k.version == section.version);
-        let same_name = KNOWN.iter().any(|k| k.name == section.name);
-        if !known && (same_name || section.flags & MUST_UNDERSTAND != 0) {
+        if !known && section.flags & MUST_UNDERSTAND != 0 {
             let feature = format!("section {} version {}", section.name, section.version);
             return Err(Error::UnsupportedFeature {
                 file: name.to_owned(),

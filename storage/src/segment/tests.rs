@@ -1,17 +1,18 @@
 //! Segments whose checksums hold and whose fields are what no writer writes: it is then the checks of
 //! the fields that must stand between them and a panic.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
 use super::layout::{BLOCK, ENTRY_BYTES, FOOTER_BYTES, HEADER_BYTES, file_name};
-use super::{Segment, write};
+use super::{Segment, Writing};
 use crate::batch::{CollectionId, CollectionInfo};
 use crate::bytes::{checksum, u64_at};
 use crate::disk::{Disk, OsDisk, Region, read_from};
 use crate::manifest::SegmentRecord;
 use crate::run::{Payloads, Run};
+use crate::snapshot::Part;
 
 const NUMBER: u64 = 7;
 
@@ -46,7 +47,14 @@ fn example() -> (SegmentRecord, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let disk = OsDisk::new(dir.path());
     disk.create_dir(super::DIRECTORY).unwrap();
-    let record = write(&disk, NUMBER, &info, &run).unwrap();
+    let writing = Writing {
+        disk: &disk,
+        map: true,
+        builder: None,
+        may_go_on: &|| Ok(()),
+    };
+    let input = Part::memory(Arc::new(run));
+    let record = writing.write(NUMBER, &info, &[input]).unwrap().unwrap();
     let file = disk.open(&file_name(NUMBER)).unwrap();
     (record, read_from(&*file, 0).unwrap())
 }

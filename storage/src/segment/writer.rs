@@ -1,10 +1,11 @@
 //! Writing a segment from front to back, with the checksum of each block on the way.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::layout::{
-    BLOCK, ENTRY_BYTES, FOOTER_BYTES, Footer, Header, MUST_UNDERSTAND, Section, SectionKind,
-    file_name,
+    BLOCK, ENTRY_BYTES, FOOTER_BYTES, Footer, Header, KNOWN, MAX_SECTIONS, MOST_NAME_BYTES,
+    Section, SectionKind, file_name,
 };
 use crate::bytes::checksum;
 use crate::disk::{Disk, File};
@@ -13,8 +14,12 @@ use crate::error::Error;
 /// Bytes gathered before they are written: a whole number of blocks.
 const BUFFER: usize = 64 * BLOCK;
 
+/// Layers above may have this many sections less than a segment can.
+const OWN_SECTIONS: u32 = KNOWN.len() as u32;
+
 /// A segment that is being written. Sections come one after another, each in as many pieces as the
 /// caller likes.
+#[derive(Debug)]
 pub(super) struct SegmentWriter {
     file: Arc<dyn File>,
     name: String,
@@ -24,6 +29,8 @@ pub(super) struct SegmentWriter {
     buffer: Vec<u8>,
     checksums: Vec<u64>,
     sections: Vec<Section>,
+    /// Bytes that the sections of the layer above start behind.
+    own: usize,
 }
 
 impl SegmentWriter {
@@ -38,6 +45,7 @@ impl SegmentWriter {
             buffer: Vec::with_capacity(BUFFER),
             checksums: Vec::new(),
             sections: Vec::new(),
+            own: 0,
         };
         writer.put(&header.encode())?;
         Ok(writer)
@@ -45,16 +53,73 @@ impl SegmentWriter {
 
     /// Starts a section at the next multiple of `alignment`.
     pub(super) fn begin(&mut self, kind: SectionKind, alignment: u64) -> Result<(), Error> {
-        let offset = self.position().next_multiple_of(alignment);
-        self.put(&vec![0; (offset - self.position()) as usize])?;
+        self.begin_named(kind.name, kind.version, kind.flags, alignment)?;
+        self.own = self.sections.len();
+        Ok(())
+    }
+
+    fn begin_named(
+        &mut self,
+        name: &str,
+        version: u32,
+        flags: u32,
+        alignment: u64,
+    ) -> Result<(), Error> {
+        self.align(alignment)?;
         self.sections.push(Section {
-            name: kind.name.to_owned(),
-            version: kind.version,
-            flags: MUST_UNDERSTAND,
-            offset,
+            name: name.to_owned(),
+            version,
+            flags,
+            offset: self.position(),
             length: 0,
         });
         Ok(())
+    }
+
+    fn align(&mut self, alignment: u64) -> Result<(), Error> {
+        let gap = self.position().next_multiple_of(alignment) - self.position();
+        self.put(&vec![0; gap as usize])
+    }
+
+    /// Starts a section of the layer above.
+    pub(super) fn begin_foreign(&mut self, name: &str, version: u32) -> Result<(), Error> {
+        let bad = name.is_empty() || name.len() > MOST_NAME_BYTES || name.contains('\0');
+        let taken = self.sections.iter().any(|section| section.name == name)
+            || KNOWN.iter().any(|kind| kind.name == name);
+        let many = self.sections.len() as u32 >= MAX_SECTIONS - OWN_SECTIONS;
+        if bad || taken || many {
+            return Err(Error::BadSection {
+                name: name.to_owned(),
+            });
+        }
+        self.begin_named(name, version, 0, 64)
+    }
+
+    /// Adds bytes to the section of the layer above that was begun last.
+    pub(super) fn write_foreign(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.sections.len() <= self.own {
+            let name = String::new();
+            return Err(Error::BadSection { name });
+        }
+        self.write(bytes)
+    }
+
+    /// Writes out what was written so far, filled up to a whole number of blocks, so that it can be
+    /// read while more is written behind it.
+    pub(super) fn pause(&mut self) -> Result<&dyn File, Error> {
+        self.align(BLOCK as u64)?;
+        self.write_blocks()?;
+        Ok(&*self.file)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where in the file the section of this kind is.
+    pub(super) fn range(&self, kind: SectionKind) -> Range<usize> {
+        let section = self.sections.iter().find(|s| s.name == kind.name);
+        section.map_or(0..0, |s| s.offset as usize..(s.offset + s.length) as usize)
     }
 
     /// Adds bytes to the section that was begun last.

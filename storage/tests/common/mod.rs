@@ -6,7 +6,7 @@
     reason = "each test binary uses its own part"
 )]
 
-pub mod disk;
+pub mod workload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,18 @@ pub fn read_rows(view: &CollectionView) -> Result<Rows, Error> {
     let mut rows = Rows::new();
     for (index, part) in view.parts().iter().enumerate() {
         // One by one first: the whole sections are then partly checked already.
+        let is_deleted = |row| part.deleted().is_some_and(|rows| rows.contains(row));
         for row in 0..part.len() as u32 {
             let id = part.id(row)?.expect("a row of the part has an id");
+            if is_deleted(row) {
+                let found = view.find(id)?;
+                assert_ne!(
+                    found,
+                    Some((index, row)),
+                    "id {id} is not found where it was"
+                );
+                continue;
+            }
             assert_eq!(
                 view.find(id)?,
                 Some((index, row)),
@@ -52,8 +62,14 @@ pub fn read_rows(view: &CollectionView) -> Result<Rows, Error> {
             let range = part.id_range();
             Some(*range.start())..=Some(*range.end())
         });
-        for (id, code) in ids.iter().zip(codes.chunks_exact(code_bytes)) {
-            assert_eq!(rows[id].0, code);
+        assert_eq!(
+            part.live(),
+            (0..part.len() as u32)
+                .filter(|&row| !is_deleted(row))
+                .count() as u64
+        );
+        for (row, (id, code)) in ids.iter().zip(codes.chunks_exact(code_bytes)).enumerate() {
+            assert!(is_deleted(row as u32) || rows[id].0 == code);
         }
     }
     assert_eq!(view.len(), rows.len() as u64);

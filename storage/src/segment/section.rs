@@ -1,0 +1,129 @@
+//! Sections of the layer above: how they are built, and how they are read.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use super::reader::Segment;
+use super::writer::SegmentWriter;
+use crate::batch::CollectionInfo;
+use crate::error::Error;
+use crate::run::NO_PAYLOAD;
+
+/// Builds sections of a segment for the layer above: index tables, filters of payloads.
+///
+/// It is asked for every segment that is written, by a flush or a merge, so what it builds is always
+/// there for segments that were written with it; a reader must do without in others.
+pub trait SectionBuilder: Send + Sync + Debug {
+    /// Writes sections for a segment of `collection` with these rows.
+    ///
+    /// # Errors
+    /// Those of `rows` and `sections`; any error ends the flush or merge, which leaves everything
+    /// as it was.
+    fn build(
+        &self,
+        collection: &CollectionInfo,
+        rows: &SegmentRows<'_>,
+        sections: &mut SectionSink<'_>,
+    ) -> Result<(), Error>;
+}
+
+/// The rows of a segment that is being written, in the order of their ids.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentRows<'a> {
+    pub(super) ids: &'a [u64],
+    pub(super) codes: &'a [u8],
+    /// As in the file; both are empty where no row has a payload.
+    pub(super) payload_offsets: &'a [u64],
+    pub(super) payload_bytes: &'a [u8],
+}
+
+impl<'a> SegmentRows<'a> {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none, which is never so.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Their ids, ascending.
+    pub fn ids(&self) -> &'a [u64] {
+        self.ids
+    }
+
+    /// Their codes, row-major, `ceil(bits / 8)` bytes a row.
+    pub fn codes(&self) -> &'a [u8] {
+        self.codes
+    }
+
+    /// The payload of one row; `None` if it has none, or if there is no such row.
+    pub fn payload(&self, row: u32) -> Option<&'a [u8]> {
+        let row = row as usize;
+        let start = *self.payload_offsets.get(row)?;
+        let end = *self.payload_offsets.get(row + 1)? & !NO_PAYLOAD;
+        if start & NO_PAYLOAD != 0 {
+            return None;
+        }
+        self.payload_bytes.get(start as usize..end as usize)
+    }
+}
+
+/// Where a [`SectionBuilder`] writes.
+#[derive(Debug)]
+pub struct SectionSink<'a>(pub(super) &'a mut SegmentWriter);
+
+impl SectionSink<'_> {
+    /// Starts a section, which takes what is written from here on. It starts at a multiple of 64 in
+    /// the file. `name` is 1 to 31 bytes, none of them zero, and no other section's; `version` is
+    /// for the reader of the section.
+    ///
+    /// # Errors
+    /// [`Error::BadSection`], [`Error::Io`].
+    pub fn begin(&mut self, name: &str, version: u32) -> Result<(), Error> {
+        self.0.begin_foreign(name, version)
+    }
+
+    /// Adds bytes to the section that was started last.
+    ///
+    /// # Errors
+    /// [`Error::BadSection`] if none was, [`Error::Io`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.0.write_foreign(bytes)
+    }
+}
+
+/// A section that a [`SectionBuilder`] wrote.
+#[derive(Clone, Debug)]
+pub struct Section<'a> {
+    pub(super) segment: &'a Segment,
+    pub(super) version: u32,
+    pub(super) range: Range<usize>,
+}
+
+impl<'a> Section<'a> {
+    /// The version that its builder gave it.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.range.len() as u64
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Some of its bytes, straight from the file; byte 0 of the section lies at a multiple of 64 in
+    /// memory. Only the blocks that hold them are checked.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a block is damaged, or if the section has no such bytes.
+    pub fn bytes(&self, range: Range<u64>) -> Result<&'a [u8], Error> {
+        self.segment.section_bytes(&self.range, range)
+    }
+}

@@ -1,0 +1,175 @@
+//! The threads that flush, merge and sync while others commit.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Writer;
+use crate::error::Error;
+use crate::storage::Durability;
+
+/// What the threads are asked to do.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    flush: bool,
+    merge: bool,
+    stop: bool,
+    /// The last failure of a thread, until the same work goes well.
+    flush_error: Option<String>,
+    merge_error: Option<String>,
+}
+
+impl Signals {
+    /// Asks for a flush.
+    pub(super) fn flush(&self) {
+        self.wanted.lock().flush = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn merge(&self) {
+        self.wanted.lock().merge = true;
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        self.wanted.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until `take` takes something up. `None` when the thread must end.
+    fn wait(&self, take: impl Fn(&mut Wanted) -> bool) -> Option<()> {
+        let mut wanted = self.wanted.lock();
+        loop {
+            if wanted.stop {
+                return None;
+            }
+            if take(&mut wanted) {
+                return Some(());
+            }
+            self.changed.wait(&mut wanted);
+        }
+    }
+
+    /// Waits for some time. `None` when the thread must end.
+    fn pause(&self, time: Duration) -> Option<()> {
+        let mut wanted = self.wanted.lock();
+        let ended = self
+            .changed
+            .wait_while_for(&mut wanted, |wanted| !wanted.stop, time);
+        ended.timed_out().then_some(())
+    }
+
+    /// What the threads could not do, in words.
+    pub(super) fn error(&self) -> Option<String> {
+        let wanted = self.wanted.lock();
+        wanted.flush_error.clone().or(wanted.merge_error.clone())
+    }
+}
+
+/// The threads of a writer. Dropping this ends them, and waits for it.
+#[derive(Debug)]
+pub(crate) struct Background {
+    writer: Arc<Writer>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Starts the threads that the options call for.
+    pub(crate) fn start(writer: &Arc<Writer>) -> Result<Background, Error> {
+        let mut background = Background {
+            writer: Arc::clone(writer),
+            threads: Vec::new(),
+        };
+        if let Durability::Interval(interval) = writer.options.durability {
+            background.spawn("bitkin-sync", move |writer| {
+                while writer.signals.pause(interval).is_some() {
+                    // A failure poisons the writer, so that the next commit reports it.
+                    if writer.sync().is_err() {
+                        break;
+                    }
+                }
+            })?;
+        }
+        if writer.options.background {
+            background.spawn("bitkin-flush", flush_when_asked)?;
+            background.spawn("bitkin-merge", merge_when_asked)?;
+            // Merges that were due when the database was closed.
+            writer.signals.merge();
+        }
+        Ok(background)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&Writer) + Send + 'static,
+    ) -> Result<(), Error> {
+        let writer = Arc::clone(&self.writer);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&writer))
+            .map_err(Error::io("start a thread for", ""))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Ends the threads, which give up what they are at: the log has it all.
+    fn stop(&mut self) {
+        self.writer.signals.stop();
+        self.writer.give_up_long_work(true);
+        for thread in self.threads.drain(..) {
+            // They do nothing that can panic; if they did, there is nothing to be done here.
+            let _ = thread.join();
+        }
+        self.writer.give_up_long_work(false);
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn flush_when_asked(writer: &Writer) {
+    let signals = &writer.signals;
+    while signals
+        .wait(|wanted| std::mem::take(&mut wanted.flush))
+        .is_some()
+    {
+        // If it fails, commits go on until twice the limit is in memory, and then try themselves,
+        // and report it.
+        let error = writer.flush_if_full().err();
+        let flushed = error.is_none();
+        signals.wanted.lock().flush_error = error.map(|error| error.to_string());
+        if flushed {
+            signals.merge();
+        }
+    }
+}
+
+fn merge_when_asked(writer: &Writer) {
+    let signals = &writer.signals;
+    while signals
+        .wait(|wanted| std::mem::take(&mut wanted.merge))
+        .is_some()
+    {
+        let error = loop {
+            match writer.merge_once() {
+                Ok(true) => {}
+                Ok(false) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        // It is tried again after the next flush.
+        signals.wanted.lock().merge_error = error.map(|error| error.to_string());
+    }
+}
