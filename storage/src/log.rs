@@ -12,7 +12,7 @@ mod tests;
 mod writer;
 
 pub(crate) use record::{MAX_PAYLOAD, Operation};
-pub(crate) use replay::{Cursor, replay};
+pub(crate) use replay::{Cursor, Found, replay, salvage};
 pub(crate) use writer::{LogWriter, Record};
 
 use crate::bytes::{Fields, checksum};

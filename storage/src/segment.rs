@@ -8,6 +8,7 @@
 mod filter;
 mod layout;
 mod reader;
+mod salvage;
 mod section;
 #[cfg(test)]
 mod tests;

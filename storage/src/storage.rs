@@ -21,7 +21,7 @@ use crate::stats::Stats;
 use crate::writer::{Background, FileSizes, Files, FlushedDeletes, Published, Writer};
 
 /// The file that the writer locks.
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 const DIRECTORIES: [&str; 3] = [log::DIRECTORY, segment::DIRECTORY, files::DIRECTORY];
 /// What a creation that was interrupted may leave.
 const LEFT_BY_CREATE: [&str; 5] = [
@@ -532,7 +532,7 @@ pub(crate) fn prepare_directory(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error>
     Ok(lock)
 }
 
-fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
+pub(crate) fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
     disk.lock(LOCK)
         .map_err(Error::io("lock", LOCK))?
         .ok_or_else(|| Error::Locked {

@@ -156,6 +156,54 @@ pub(crate) fn replay(
     })
 }
 
+/// What is found in a log that may be damaged anywhere.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A whole batch, with its sequence.
+    Batch(u64, Vec<Operation>),
+    /// Bytes, from the first offset to the second, that hold no whole record.
+    Damage(u64, u64),
+}
+
+/// Goes through all whole records of log `number`, whatever is between them. What follows the last of
+/// them is a write that was not finished, or lost without a trace; it is not told.
+pub(crate) fn salvage(
+    disk: &dyn Disk,
+    number: u64,
+    mut see: impl FnMut(Found) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let name = file_name(number);
+    let file = disk.open(&name).map_err(Error::io("open", &name))?;
+    let bytes = read_from(&*file, 0).map_err(Error::io("read", &name))?;
+    let (head, sum) = bytes
+        .get(..HEADER_BYTES)
+        .unwrap_or_default()
+        .split_at_checked(HEADER_BYTES - 8)
+        .unwrap_or_default();
+    if Fields::new(sum).u64() != Some(checksum(head, number)) {
+        see(Found::Damage(0, HEADER_BYTES as u64))?;
+    }
+    let (mut at, mut whole_until) = (HEADER_BYTES, HEADER_BYTES);
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let record = whole_record(rest, number);
+        let decoded = record.and_then(|(header, body)| {
+            let operations = record::decode(body, header.sequence)?;
+            Some((header, body.len(), operations))
+        });
+        let Some((header, length, operations)) = decoded else {
+            at += RECORD_ALIGNMENT;
+            continue;
+        };
+        if at > whole_until {
+            see(Found::Damage(whole_until as u64, at as u64))?;
+        }
+        see(Found::Batch(header.sequence, operations))?;
+        at += RECORD_HEADER_BYTES + length.next_multiple_of(RECORD_ALIGNMENT);
+        whole_until = at;
+    }
+    Ok(())
+}
+
 /// The record at the start of `bytes` with its body, if all of it is there and passes.
 fn whole_record(bytes: &[u8], number: u64) -> Option<(Header, &[u8])> {
     let header = Header::decode(bytes, number)?;

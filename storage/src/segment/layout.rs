@@ -3,6 +3,7 @@
 
 use crate::bytes::{Fields, checksum};
 use crate::error::Error;
+use crate::manifest::SegmentRecord;
 
 /// Version of the segment format that this build reads and writes.
 pub(super) const VERSION: u32 = 1;
@@ -100,6 +101,20 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// The header of the segment that a manifest describes, of codes of `bits` bits.
+    pub(super) fn of(record: &SegmentRecord, bits: u32) -> Header {
+        Header {
+            number: record.number,
+            collection: record.collection,
+            bits,
+            rows: record.rows,
+            first_sequence: record.first_sequence,
+            last_sequence: record.last_sequence,
+            smallest_id: record.smallest_id,
+            largest_id: record.largest_id,
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(HEADER_MAGIC);

@@ -77,53 +77,50 @@ impl Segment {
         record: &SegmentRecord,
         bits: u32,
     ) -> Result<Segment, Error> {
-        let damaged = |offset: u64, what: &str| Error::corrupt(&name, offset, what);
-        let length = region.len() as u64;
         let header = Header::decode(&name, &region)?;
-        let expected = Header {
-            number: record.number,
-            collection: record.collection,
-            bits,
-            rows: record.rows,
-            first_sequence: record.first_sequence,
-            last_sequence: record.last_sequence,
-            smallest_id: record.smallest_id,
-            largest_id: record.largest_id,
-        };
-        if header != expected {
-            return Err(damaged(
-                0,
-                "its header and the manifest describe different segments",
-            ));
+        if header != Header::of(record, bits) {
+            let what = "its header and the manifest describe different segments";
+            return Err(Error::corrupt(&name, 0, what));
         }
-        if header.rows == 0 || header.rows > u64::from(u32::MAX) || bits == 0 {
+        let contents = Contents::read(&name, &region, header.number)?;
+        Segment::assemble(name, region, header, contents)
+    }
+
+    /// A segment of these sections, if they are what the header calls for.
+    pub(super) fn assemble(
+        name: String,
+        region: Region,
+        header: Header,
+        contents: Contents,
+    ) -> Result<Segment, Error> {
+        let Contents {
+            sections,
+            checksums,
+        } = contents;
+        let damaged = |offset: u64, what: &str| Error::corrupt(&name, offset, what);
+        if header.rows == 0 || header.rows > u64::from(u32::MAX) || header.bits == 0 {
             return Err(damaged(
                 24,
                 "it has no rows, or more than a segment can have",
             ));
         }
-        let end = region.len().saturating_sub(FOOTER_BYTES);
-        let footer = Footer::decode(
-            &name,
-            region.get(end..).unwrap_or_default(),
-            length,
-            header.number,
-        )?;
-        let sections = read_contents(&name, &region, &footer)?;
-
-        let code_bytes = bits.div_ceil(8) as usize;
+        let code_bytes = header.bits.div_ceil(8) as usize;
         let find = |kind: SectionKind| of_kind(&sections, kind);
         let range =
             |section: &Section| section.offset as usize..(section.offset + section.length) as usize;
-        // The table of contents lies at `footer.contents`; a section of the wrong length shows there.
+        // A section of the wrong length shows in the table of contents.
+        let contents = region
+            .len()
+            .saturating_sub(FOOTER_BYTES + sections.len() * ENTRY_BYTES)
+            as u64;
         let required = |kind: SectionKind, bytes: u64| match find(kind) {
             Some(section) if section.length == bytes => Ok(range(section)),
             Some(_) => Err(damaged(
-                footer.contents,
+                contents,
                 &format!("section {:?} is not as long as the rows need", kind.name),
             )),
             None => Err(damaged(
-                footer.contents,
+                contents,
                 &format!("it lacks the section {:?}", kind.name),
             )),
         };
@@ -135,15 +132,12 @@ impl Segment {
                 range(bytes),
             )),
             None if find(PAYLOAD_OFFSETS).is_some() => {
-                return Err(damaged(
-                    footer.contents,
-                    "it lacks the section \"payload.bytes\"",
-                ));
+                return Err(damaged(contents, "it lacks the section \"payload.bytes\""));
             }
             None => None,
         };
         let filter = of_kind(&sections, ID_FILTER).map(range);
-        let checked = (0..footer.blocks.div_ceil(64))
+        let checked = (0..checksums.div_ceil(BLOCK).div_ceil(64))
             .map(|_| AtomicU64::new(0))
             .collect();
         Ok(Segment {
@@ -156,7 +150,7 @@ impl Segment {
             codes,
             payloads,
             filter,
-            checksums: footer.checksums as usize,
+            checksums,
             checked,
             ids_checked: AtomicBool::new(false),
             codes_checked: AtomicBool::new(false),
@@ -170,6 +164,16 @@ impl Segment {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Number of its collection.
+    pub(crate) fn collection_number(&self) -> u32 {
+        self.header.collection
+    }
+
+    /// Code width in bits.
+    pub(crate) fn bits(&self) -> u32 {
+        self.header.bits
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
@@ -403,6 +407,27 @@ impl Segment {
 fn of_kind(sections: &[Section], kind: SectionKind) -> Option<&Section> {
     let is = |s: &&Section| s.name == kind.name && s.version == kind.version;
     sections.iter().find(is)
+}
+
+/// Where everything is in a segment.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) sections: Vec<Section>,
+    /// Where the checksums of the blocks start; all bytes before are under them.
+    pub(super) checksums: usize,
+}
+
+impl Contents {
+    /// Reads and checks footer and table of contents of segment `number`.
+    pub(super) fn read(name: &str, region: &[u8], number: u64) -> Result<Contents, Error> {
+        let end = region.len().saturating_sub(FOOTER_BYTES);
+        let footer = region.get(end..).unwrap_or_default();
+        let footer = Footer::decode(name, footer, region.len() as u64, number)?;
+        Ok(Contents {
+            sections: read_contents(name, region, &footer)?,
+            checksums: footer.checksums as usize,
+        })
+    }
 }
 
 /// Reads the table of contents and checks that every section lies where sections may lie.
