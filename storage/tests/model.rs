@@ -2,12 +2,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use std::sync::Arc;
 
 use bitkin_storage::simulated::SimulatedDisk;
-use bitkin_storage::{Batch, CollectionId, Disk, Error, Options, Snapshot, Storage, verify_on};
+use bitkin_storage::{
+    Batch, CollectionId, Disk, Error, Options, Snapshot, Storage, repair_on, verify_on,
+};
 use common::{Rows, read_rows};
 use proptest::prelude::*;
 
@@ -15,20 +17,32 @@ use proptest::prelude::*;
 const WIDTHS: [u32; 3] = [8, 20, 64];
 
 #[derive(Clone, Debug)]
-struct Insert {
+struct Write {
     collection: usize,
     /// `None`: to be assigned.
     ids: Option<Vec<u64>>,
     rows: usize,
     seed: u8,
     payloads: bool,
+    /// Whether it is an upsert, which must name its ids.
+    replace: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Delete {
+    collection: usize,
+    ids: Vec<u64>,
 }
 
 #[derive(Clone, Debug)]
 enum Action {
     CreateCollection(usize),
-    Commit(Vec<Insert>),
+    DropCollection(usize),
+    Commit(Vec<Write>, Vec<Delete>),
     Flush,
+    Compact(Option<usize>),
+    Backup,
+    Repair,
     Sync,
     Snapshot,
     /// Looks at everything, then forgets the snapshots.
@@ -36,13 +50,14 @@ enum Action {
     Reopen {
         close: bool,
         memory_limit: usize,
+        background: bool,
     },
 }
 
-fn insert() -> impl Strategy<Value = Insert> {
+fn write() -> impl Strategy<Value = Write> {
     let ids = prop_oneof![
         // Few ids, so that some exist.
-        2 => prop::collection::vec(0_u64..400, 0..12).prop_map(Some),
+        3 => prop::collection::vec(0_u64..60, 0..12).prop_map(Some),
         1 => prop::collection::vec(any::<u64>(), 0..4).prop_map(Some),
         2 => Just(None),
     ];
@@ -52,29 +67,45 @@ fn insert() -> impl Strategy<Value = Insert> {
         0_usize..12,
         any::<u8>(),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(collection, ids, rows, seed, payloads)| {
-            let rows = ids.as_ref().map_or(rows, Vec::len);
-            Insert {
-                collection,
-                ids,
-                rows,
-                seed,
-                payloads,
-            }
+        .prop_map(|(collection, ids, rows, seed, payloads, replace)| Write {
+            collection,
+            rows: ids.as_ref().map_or(rows, Vec::len),
+            replace: replace && ids.is_some(),
+            ids,
+            seed,
+            payloads,
         })
 }
 
+fn delete() -> impl Strategy<Value = Delete> {
+    let ids = prop_oneof![
+        prop::collection::vec(0_u64..60, 0..8),
+        (0_u64..400).prop_map(|end| (0..end).collect()),
+    ];
+    (0..WIDTHS.len(), ids).prop_map(|(collection, ids)| Delete { collection, ids })
+}
+
 fn action() -> impl Strategy<Value = Action> {
+    let commit = (
+        prop::collection::vec(write(), 0..4),
+        prop::collection::vec(delete(), 0..2),
+    );
     prop_oneof![
         2 => (0..WIDTHS.len()).prop_map(Action::CreateCollection),
-        10 => prop::collection::vec(insert(), 0..4).prop_map(Action::Commit),
-        2 => Just(Action::Flush),
+        1 => (0..WIDTHS.len()).prop_map(Action::DropCollection),
+        14 => commit.prop_map(|(writes, deletes)| Action::Commit(writes, deletes)),
+        3 => Just(Action::Flush),
+        1 => prop::option::of(0..WIDTHS.len()).prop_map(Action::Compact),
+        1 => Just(Action::Backup),
+        1 => Just(Action::Repair),
         1 => Just(Action::Sync),
         2 => Just(Action::Snapshot),
         1 => Just(Action::Check),
-        2 => (any::<bool>(), prop_oneof![Just(200), Just(64 << 20)])
-            .prop_map(|(close, memory_limit)| Action::Reopen { close, memory_limit }),
+        2 => (any::<bool>(), prop_oneof![Just(200), Just(64 << 20)], any::<bool>()).prop_map(
+            |(close, memory_limit, background)| Action::Reopen { close, memory_limit, background },
+        ),
     ]
 }
 
@@ -85,47 +116,72 @@ struct Model {
     collections: BTreeMap<usize, (Rows, Option<u64>)>,
 }
 
+/// What a batch did.
+#[derive(Debug, PartialEq)]
+struct Done {
+    assigned: Vec<Option<std::ops::Range<u64>>>,
+    deleted: u64,
+    replaced: u64,
+}
+
 impl Model {
-    /// What a batch must do: the ids that are assigned, or `None` if it must be refused.
-    fn commit(&mut self, inserts: &[Insert]) -> Option<Vec<Option<std::ops::Range<u64>>>> {
+    /// What a batch must do; `None` if it must be refused.
+    fn commit(&mut self, writes: &[Write], deletes: &[Delete]) -> Option<Done> {
         let mut next = self.clone();
-        let mut assigned = Vec::new();
-        for insert in inserts {
-            let (rows, largest) = next.collections.get_mut(&insert.collection)?;
+        let mut done = Done {
+            assigned: Vec::new(),
+            deleted: 0,
+            replaced: 0,
+        };
+        let mut written = BTreeSet::new();
+        let mut deleted = BTreeSet::new();
+        for write in writes {
+            let (rows, largest) = next.collections.get_mut(&write.collection)?;
             let first = largest.map_or(0, |largest| largest + 1);
-            let ids = match &insert.ids {
+            let ids = match &write.ids {
                 Some(ids) => {
-                    assigned.push(None);
+                    done.assigned.push(None);
                     ids.clone()
                 }
                 None => {
-                    let end = first.checked_add(insert.rows as u64)?;
-                    assigned.push(Some(first..end));
+                    let end = first.checked_add(write.rows as u64)?;
+                    done.assigned.push(Some(first..end));
                     (first..end).collect()
                 }
             };
             for (row, id) in ids.into_iter().enumerate() {
-                let new = rows
-                    .insert(id, (code(insert, row), payload(insert, row)))
-                    .is_none();
-                if !new || id == u64::MAX {
+                let old = rows.insert(id, (code(write, row), payload(write, row)));
+                let twice = !written.insert((write.collection, id));
+                if twice || id == u64::MAX || (old.is_some() && !write.replace) {
                     return None;
                 }
+                done.replaced += u64::from(old.is_some());
                 *largest = (*largest).max(Some(id));
             }
         }
-        if inserts.iter().any(|insert| insert.rows > 0) {
+        for delete in deletes {
+            let (rows, _) = next.collections.get_mut(&delete.collection)?;
+            for &id in &delete.ids {
+                if written.contains(&(delete.collection, id)) {
+                    return None;
+                }
+                if deleted.insert((delete.collection, id)) && rows.remove(&id).is_some() {
+                    done.deleted += 1;
+                }
+            }
+        }
+        if !written.is_empty() || done.deleted > 0 {
             next.sequence += 1;
         }
         *self = next;
-        Some(assigned)
+        Some(done)
     }
 }
 
-fn code(insert: &Insert, row: usize) -> Vec<u8> {
-    let bits = WIDTHS[insert.collection];
+fn code(write: &Write, row: usize) -> Vec<u8> {
+    let bits = WIDTHS[write.collection];
     let mut code: Vec<u8> = (0..bits.div_ceil(8))
-        .map(|i| insert.seed ^ (row as u8) ^ (i as u8))
+        .map(|i| write.seed ^ (row as u8) ^ (i as u8))
         .collect();
     if !bits.is_multiple_of(8) {
         *code.last_mut().unwrap() &= (1 << (bits % 8)) - 1;
@@ -133,23 +189,25 @@ fn code(insert: &Insert, row: usize) -> Vec<u8> {
     code
 }
 
-fn payload(insert: &Insert, row: usize) -> Option<Vec<u8>> {
-    (insert.payloads && row % 3 != 1).then(|| vec![insert.seed; row % 3])
+fn payload(write: &Write, row: usize) -> Option<Vec<u8>> {
+    (write.payloads && row % 3 != 1).then(|| vec![write.seed; row % 3])
 }
 
-fn batch(inserts: &[Insert], ids: &BTreeMap<usize, CollectionId>) -> Batch {
+fn batch(writes: &[Write], deletes: &[Delete], ids: &BTreeMap<usize, CollectionId>) -> Batch {
     let mut batch = Batch::new();
-    for insert in inserts {
-        let codes: Vec<u8> = (0..insert.rows).flat_map(|row| code(insert, row)).collect();
-        let payloads: Vec<_> = (0..insert.rows).map(|row| payload(insert, row)).collect();
+    for write in writes {
+        let codes: Vec<u8> = (0..write.rows).flat_map(|row| code(write, row)).collect();
+        let payloads: Vec<_> = (0..write.rows).map(|row| payload(write, row)).collect();
         let payloads: Vec<_> = payloads.iter().map(|payload| payload.as_deref()).collect();
-        let payloads = insert.payloads.then_some(&payloads[..]);
-        batch.insert(
-            ids[&insert.collection],
-            insert.ids.as_deref(),
-            &codes,
-            payloads,
-        );
+        let payloads = write.payloads.then_some(&payloads[..]);
+        let collection = ids[&write.collection];
+        match &write.ids {
+            Some(ids) if write.replace => batch.upsert(collection, ids, &codes, payloads),
+            ids => batch.insert(collection, ids.as_deref(), &codes, payloads),
+        };
+    }
+    for delete in deletes {
+        batch.delete(ids[&delete.collection], &delete.ids);
     }
     batch
 }
@@ -199,12 +257,59 @@ fn run(actions: Vec<Action>) {
                     Err(error) => panic!("{error}"),
                 }
             }
-            Action::Commit(mut inserts) => {
-                inserts.retain(|insert| ids.contains_key(&insert.collection));
-                let wanted = model.commit(&inserts);
-                match storage.commit(batch(&inserts, &ids)) {
+            Action::DropCollection(collection) => {
+                if let Some(id) = ids.remove(&collection) {
+                    storage.drop_collection(id).unwrap();
+                    model.sequence += 1;
+                    model.collections.remove(&collection);
+                    let again = storage.drop_collection(id);
+                    assert!(matches!(again, Err(Error::UnknownCollection { .. })));
+                }
+            }
+            Action::Compact(collection) => {
+                let id = collection.and_then(|collection| ids.get(&collection).copied());
+                storage.compact(id).unwrap();
+                for stats in storage.stats().collections {
+                    if id.is_none_or(|id| id == stats.id) {
+                        let clean = (u64::from(stats.rows > 0), 0, 0);
+                        let found = (stats.segments, stats.memory_rows, stats.deleted_rows);
+                        assert_eq!(found, clean, "after compaction");
+                    }
+                }
+            }
+            Action::Backup => {
+                let dest = SimulatedDisk::new();
+                let report = storage.backup_on(&dest).unwrap();
+                assert_eq!(report.sequence, model.sequence);
+                assert!(verify_on(&dest).unwrap().is_clean());
+                let copy = Storage::open_on(Arc::new(dest), options.clone()).unwrap();
+                check(&copy.snapshot(), &model);
+            }
+            Action::Repair => {
+                let (backup, dest) = (SimulatedDisk::new(), Arc::new(SimulatedDisk::new()));
+                storage.backup_on(&backup).unwrap();
+                let report = repair_on(&backup, dest.clone()).unwrap();
+                assert!(report.is_complete(), "{report:?}");
+                let copy = Storage::open_read_only_on(dest).unwrap();
+                for info in copy.collections() {
+                    let collection: usize = info.name.parse().unwrap();
+                    let view = copy.snapshot().collection(info.id).unwrap();
+                    assert_eq!(read_rows(&view).unwrap(), model.collections[&collection].0);
+                }
+                assert_eq!(copy.collections().len(), model.collections.len());
+            }
+            Action::Commit(mut writes, mut deletes) => {
+                writes.retain(|write| ids.contains_key(&write.collection));
+                deletes.retain(|delete| ids.contains_key(&delete.collection));
+                let wanted = model.commit(&writes, &deletes);
+                match storage.commit(batch(&writes, &deletes, &ids)) {
                     Ok(commit) => {
-                        assert_eq!(Some(commit.assigned), wanted);
+                        let done = Done {
+                            assigned: commit.assigned,
+                            deleted: commit.deleted,
+                            replaced: commit.replaced,
+                        };
+                        assert_eq!(Some(done), wanted);
                         assert_eq!(commit.sequence, model.sequence);
                     }
                     Err(
@@ -233,6 +338,7 @@ fn run(actions: Vec<Action>) {
             Action::Reopen {
                 close,
                 memory_limit,
+                background,
             } => {
                 if close {
                     storage.close().unwrap()
@@ -240,6 +346,7 @@ fn run(actions: Vec<Action>) {
                     drop(storage)
                 }
                 options.memory_limit = memory_limit;
+                options.background = background;
                 storage = Storage::open_on(Arc::clone(&disk), options.clone()).unwrap();
                 check(&storage.snapshot(), &model);
             }
