@@ -66,6 +66,7 @@ mod stage;
 mod state;
 mod stats;
 mod storage;
+mod sync;
 mod verify;
 mod writer;
 

@@ -4,8 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::backup::{self, BackupReport};
 use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
 use crate::disk::{Disk, Lock, OsDisk, read_from};
@@ -18,6 +16,7 @@ use crate::segment::{self, SectionBuilder};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::stats::Stats;
+use crate::sync::Mutex;
 use crate::writer::{Background, FileSizes, Files, FlushedDeletes, Published, Writer};
 
 /// The file that the writer locks.

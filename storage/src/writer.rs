@@ -18,11 +18,9 @@ mod flush;
 mod merge;
 mod policy;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
 use crate::deleted::Deleted;
@@ -36,6 +34,7 @@ use crate::snapshot::Part;
 use crate::stage::{BYTES_OF_A_DELETE, stage};
 use crate::state::State;
 use crate::storage::{Durability, Options};
+use crate::sync::{Condvar, Mutex, MutexGuard, RwLock};
 
 pub(crate) use background::Background;
 pub(crate) use files::Files;
@@ -63,7 +62,7 @@ impl Published {
 
 /// The deleted rows of each segment, by its number, as of what is flushed: those that the manifest
 /// names. The published state may have more.
-pub(crate) type FlushedDeletes = HashMap<u64, Deleted>;
+pub(crate) type FlushedDeletes = BTreeMap<u64, Deleted>;
 
 #[derive(Debug)]
 pub(crate) struct Writer {

@@ -1,14 +1,12 @@
 //! The threads that flush, merge and sync while others commit.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::Writer;
 use crate::error::Error;
 use crate::storage::Durability;
+use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 
 /// What the threads are asked to do.
 #[derive(Debug, Default)]
@@ -113,10 +111,8 @@ impl Background {
         work: impl FnOnce(&Writer) + Send + 'static,
     ) -> Result<(), Error> {
         let writer = Arc::clone(&self.writer);
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || work(&writer))
-            .map_err(Error::io("start a thread for", ""))?;
+        let thread =
+            spawn(name, move || work(&writer)).map_err(Error::io("start a thread for", ""))?;
         self.threads.push(thread);
         Ok(())
     }

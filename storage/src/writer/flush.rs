@@ -13,14 +13,13 @@
 
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
-
 use super::{Files, Queue, Writer};
 use crate::error::Error;
 use crate::manifest::SegmentRecord;
 use crate::segment::Segment;
 use crate::snapshot::Part;
 use crate::state::State;
+use crate::sync::MutexGuard;
 
 /// The rows in memory of one collection, and the segment that was written of them.
 struct Written {

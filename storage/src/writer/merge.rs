@@ -7,14 +7,13 @@
 
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
-
 use super::Writer;
 use super::policy::{self, Candidate};
 use crate::batch::CollectionInfo;
 use crate::error::Error;
 use crate::snapshot::Part;
 use crate::state::{CollectionState, carry_over};
+use crate::sync::MutexGuard;
 
 /// Segments to be merged, with the rows that are left out.
 struct Job {
