@@ -21,8 +21,8 @@ pub struct Stats {
     pub manifest_bytes: u64,
     /// Bytes of all segments.
     pub segment_bytes: u64,
-    /// What a flush or a merge in the background could not do the last time it was tried, in words. It
-    /// is tried again; as long as that does not help, commits fail when the memory is full.
+    /// What the last flush, or the last merge in the background, could not do, in words. It is tried
+    /// again; as long as that does not help, commits fail when the memory is full.
     pub background_error: Option<String>,
     /// The collections, in the order of their creation.
     pub collections: Vec<CollectionStats>,

@@ -6,21 +6,33 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bitkin_storage::{Error, Options, Storage, verify};
+use bitkin_storage::{Batch, Error, Options, Storage, verify};
 use common::*;
 
 /// A closed database with segments, a sealed log and two collections.
 fn closed_database(path: &Path) -> BTreeMap<String, Rows> {
-    let storage = Storage::create(path, options()).unwrap();
+    let chosen = Options {
+        background: false,
+        ..options()
+    };
+    let storage = Storage::create(path, chosen).unwrap();
     let a = storage.create_collection("a", 64, b"properties").unwrap();
     let b = storage.create_collection("b", 20 * 8, b"").unwrap();
     insert(&storage, a, &(0..20).collect::<Vec<_>>()).unwrap();
     insert(&storage, b, &[7, 5]).unwrap();
     storage.flush().unwrap();
+    let mut batch = Batch::new();
+    batch.delete(a, &[3, 19]).delete(b, &[5]);
+    storage.commit(batch).unwrap();
+    storage.flush().unwrap();
     insert(&storage, a, &[100, 90, 95]).unwrap();
     insert(&storage, b, &[1, 2, 3]).unwrap();
+    let mut batch = Batch::new();
+    batch.delete(a, &[7, 90]);
+    storage.commit(batch).unwrap();
     let rows = read_all(&storage).unwrap();
     storage.close().unwrap();
+    assert!(files(path).iter().any(|name| name.ends_with(".del")));
     assert!(verify(path).unwrap().is_clean());
     rows
 }

@@ -98,6 +98,7 @@ struct Machine {
     calls: u64,
     failure: Option<(u64, Failure)>,
     failed: bool,
+    full: bool,
     /// Chance, for what a failed sync loses.
     chance: Chance,
     before_change: Option<Hook>,
@@ -294,9 +295,16 @@ impl SimulatedDisk {
         self.machine.lock().failed
     }
 
+    /// Lets the creation of files fail from now on, for want of room.
+    pub fn fill(&self) {
+        self.machine.lock().full = true;
+    }
+
     /// Lets no call fail any more.
     pub fn heal(&self) {
-        self.machine.lock().failure = None;
+        let mut machine = self.machine.lock();
+        machine.failure = None;
+        machine.full = false;
     }
 
     /// Calls so far.
@@ -402,6 +410,9 @@ impl Disk for SimulatedDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut machine = self.machine.lock();
         machine.change()?;
+        if machine.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let full = self.full(name);
         if machine.image.names.contains_key(&full) {
             return Err(io::ErrorKind::AlreadyExists.into());

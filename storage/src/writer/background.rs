@@ -20,7 +20,7 @@ struct Wanted {
     flush: bool,
     merge: bool,
     stop: bool,
-    /// The last failure of a thread, until the same work goes well.
+    /// The last failure, until the same work goes well.
     flush_error: Option<String>,
     merge_error: Option<String>,
 }
@@ -63,6 +63,11 @@ impl Signals {
             .changed
             .wait_while_for(&mut wanted, |wanted| !wanted.stop, time);
         ended.timed_out().then_some(())
+    }
+
+    /// Keeps what came of a flush, by whatever thread.
+    pub(super) fn flushed(&self, result: &Result<(), Error>) {
+        self.wanted.lock().flush_error = result.as_ref().err().map(Error::to_string);
     }
 
     /// What the threads could not do, in words.
@@ -143,10 +148,7 @@ fn flush_when_asked(writer: &Writer) {
     {
         // If it fails, commits go on until twice the limit is in memory, and then try themselves,
         // and report it.
-        let error = writer.flush_if_full().err();
-        let flushed = error.is_none();
-        signals.wanted.lock().flush_error = error.map(|error| error.to_string());
-        if flushed {
+        if writer.flush_if_full().is_ok() {
             signals.merge();
         }
     }

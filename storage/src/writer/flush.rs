@@ -42,6 +42,12 @@ impl Writer {
     }
 
     pub(super) fn flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<(), Error> {
+        let flushed = self.try_flush_if(wanted);
+        self.signals.flushed(&flushed);
+        flushed
+    }
+
+    fn try_flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<(), Error> {
         // No segment comes or goes until the frozen state is published: its deletes are those of
         // segments that the manifest lists.
         let _segments = self.segments.lock();
