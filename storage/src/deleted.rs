@@ -64,16 +64,7 @@ pub(crate) fn write(
     // Writing to a vector cannot fail.
     let mut body = Vec::with_capacity(deleted.serialized_size());
     let _ = deleted.serialize_into(&mut body);
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&0_u32.to_le_bytes());
-    bytes.extend_from_slice(&number.to_le_bytes());
-    bytes.extend_from_slice(&sequence.to_le_bytes());
-    bytes.extend_from_slice(&deleted.len().to_le_bytes());
-    let sum = checksum(&body, checksum(&bytes, number));
-    bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes.extend_from_slice(&body);
+    let bytes = with_header(number, sequence, deleted.len(), &body);
     // No manifest names it: the one that is named has another sequence, or there is none.
     write_beside(disk, &name, &bytes)?;
     Ok(DeleteRecord {
@@ -81,6 +72,21 @@ pub(crate) fn write(
         length: bytes.len() as u64,
         rows: deleted.len(),
     })
+}
+
+/// A delete file with this body.
+pub(crate) fn with_header(number: u64, sequence: u64, rows: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&0_u32.to_le_bytes());
+    for field in [number, sequence, rows] {
+        bytes.extend_from_slice(&field.to_le_bytes());
+    }
+    let sum = checksum(body, checksum(&bytes, number));
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 /// Reads the deleted rows that the manifest names for a segment.

@@ -24,10 +24,16 @@
 //!
 //! # How it works
 //! A [`Batch`] becomes one record of the **log**, which is synced as [`Durability`] asks, and sorted
-//! *runs* in memory, which are searchable at once. When memory is over its limit, runs are written
-//! into **segments**: immutable, memory-mapped files with the rows in the order of their ids. The
-//! **manifest** names the files that make up the database, and is replaced in one step. A
-//! [`Snapshot`] is one moment of all that; it holds no lock. `docs/format.md` describes every byte.
+//! *runs* in memory, which are searchable at once. When memory is over its limit, runs are **flushed**
+//! into *segments*: immutable, memory-mapped files with the rows in the order of their ids. Deleted
+//! rows are bitmaps beside runs and segments. **Merges** make one segment of several of like size, and
+//! leave the deleted rows out. The **manifest** names the files that make up the database, and is
+//! replaced in one step. A [`Snapshot`] is one moment of all that; it holds no lock.
+//! `docs/format.md` describes every byte.
+//!
+//! Flushes and merges are done by threads of the database's own, or, with [`Options::background`] off,
+//! by the commits that find them due. While a flush is under way commits go on, until as much again is
+//! in memory; then they wait.
 //!
 //! # What holds
 //! * A commit that was acknowledged at [`Durability::Sync`] survives any crash.
@@ -35,14 +41,20 @@
 //! * No snapshot shows a batch that is not yet as durable as was asked.
 //! * One handle writes; any number read, in any process, and never block it.
 //! * A damaged byte is never served: it gives [`Error::Corrupt`], which names the file and place.
-//! * After a failed write or sync of the log nothing more is written ([`Error::Poisoned`]).
+//! * After a failed write or sync of the log nothing more is written ([`Error::Poisoned`]); a flush or
+//!   merge that fails (a full disk) leaves everything as it was, and is tried again.
+//! * After [`compact`](Storage::compact), what was deleted before it is in no file any more.
+//!
+//! [`verify`] checks all files; [`backup`] copies a database while it is written; [`repair`] saves what
+//! is whole of a damaged one into a new one.
 //!
 //! # What the memory map asks of others
 //! Segments are mapped, and their bytes are lent out as slices. No other program may write to the
 //! files in `segments/` or cut them short while they are open: a changed byte is noticed only if its
 //! block was not checked before, and reading behind the end of a file that was cut ends the process
 //! (`SIGBUS`). Removing or renaming files is safe where the operating system lets mapped files be
-//! removed. [`Options::memory_map`] turns the maps off.
+//! removed. [`Options::memory_map`] turns the maps off: then damage of this kind, and a device that fails
+//! to read, give errors where with maps they end the process. [`repair`] never maps.
 
 #[cfg(target_endian = "big")]
 compile_error!("ids are used straight from little-endian files; this machine is big-endian");
@@ -54,6 +66,9 @@ mod deleted;
 mod disk;
 mod error;
 mod files;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
 mod manifest;
 mod order;

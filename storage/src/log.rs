@@ -11,6 +11,8 @@ mod replay;
 mod tests;
 mod writer;
 
+#[cfg(feature = "simulation")]
+pub(crate) use record::decode;
 pub(crate) use record::{MAX_PAYLOAD, Operation};
 pub(crate) use replay::{Cursor, Found, replay, salvage};
 pub(crate) use writer::{LogWriter, Record};

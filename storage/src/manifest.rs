@@ -162,6 +162,11 @@ impl Manifest {
         if checksum_of(bytes.get(..24).unwrap_or_default(), body) != sum {
             return Err(Error::corrupt(FILE, 24, "the checksum does not hold"));
         }
+        Manifest::decode_body(body)
+    }
+
+    /// Reads the body, whose checksum holds.
+    pub(crate) fn decode_body(body: &[u8]) -> Result<Manifest, Error> {
         let manifest = rkyv::from_bytes::<Manifest, rancor::Error>(body)
             .map_err(|e| Error::corrupt(FILE, HEADER_BYTES as u64, format!("no manifest: {e}")))?;
         if let Some(feature) = manifest.features.first() {

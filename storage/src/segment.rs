@@ -6,6 +6,8 @@
 //! against the length of the file before it is used.
 
 mod filter;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod fuzzing;
 mod layout;
 mod reader;
 mod salvage;

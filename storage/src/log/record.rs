@@ -113,7 +113,7 @@ impl Body {
 
 /// Reads a body. `None` if it is none that [`Body`] writes. Nothing is allocated beyond the
 /// body's own size.
-pub(super) fn decode(body: &[u8], sequence: u64) -> Option<Vec<Operation>> {
+pub(crate) fn decode(body: &[u8], sequence: u64) -> Option<Vec<Operation>> {
     let mut fields = Fields::new(body);
     let mut operations = Vec::new();
     while !fields.is_empty() {

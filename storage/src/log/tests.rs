@@ -21,7 +21,9 @@ fn example() -> Vec<u8> {
     };
     let mut body = Body::reserve(0, 0);
     body.create_collection(4, 16, "name", b"properties");
+    body.delete(4, &[2, 7]);
     body.insert(4, &run);
+    body.drop_collection(3);
     let bytes = body.into_bytes();
     let operations = decode(&bytes, 3).unwrap();
     assert!(matches!(
@@ -29,9 +31,14 @@ fn example() -> Vec<u8> {
         Operation::CreateCollection { number: 4, bits: 16, name, properties }
             if name == "name" && properties == b"properties"
     ));
+    assert!(matches!(&operations[1], Operation::Delete { collection: 4, ids } if *ids == [2, 7]));
     assert!(
-        matches!(&operations[1], Operation::Insert { collection: 4, run: found } if *found == run)
+        matches!(&operations[2], Operation::Insert { collection: 4, run: found } if *found == run)
     );
+    assert!(matches!(
+        &operations[3],
+        Operation::DropCollection { number: 3 }
+    ));
     bytes
 }
 
@@ -41,7 +48,8 @@ fn bodies_that_end_early_are_refused() {
     for length in 1..bytes.len() {
         // Where one operation ends the rest may be missing.
         let whole = decode(&bytes[..length], 3).is_some();
-        assert_eq!(whole, length == 24 + 14, "cut to {length}");
+        let ends = [24 + 14, 24 + 14 + 32, bytes.len() - 8];
+        assert_eq!(whole, ends.contains(&length), "cut to {length}");
     }
 }
 
