@@ -12,8 +12,8 @@ use crate::disk::{Disk, File, OsDisk, read_from};
 use crate::error::Error;
 use crate::files;
 use crate::log;
-use crate::manifest::{LogRecord, Manifest};
-use crate::recover::with_manifest;
+use crate::manifest::{self, LogRecord, Manifest};
+use crate::recover::{remove, with_manifest};
 use crate::segment;
 use crate::storage::prepare_directory;
 
@@ -77,7 +77,12 @@ pub fn backup_on(disk: &dyn Disk, dest: &dyn Disk) -> Result<BackupReport, Error
         dest.sync_dir(name).map_err(Error::io("sync", name))?;
     }
     report.sequence = opened.seal.last_sequence;
-    report.copied_bytes += manifest.store(dest).map_err(|failed| failed.error)?;
+    let stored = manifest.store(dest).map_err(|failed| {
+        // It may be in its place already, and the backup is not acknowledged.
+        let _ = remove(dest, manifest::FILE);
+        failed.error
+    });
+    report.copied_bytes += stored?;
     report.files += 1;
     Ok(report)
 }
@@ -148,6 +153,8 @@ fn copy(
     report: &mut BackupReport,
 ) -> Result<(), Error> {
     report.files += 1;
+    // An interrupted backup may have left one.
+    remove(dest, name)?;
     if disk.hard_link(name, dest, name).is_ok() {
         report.linked += 1;
         return Ok(());

@@ -143,7 +143,7 @@ fn a_call_that_fails_once_gives_an_error_and_loses_nothing() {
                     let Err(error) = done else { continue };
                     assert!(worker.disk.has_failed(), "seed {seed}, call {at}: {error}");
                     reported += 1;
-                    worker.recover();
+                    worker.go_on();
                     worker.check_backups();
                 }
                 worker.abandon();
@@ -193,6 +193,38 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
             worker.step().unwrap();
         }
         worker.check();
+    }
+}
+
+#[test]
+fn a_backup_that_failed_is_none_and_can_be_made_again() {
+    for seed in 0..4 {
+        let mut worker = Worker::new(seed);
+        worker.start().unwrap();
+        while worker.known.history.len() < 15 {
+            worker.step().unwrap();
+        }
+        let dest = worker.disk.beside("copy");
+        for at in 1.. {
+            worker.disk.fail_at(at, Failure::Once(ErrorKind::Other));
+            let made = bitkin_storage::backup_on(&worker.disk, &dest);
+            let failed = worker.disk.has_failed();
+            worker.disk.heal();
+            match made {
+                Ok(report) => {
+                    assert_eq!(report.sequence as usize, worker.known.history.len() - 1);
+                    check_backup(&dest, &worker.known);
+                    // (A link that cannot be made is a copy.)
+                    if !failed {
+                        break;
+                    }
+                    let again = bitkin_storage::backup_on(&worker.disk, &dest);
+                    assert!(matches!(again, Err(Error::NotEmpty { .. })), "{again:?}");
+                    dest.clear();
+                }
+                Err(_) => check_backup(&dest, &worker.known),
+            }
+        }
     }
 }
 

@@ -342,6 +342,23 @@ impl SimulatedDisk {
         ours.map(str::to_owned).collect()
     }
 
+    /// Removes this directory and all that is in it, as somebody else would.
+    pub fn clear(&self) {
+        let root = self.full("");
+        let below = |name: &String| {
+            !name
+                .strip_prefix(&root)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.machine.lock().image.directories.retain(below);
+        for name in self.names() {
+            let full = self.full(&name);
+            let mut machine = self.machine.lock();
+            machine.image.names.remove(&full);
+            machine.image.synced_names.remove(&full);
+        }
+    }
+
     /// Puts a file there, synced, as somebody else would.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut machine = self.machine.lock();

@@ -33,6 +33,14 @@ fn not_stored(error: Error) -> StoreError {
     }
 }
 
+/// An error after which nothing more may be written.
+fn in_doubt(error: Error) -> StoreError {
+    StoreError {
+        error,
+        maybe_stored: true,
+    }
+}
+
 impl Files {
     /// Creates the next log for a database whose manifest is `manifest`, and stores the manifest
     /// that lists it.
@@ -89,8 +97,9 @@ impl Files {
         if self.log.is_empty() {
             return Ok(());
         }
-        // What is sealed must be on disk before a manifest says so.
-        self.log.end().map_err(not_stored)?;
+        // What is sealed must be on disk before a manifest says so. If the sync fails, a later one that
+        // succeeds would say nothing of what this one did not write: the log is of no use any more.
+        self.log.end().map_err(in_doubt)?;
         let number = self.manifest.next_log;
         self.manifest.next_log += 1;
         let log = LogWriter::create(disk, number, sequence + 1).map_err(not_stored)?;

@@ -360,6 +360,20 @@ impl Worker {
         assert_eq!(found, *self.known.now());
     }
 
+    /// After a failure: goes on with the database if it still can be written, or else opens it again.
+    pub fn go_on(&mut self) {
+        let usable = self
+            .storage
+            .as_ref()
+            .is_some_and(|s| s.commit(Batch::new()).is_ok());
+        if usable && self.chance.below(2) == 0 {
+            self.known.attempted = None;
+            self.check();
+        } else {
+            self.recover();
+        }
+    }
+
     /// After a failure: opens what is there and takes it as what is.
     pub fn recover(&mut self) {
         self.abandon();

@@ -1,0 +1,4 @@
+//! Segments whose checksums hold.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bitkin_storage::fuzzing::segment(bytes));
