@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::database::Shared;
 use crate::encoder::Fingerprint;
 use crate::error::Error;
+use crate::filter::index::check_fields;
+use crate::filter::{self, Filter};
 use crate::model::ModelFile;
 use crate::search::{BatchSearch, Search};
 use crate::snapshot::{Row, Rows, Snapshot};
@@ -45,8 +47,9 @@ impl CollectionConfig {
         }
     }
 
-    /// Declares a payload field for fast filtering. Kept with the collection; nothing uses it
-    /// yet.
+    /// Declares a payload field for fast filtering: segments get an index of it. `a.b` is the
+    /// key `b` of the object `a`, as in a [`Filter`]. Values of another kind than declared are
+    /// no error, they are only filtered more slowly.
     pub fn index(mut self, field: impl Into<String>, kind: FieldKind) -> Self {
         self.index.push(IndexField {
             field: field.into(),
@@ -59,11 +62,21 @@ impl CollectionConfig {
 /// A payload field declared for fast filtering.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexField {
-    /// Name of the field.
+    /// Name of the field; keys of nested objects have dots between them.
     pub field: String,
     /// What it holds.
     #[serde(rename = "type")]
     pub kind: FieldKind,
+}
+
+impl IndexField {
+    /// Refuses a name that cannot be one.
+    ///
+    /// # Errors
+    /// [`Error::BadIndexField`].
+    pub fn check(&self) -> Result<(), Error> {
+        check_fields(std::slice::from_ref(self))
+    }
 }
 
 /// What a payload field holds.
@@ -271,27 +284,74 @@ impl Collection {
         codes: &[u8],
         payloads: &[Option<&str>],
     ) -> Result<Vec<u64>, Error> {
-        for (row, payload) in payloads.iter().enumerate() {
-            if let Some(payload) = payload {
-                serde_json::from_str::<serde::de::IgnoredAny>(payload).map_err(|e| {
-                    Error::InvalidPayload {
-                        row,
-                        reason: e.to_string(),
-                    }
-                })?;
-            }
-        }
-        let payloads: Vec<Option<&[u8]>> = payloads
-            .iter()
-            .map(|payload| payload.map(str::as_bytes))
-            .collect();
-        let payloads = (!payloads.is_empty()).then_some(payloads.as_slice());
-        let assigned = self.commit(ids, codes, payloads)?;
+        let payloads = checked(payloads)?;
+        let assigned = self.commit(ids, codes, payloads.as_deref())?;
         Ok(match (ids, assigned) {
             (Some(ids), _) => ids.to_vec(),
             (None, Some(range)) => range.collect(),
             (None, None) => Vec::new(),
         })
+    }
+
+    /// Inserts rows, in place of those that have the same ids; all or none.
+    ///
+    /// * `ids`: one a row, in any order.
+    /// * `codes`: as [`Collection::insert`].
+    ///
+    /// Rows that are replaced lose their payloads. Returns how many were replaced.
+    ///
+    /// # Errors
+    /// [`Error::WrongWidth`], [`Error::PaddingBits`], [`Error::RepeatedId`],
+    /// [`Error::ReservedId`], [`Error::ReadOnly`], and what storage reports.
+    pub fn upsert(&self, ids: &[u64], codes: &[u8]) -> Result<u64, Error> {
+        self.replace(ids, codes, None)
+    }
+
+    /// As [`Collection::upsert`], with payloads: JSON, one a row; empty for no payloads at all.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`], and [`Error::InvalidPayload`].
+    pub fn upsert_with_payloads(
+        &self,
+        ids: &[u64],
+        codes: &[u8],
+        payloads: &[Option<&str>],
+    ) -> Result<u64, Error> {
+        self.replace(ids, codes, checked(payloads)?.as_deref())
+    }
+
+    fn replace(
+        &self,
+        ids: &[u64],
+        codes: &[u8],
+        payloads: Option<&[Option<&[u8]>]>,
+    ) -> Result<u64, Error> {
+        let mut batch = Batch::new();
+        batch.upsert(self.facts.id, ids, codes, payloads);
+        Ok(self.shared.with(|storage| storage.commit(batch))?.replaced)
+    }
+
+    /// Deletes the rows of these ids, all or none, and returns how many there were. Ids that are
+    /// not there are passed over.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], and what storage reports.
+    pub fn delete(&self, ids: &[u64]) -> Result<u64, Error> {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut batch = Batch::new();
+        batch.delete(self.facts.id, &ids);
+        Ok(self.shared.with(|storage| storage.commit(batch))?.deleted)
+    }
+
+    /// Deletes the rows that pass `filter` at this moment, all or none, and returns how many
+    /// there were. A row that another thread replaces meanwhile is deleted all the same.
+    ///
+    /// # Errors
+    /// As [`Collection::delete`], and [`Error::Damaged`].
+    pub fn delete_where(&self, filter: &Filter) -> Result<u64, Error> {
+        self.delete(&self.snapshot()?.ids_where(filter)?)
     }
 
     fn commit(
@@ -322,6 +382,22 @@ impl Collection {
         Ok(self.snapshot()?.rows())
     }
 
+    /// The rows of this moment that pass `filter`, by ascending id.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Damaged`], and what storage reports of damaged files.
+    pub fn rows_where(&self, filter: &Filter) -> Result<Rows, Error> {
+        self.snapshot()?.rows_where(filter)
+    }
+
+    /// Number of rows that pass `filter` at this moment.
+    ///
+    /// # Errors
+    /// As [`Collection::rows_where`].
+    pub fn count(&self, filter: &Filter) -> Result<u64, Error> {
+        self.snapshot()?.count(filter)
+    }
+
     /// Searches, in the rows of this moment, for those nearest to `code`.
     ///
     /// The width is checked when the search is run.
@@ -349,6 +425,24 @@ impl Collection {
                 reason: "there are no statistics of it".to_owned(),
             })
     }
+}
+
+/// Payloads as storage takes them, once it is certain that filters can read them.
+fn checked<'a>(payloads: &[Option<&'a str>]) -> Result<Option<Vec<Option<&'a [u8]>>>, Error> {
+    if payloads.is_empty() {
+        return Ok(None);
+    }
+    let mut parser = filter::Parser::new();
+    let mut checked = Vec::with_capacity(payloads.len());
+    for (row, payload) in payloads.iter().enumerate() {
+        let bytes = payload.map(str::as_bytes);
+        if let Some(bytes) = bytes {
+            filter::check(&mut parser, bytes)
+                .map_err(|reason| Error::InvalidPayload { row, reason })?;
+        }
+        checked.push(bytes);
+    }
+    Ok(Some(checked))
 }
 
 impl fmt::Debug for Collection {

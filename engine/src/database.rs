@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::collection::{Collection, CollectionConfig, CollectionFacts, ModelRef, Properties};
 use crate::error::Error;
+use crate::filter::index::{IndexBuilder, check_fields};
 use crate::kernels::Kernels;
 use crate::model::{ModelFile, ModelKind};
 
@@ -42,7 +43,7 @@ impl DatabaseOptions {
     /// As [`Database::create`].
     pub fn create(self, path: impl AsRef<Path>) -> Result<Database, Error> {
         let kernels = Kernels::get()?;
-        let storage = Storage::create(path.as_ref(), self.storage)?;
+        let storage = Storage::create(path.as_ref(), self.for_writing())?;
         Ok(Database::new(storage, path.as_ref(), kernels))
     }
 
@@ -52,8 +53,16 @@ impl DatabaseOptions {
     /// As [`Database::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database, Error> {
         let kernels = Kernels::get()?;
-        let storage = Storage::open(path.as_ref(), self.storage)?;
+        let storage = Storage::open(path.as_ref(), self.for_writing())?;
         Ok(Database::new(storage, path.as_ref(), kernels))
+    }
+
+    /// Every storage that writes segments writes the engine's sections into them.
+    fn for_writing(self) -> Options {
+        Options {
+            builder: Some(Arc::new(IndexBuilder)),
+            ..self.storage
+        }
     }
 }
 
@@ -140,7 +149,8 @@ impl Database {
     /// Creates a collection, durably. A model is copied into the database first.
     ///
     /// # Errors
-    /// [`Error::CollectionExists`], [`Error::BadBits`], [`Error::ReadOnly`], [`Error::Model`] for
+    /// [`Error::CollectionExists`], [`Error::BadBits`], [`Error::BadIndexField`],
+    /// [`Error::ReadOnly`], [`Error::Model`] for
     /// a model that is no hash model or lacks its backbone, and what storage reports.
     pub fn create_collection(
         &self,
@@ -153,6 +163,7 @@ impl Database {
         if !crate::valid_bits(config.bits) {
             return Err(Error::BadBits { bits: config.bits });
         }
+        check_fields(&config.index)?;
         // Refused before a model is copied; storage refuses it again, for a race.
         if self.names()?.iter().any(|existing| existing == name) {
             return Err(Error::CollectionExists {

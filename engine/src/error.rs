@@ -92,6 +92,17 @@ pub enum Error {
         /// What the parser said.
         reason: String,
     },
+    /// A payload field cannot be declared for fast filtering.
+    #[error("the field {field:?} cannot be declared: {reason}")]
+    BadIndexField {
+        /// The field, as given.
+        field: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A text is no filter.
+    #[error(transparent)]
+    Filter(#[from] crate::filter::FilterError),
     /// What the database holds of a collection cannot be understood.
     #[error("collection {collection:?}: {reason}")]
     Damaged {

@@ -26,6 +26,9 @@
 //! lives in a crate of its own; this one links no network runtime. An application that stores
 //! only codes turns the feature `images` off and compiles no picture decoder.
 //!
+//! Searches, deletes and counts may be confined to rows whose payloads fulfil a condition: see
+//! [`Filter`].
+//!
 //! # Codes
 //! A code of b bits, 8 to 65,536, is `ceil(b / 8)` bytes; bit i is bit `i % 8` of byte `i / 8`
 //! (numpy's `packbits(..., bitorder="little")`). Padding bits must be zero. Many codes are one
@@ -35,6 +38,7 @@ mod collection;
 mod database;
 pub mod encoder;
 mod error;
+mod filter;
 #[cfg(feature = "images")]
 pub mod image;
 #[cfg(feature = "images")]
@@ -51,6 +55,7 @@ pub use bitkin_storage::{CollectionStats, Durability, Problem, SegmentBytes, Sta
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};
 pub use self::database::{Database, DatabaseOptions, verify};
 pub use self::error::Error;
+pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{Answer, BatchSearch, Hit, Search};
 pub use self::snapshot::{Row, Rows, Snapshot};
 

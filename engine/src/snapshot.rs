@@ -6,10 +6,13 @@ use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
 
-use bitkin_storage::CollectionView;
+use bitkin_storage::{CollectionView, Part};
+use roaring::RoaringBitmap;
 
 use crate::collection::CollectionFacts;
 use crate::error::Error;
+use crate::filter::index::ReadError;
+use crate::filter::{self, Filter};
 use crate::kernels::Kernels;
 use crate::search::{BatchSearch, Search};
 
@@ -36,7 +39,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Number of rows, without looking at them.
     pub fn len(&self) -> u64 {
-        self.view.len()
+        self.view.parts().iter().map(Part::live).sum()
     }
 
     /// Whether there are no rows.
@@ -69,8 +72,53 @@ impl Snapshot {
     ///
     /// An error ends the iteration.
     pub fn rows(&self) -> Rows {
+        self.rows_of(None)
+    }
+
+    /// The rows that pass `filter`, by ascending id. Which they are is found out at once, their
+    /// codes and payloads are read one by one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and what storage reports of damaged files.
+    pub fn rows_where(&self, filter: &Filter) -> Result<Rows, Error> {
+        let parts = self.view.parts().iter();
+        let passing = parts.map(|part| self.passing(filter, part));
+        Ok(self.rows_of(Some(passing.collect::<Result<_, Error>>()?)))
+    }
+
+    /// Number of rows that pass `filter`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::rows_where`].
+    pub fn count(&self, filter: &Filter) -> Result<u64, Error> {
+        let parts = self.view.parts().iter();
+        let passing = parts.map(|part| Ok(self.passing(filter, part)?.len()));
+        passing.sum()
+    }
+
+    /// The ids of the rows that pass `filter`, by part.
+    pub(crate) fn ids_where(&self, filter: &Filter) -> Result<Vec<u64>, Error> {
+        let mut ids = Vec::new();
+        for part in self.view.parts() {
+            for row in self.passing(filter, part)? {
+                ids.extend(part.id(row)?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The rows of a part that pass, without deleted ones.
+    pub(crate) fn passing(&self, filter: &Filter, part: &Part) -> Result<RoaringBitmap, Error> {
+        filter::passing(filter, part).map_err(|error| match error {
+            ReadError::Storage(error) => error.into(),
+            malformed => self.damaged(malformed.to_string()),
+        })
+    }
+
+    fn rows_of(&self, passing: Option<Vec<RoaringBitmap>>) -> Rows {
         let mut rows = Rows {
             snapshot: self.clone(),
+            passing,
             next: BinaryHeap::new(),
             error: None,
         };
@@ -164,6 +212,8 @@ impl fmt::Debug for Snapshot {
 #[derive(Debug)]
 pub struct Rows {
     snapshot: Snapshot,
+    /// The rows of each part that are wanted; all that are not deleted, if it is not said.
+    passing: Option<Vec<RoaringBitmap>>,
     /// The next (id, part, row) of each part that has one.
     next: BinaryHeap<Reverse<(u64, usize, u32)>>,
     /// Met while looking ahead; reported after the rows before it.
@@ -171,8 +221,26 @@ pub struct Rows {
 }
 
 impl Rows {
-    fn queue(&mut self, part: usize, row: u32) {
-        match self.snapshot.view.parts()[part].id(row) {
+    /// Queues the first wanted row of a part from `row` on.
+    fn queue(&mut self, part: usize, mut row: u32) {
+        let number = part;
+        let part = &self.snapshot.view.parts()[number];
+        match self.passing.as_ref().map(|passing| &passing[number]) {
+            Some(passing) => match passing.range(row..).next() {
+                Some(passes) => row = passes,
+                None => return,
+            },
+            None => {
+                while part.deleted().is_some_and(|deleted| deleted.contains(row)) {
+                    match row.checked_add(1) {
+                        Some(following) => row = following,
+                        None => return,
+                    }
+                }
+            }
+        }
+        let (part, found) = (number, part.id(row));
+        match found {
             Ok(Some(id)) => self.next.push(Reverse((id, part, row))),
             Ok(None) => {}
             Err(error) => self.error = Some(error.into()),

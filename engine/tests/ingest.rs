@@ -10,7 +10,7 @@ use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, check_batch
 use bitkin::image::{ImageError, Limits};
 use bitkin::ingest::{Ingest, IngestReport, PicturePayload, Sources, ingest};
 use bitkin::model::{ModelFile, ModelMetadata, Tensor};
-use bitkin::{Collection, CollectionConfig, Database, Error};
+use bitkin::{Collection, CollectionConfig, Database, Error, Filter};
 use serde_json::json;
 
 const INPUT: (u32, u32) = (4, 4);
@@ -111,7 +111,7 @@ fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
 
 struct Fixture {
     directory: tempfile::TempDir,
-    _db: Database,
+    db: Database,
     collection: Collection,
 }
 
@@ -124,7 +124,7 @@ impl Fixture {
             .unwrap();
         Fixture {
             directory,
-            _db: db,
+            db,
             collection,
         }
     }
@@ -239,6 +239,23 @@ fn what_is_known_is_passed_over() {
         "nothing known is encoded"
     );
     assert_eq!(fixture.collection.len().unwrap(), 21);
+}
+
+#[test]
+fn what_was_deleted_may_come_again() {
+    let fixture = Fixture::new();
+    fixture.fill(20);
+    let encoder = MeanColour::new();
+    let again = || ingest(&fixture.collection, &encoder, &[fixture.pictures()]).unwrap();
+    assert_eq!(counts(&again()), (20, 0, 0, 0));
+    fixture.db.flush().unwrap();
+    assert_eq!(fixture.collection.delete(&[0, 7]).unwrap(), 2);
+    assert_eq!(counts(&again()), (2, 18, 0, 0));
+    // And of a row that is still in memory.
+    assert_eq!(fixture.collection.delete(&[20]).unwrap(), 1);
+    assert_eq!(counts(&again()), (1, 19, 0, 0));
+    let pictures = Filter::parse("source is not null").unwrap();
+    assert_eq!(fixture.collection.count(&pictures).unwrap(), 20);
 }
 
 #[test]
@@ -599,7 +616,7 @@ fn only_the_collections_own_encoder_is_let_in() {
         .unwrap();
     assert!(matches!(error, Error::ModelMismatch { .. }));
     let codes = fixture
-        ._db
+        .db
         .create_collection("codes", CollectionConfig::bits(24))
         .unwrap();
     let error = Ingest::new(&codes, &MeanColour::new()).err().unwrap();

@@ -375,6 +375,10 @@ fn known_content(collection: &Collection) -> Result<HashSet<ContentHash>, Error>
     let mut known = HashSet::new();
     for part in snapshot.view.parts() {
         for row in 0..part.len() as u32 {
+            // What was deleted may be ingested again.
+            if part.deleted().is_some_and(|deleted| deleted.contains(row)) {
+                continue;
+            }
             let Some(payload) = part.payload(row)? else {
                 continue;
             };

@@ -6,6 +6,7 @@
 
 mod nearest;
 mod scan;
+mod visible;
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
@@ -13,7 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::nearest::Nearest;
 use self::scan::Columns;
+use self::visible::columns;
 use crate::error::Error;
+use crate::filter::Filter;
 use crate::kernels::Kernels;
 use crate::snapshot::Snapshot;
 
@@ -37,7 +40,7 @@ pub struct Hit {
 pub struct Answer {
     /// By (distance, id), ascending.
     pub hits: Vec<Hit>,
-    /// The largest r such that every row at a distance of at most r is among the hits or ranks
+    /// The largest r such that every row (of those that pass the filter) at a distance of at most r is among the hits or ranks
     /// after the k-th: hits at that distance or nearer are certainly right, rank included.
     ///
     /// Clipped to the k-th distance when k rows are returned, otherwise to the radius, or to the
@@ -55,6 +58,7 @@ pub struct Search<'a> {
     snapshot: Result<Snapshot, Error>,
     query: Cow<'a, [u8]>,
     wanted: Wanted,
+    filter: Option<Filter>,
 }
 
 /// A search for the rows nearest to each of many codes; made by `search_batch` of a collection
@@ -64,6 +68,7 @@ pub struct BatchSearch<'a> {
     snapshot: Result<Snapshot, Error>,
     queries: &'a [u8],
     wanted: Wanted,
+    filter: Option<Filter>,
     threads: Option<NonZeroUsize>,
 }
 
@@ -80,6 +85,7 @@ impl<'a> Search<'a> {
             snapshot,
             query,
             wanted: Wanted::default(),
+            filter: None,
         }
     }
 
@@ -95,6 +101,13 @@ impl<'a> Search<'a> {
         self
     }
 
+    /// Only rows that pass `filter` are found, as if there were no others. A second filter takes
+    /// the place of the first.
+    pub fn filter(mut self, filter: &Filter) -> Self {
+        self.filter = Some(filter.clone());
+        self
+    }
+
     /// Searches. With neither `k` nor a radius, the 10 nearest are found.
     ///
     /// # Errors
@@ -105,10 +118,10 @@ impl<'a> Search<'a> {
         snapshot.check_codes(&self.query, Some(1))?;
         let mut answers = self.wanted.prepare(1);
         let mut scratch = Vec::new();
-        for part in columns(&snapshot)? {
+        for part in columns(&snapshot, self.filter.as_ref())? {
             scan::scan(
                 snapshot.kernels,
-                part,
+                &part,
                 &[&self.query],
                 &mut answers,
                 &mut scratch,
@@ -127,6 +140,7 @@ impl<'a> BatchSearch<'a> {
             snapshot,
             queries,
             wanted: Wanted::default(),
+            filter: None,
             threads: None,
         }
     }
@@ -140,6 +154,13 @@ impl<'a> BatchSearch<'a> {
     /// All rows within `radius` of each query, as [`Search::radius`].
     pub fn radius(mut self, radius: u32) -> Self {
         self.wanted.radius = Some(radius);
+        self
+    }
+
+    /// Only rows that pass `filter` are found, as [`Search::filter`]. It is evaluated once for
+    /// all queries.
+    pub fn filter(mut self, filter: &Filter) -> Self {
+        self.filter = Some(filter.clone());
         self
     }
 
@@ -158,7 +179,7 @@ impl<'a> BatchSearch<'a> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(self.queries, None)?;
         let queries: Vec<&[u8]> = self.queries.chunks_exact(snapshot.stride()).collect();
-        let parts = columns(&snapshot)?;
+        let parts = columns(&snapshot, self.filter.as_ref())?;
         let (kernels, wanted) = (snapshot.kernels, self.wanted);
         let threads = self
             .threads
@@ -256,22 +277,7 @@ fn search_pass(
     let mut answers = wanted.prepare(queries.len());
     let mut scratch = Vec::new();
     for part in parts {
-        scan::scan(kernels, *part, queries, &mut answers, &mut scratch);
+        scan::scan(kernels, part, queries, &mut answers, &mut scratch);
     }
     answers
-}
-
-fn columns(snapshot: &Snapshot) -> Result<Vec<Columns<'_>>, Error> {
-    let stride = snapshot.stride();
-    let parts = snapshot.view.parts().iter();
-    parts
-        .map(|part| {
-            let (ids, codes) = (part.ids()?, part.codes()?);
-            if codes.len() != ids.len() * stride {
-                let reason = format!("{} ids for {} bytes of codes", ids.len(), codes.len());
-                return Err(snapshot.damaged(reason));
-            }
-            Ok(Columns { ids, codes })
-        })
-        .collect()
 }

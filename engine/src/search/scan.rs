@@ -1,6 +1,9 @@
 //! The scan: every row of every part, in blocks that stay in the nearest cache.
 
+use std::borrow::Cow;
+
 use super::nearest::Nearest;
+use super::visible::Hidden;
 use crate::kernels::{Candidate, Kernels};
 
 /// Bytes of codes in a block: half of a usual first-level cache, which the queries of a batch
@@ -10,13 +13,14 @@ const BLOCK_BYTES: usize = 16 << 10;
 /// Rows of the first block of a search. Thresholds begin open, so blocks begin small and double.
 const FIRST_ROWS: usize = 64;
 
-/// The columns of one part.
-#[derive(Clone, Copy)]
+/// The columns of one part, or of some of its rows.
 pub(super) struct Columns<'a> {
     /// Ascending; at most 2^32 - 1 of them.
-    pub(super) ids: &'a [u64],
+    pub(super) ids: Cow<'a, [u64]>,
     /// `ids.len()` codes.
-    pub(super) codes: &'a [u8],
+    pub(super) codes: Cow<'a, [u8]>,
+    /// Rows that are not to be found.
+    pub(super) hidden: Hidden<'a>,
 }
 
 /// Offers every row of `part` that may be wanted to each query's answer.
@@ -25,7 +29,7 @@ pub(super) struct Columns<'a> {
 /// codes serves all of them.
 pub(super) fn scan(
     kernels: &Kernels,
-    part: Columns<'_>,
+    part: &Columns<'_>,
     queries: &[&[u8]],
     answers: &mut [Nearest],
     scratch: &mut Vec<Candidate>,
@@ -53,6 +57,9 @@ pub(super) fn scan(
             kernels.within(query, block, start as u32, threshold, scratch);
             if !scratch.is_empty() {
                 for candidate in &*scratch {
+                    if part.hidden.hides(candidate.row) {
+                        continue;
+                    }
                     answer.offer(candidate.distance, part.ids[candidate.row as usize]);
                 }
                 answer.settle();
