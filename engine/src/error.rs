@@ -180,6 +180,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: crate::image::ImageError,
     },
+    /// A file of JSON lines cannot be used.
+    #[error(transparent)]
+    Jsonl(#[from] crate::jsonl::JsonlError),
     /// A `.npy` file cannot be used.
     #[error(transparent)]
     Npy(#[from] crate::npy::NpyError),

@@ -43,6 +43,7 @@ mod filter;
 pub mod image;
 #[cfg(feature = "images")]
 pub mod ingest;
+pub mod jsonl;
 pub mod kernels;
 pub mod metrics;
 pub mod model;
