@@ -4,6 +4,7 @@
 //! same parser. Every verb that works on a database names it first, so that a caller who has one
 //! open can put it in for the user.
 
+use bitkin::{FieldKind, Filter, IndexField};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ Examples:
   bitkin create photos.bitkin codes --bits 256       a collection of 256-bit codes
   bitkin import photos.bitkin codes hashes.npy       codes from numpy
   bitkin search photos.bitkin codes --code 9f3c...   the ten nearest codes
+  bitkin delete photos.bitkin codes --ids 1,5-9      rows that are no longer wanted
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.";
 
@@ -37,8 +39,12 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Create a collection (and the database, if there is none)
     Create(Create),
-    /// Insert codes from a numpy file
+    /// Insert codes from a numpy file or from JSON lines
     Import(Import),
+    /// Insert codes, in place of those that have the same ids
+    Upsert(Upsert),
+    /// Delete rows
+    Delete(Delete),
     /// Insert pictures, encoded as they are written
     Ingest(Ingest),
     /// Find the nearest codes
@@ -101,8 +107,12 @@ pub(crate) struct Demo {
 /// Arguments of `create`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+A field that is declared with --index gets an index, by which search --where finds rows without \
+reading their payloads; what is found is the same. a.b is the key b of the object a.
+
 Examples:
   bitkin create photos.bitkin hashes --bits 256
+  bitkin create photos.bitkin scans --bits 256 --index year:int --index exif.camera:text
   bitkin create photos.bitkin birds --model birds.safetensors")]
 pub(crate) struct Create {
     /// The database: a directory, made if it does not exist
@@ -113,6 +123,9 @@ pub(crate) struct Create {
     /// What its codes are made by
     #[command(flatten)]
     pub(crate) kind: Kind,
+    /// A payload field to filter by; KIND is int, float, text or bool (repeatable)
+    #[arg(long, value_name = "FIELD:KIND", value_parser = index_field)]
+    pub(crate) index: Vec<IndexField>,
 }
 
 /// What a collection's codes are.
@@ -130,25 +143,92 @@ pub(crate) struct Kind {
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The codes are a two-dimensional uint8 array of ceil(bits/8) bytes a row, as made by \
-np.packbits(bits, axis=1, bitorder=\"little\"). Without --ids they get the ids that follow the \
-largest one. All rows are checked before the first is written.
+In a .npy file the codes are a two-dimensional uint8 array of ceil(bits/8) bytes a row, as made by \
+np.packbits(bits, axis=1, bitorder=\"little\"). In a .jsonl file each line is a row: \
+{\"id\": 7, \"code\": \"0f1e...\", \"payload\": {\"year\": 2020}}; the code is hexadecimal, id and payload \
+may be left out. Without ids the rows get those that follow the largest one. All rows are checked \
+before the first is written.
 
 Examples:
   bitkin import photos.bitkin hashes pdq.npy
-  bitkin import photos.bitkin hashes pdq.npy --ids keys.npy")]
+  bitkin import photos.bitkin hashes pdq.npy --ids keys.npy
+  bitkin import photos.bitkin hashes rows.jsonl")]
 pub(crate) struct Import {
     /// The database
     #[arg(value_name = "DB")]
     pub(crate) database: PathBuf,
     /// The collection
     pub(crate) name: String,
-    /// The codes
-    #[arg(value_name = "FILE.npy")]
+    /// What to insert
+    #[command(flatten)]
+    pub(crate) rows: RowFiles,
+}
+
+/// Files with rows.
+#[derive(Debug, Args)]
+pub(crate) struct RowFiles {
+    /// The codes, or rows of JSON
+    #[arg(value_name = "FILE.npy|FILE.jsonl")]
     pub(crate) file: PathBuf,
-    /// Their ids, one a code
+    /// Ids of the codes in a .npy file, one a code
     #[arg(long, value_name = "FILE.npy")]
     pub(crate) ids: Option<PathBuf>,
+}
+
+/// Arguments of `upsert`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The files are those of import; every row needs an id. A row whose id exists is replaced, with its \
+payload; any other is inserted. All rows are checked before the first is written.
+
+Examples:
+  bitkin upsert photos.bitkin hashes pdq.npy --ids keys.npy
+  bitkin upsert photos.bitkin hashes rows.jsonl")]
+pub(crate) struct Upsert {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// What to insert
+    #[command(flatten)]
+    pub(crate) rows: RowFiles,
+}
+
+/// Arguments of `delete`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+All rows that are named are deleted, or none. Ids that are not there are passed over. The conditions \
+of --where are those of bitkin search.
+
+Examples:
+  bitkin delete photos.bitkin hashes --ids 1,2,5-9
+  bitkin delete photos.bitkin hashes --ids-file keys.npy
+  bitkin delete photos.bitkin scans --where \"year < 1990\"")]
+pub(crate) struct Delete {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// What to delete
+    #[command(flatten)]
+    pub(crate) rows: Condemned,
+}
+
+/// Rows to be deleted.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Condemned {
+    /// Ids, and ranges of ids
+    #[arg(long, value_name = "1,2,5-9")]
+    pub(crate) ids: Option<String>,
+    /// Many ids
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) ids_file: Option<PathBuf>,
+    /// Every row for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
 }
 
 /// Arguments of `ingest`.
@@ -189,10 +269,15 @@ Results are ordered by distance, then id. With --format json there is one line a
 the number of the row in FILE.npy. Hits up to the certified radius are certainly right (null: nothing \
 is proven).
 
+--where takes a condition in SQL on the fields of the payloads: = <> < <= > >=, [NOT] IN (...), \
+BETWEEN x AND y, LIKE and ILIKE with % and _, IS [NOT] NULL, AND, OR, NOT. Texts stand in single \
+quotes. A field that is not there is NULL. a.b is the key b of the object a.
+
 Examples:
   bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978
   bitkin search photos.bitkin birds --image wren.jpg -k 5
-  bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json")]
+  bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
+  bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
 pub(crate) struct Search {
     /// The database
     #[arg(value_name = "DB")]
@@ -214,6 +299,9 @@ pub(crate) struct Search {
     /// Find everything within this distance instead
     #[arg(long, value_name = "R")]
     pub(crate) radius: Option<u32>,
+    /// Only among rows for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -305,6 +393,35 @@ fn bits() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(8..=65_536)
 }
 
+/// A filter, or what is wrong with it.
+fn filter(text: &str) -> Result<Filter, bitkin::Error> {
+    Filter::parse(text)
+}
+
+/// `FIELD:KIND`; the field may hold colons.
+fn index_field(text: &str) -> Result<IndexField, String> {
+    let Some((field, kind)) = text.rsplit_once(':') else {
+        return Err("it lacks a kind; say FIELD:int, :float, :text or :bool".to_owned());
+    };
+    let kind = match kind {
+        "int" => FieldKind::Int,
+        "float" => FieldKind::Float,
+        "text" => FieldKind::Text,
+        "bool" => FieldKind::Bool,
+        other => {
+            return Err(format!(
+                "there is no kind {other:?}, only int, float, text and bool"
+            ));
+        }
+    };
+    let field = IndexField {
+        field: field.to_owned(),
+        kind,
+    };
+    field.check().map_err(|error| error.to_string())?;
+    Ok(field)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +474,23 @@ mod tests {
         assert!(parse("bitkin create db c --bits 7").is_err());
         assert!(parse("bitkin create db c --bits 65537").is_err());
         assert!(parse("bitkin create db c --bits 65536").is_ok());
+    }
+
+    #[test]
+    fn a_delete_has_exactly_one_kind_of_rows() {
+        assert!(parse("bitkin delete db c").is_err());
+        assert!(parse("bitkin delete db c --ids 1 --where ok").is_err());
+        assert!(parse("bitkin delete db c --ids 1,4-6").is_ok());
+        assert!(parse("bitkin delete db c --where ok").is_ok());
+    }
+
+    #[test]
+    fn fields_are_declared_with_their_kinds() {
+        let field = index_field("a:b.\"c\":float");
+        assert!(field.is_ok_and(|field| field.field == "a:b.\"c\""));
+        for bad in ["year", "year:integer", ":int", "a..b:int"] {
+            assert!(index_field(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

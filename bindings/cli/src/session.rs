@@ -28,6 +28,8 @@ impl Session {
             Command::Demo(arguments) => crate::demo::run(self, arguments),
             Command::Create(arguments) => verbs::create::run(arguments),
             Command::Import(arguments) => verbs::import::run(arguments),
+            Command::Upsert(arguments) => verbs::import::upsert(arguments),
+            Command::Delete(arguments) => verbs::delete::run(arguments),
             Command::Ingest(arguments) => verbs::ingest::run(arguments).map(drop),
             Command::Search(arguments) => verbs::search::run(self, arguments),
             Command::Get(arguments) => verbs::get::run(self, arguments),

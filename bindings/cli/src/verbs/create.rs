@@ -47,6 +47,9 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
         ),
         (None, None) => return Err(Failure::usage("say --bits N or --model FILE")),
     };
+    let config = arguments.index.iter().fold(config, |config, field| {
+        config.index(&field.field, field.kind)
+    });
     let (fresh, was_empty) = (!path.exists(), is_empty_directory(path));
     let database = if fresh || was_empty {
         Database::create(path).map_err(failure)?

@@ -1,113 +1,126 @@
-//! `bitkin import`.
+//! `bitkin import` and `bitkin upsert`.
 
-use super::{check_file, collection, failure, open_to_write, outside};
+use super::rows::{Chunk, Rows, expect_new};
+use super::{collection, failure, open_to_write};
 use crate::error::Failure;
-use crate::grammar::Import;
+use crate::grammar::{Import, RowFiles, Upsert};
 use crate::interrupt;
 use crate::output::{counted, grouped};
 use crate::progress::{Progress, lasting};
-use bitkin::Collection;
-use bitkin::npy::{CodesReader, IdsReader};
-use std::path::Path;
+use bitkin::{Collection, Database, Error};
 
-/// Bytes of codes and ids in one commit, about.
-const COMMIT: usize = 4 << 20;
-
-/// Inserts the codes of a `.npy` file.
+/// Inserts the rows of a file.
 ///
 /// # Errors
 /// When a file cannot be used or an id is taken: nothing is then inserted. A failure to write in
 /// the middle says how many rows are in.
 pub(crate) fn run(arguments: &Import) -> Result<(), Failure> {
-    let file = &arguments.file;
-    let mut codes = CodesReader::open(file).map_err(outside)?;
-    let (rows, width) = (codes.rows(), codes.row_bytes());
-    let database = open_to_write(&arguments.database)?;
-    let collection = collection(&database, &arguments.name)?;
-    interrupt::watch();
-    check_file(file, collection.bits())?;
-    let ids = match &arguments.ids {
-        Some(file) => Some(read_ids(file, rows, &collection)?),
-        None => None,
-    };
+    let (database, collection, rows) = open(&arguments.database, &arguments.name, &arguments.rows)?;
+    if let Some(ids) = &rows.ids {
+        expect_new(&arguments.rows, ids, &collection)?;
+    }
+    let (count, progress) = write("importing", &arguments.rows, rows, |ids, chunk| {
+        let payloads: Vec<Option<&str>> = chunk.payloads.iter().map(Option::as_deref).collect();
+        match ids {
+            _ if !payloads.is_empty() => collection
+                .insert_with_payloads(ids, &chunk.codes, &payloads)
+                .map(drop),
+            Some(ids) => collection.insert(ids, &chunk.codes),
+            None => collection.append(&chunk.codes).map(drop),
+        }
+    })?;
+    database.close().map_err(failure)?;
+    let time = lasting(progress.elapsed());
+    progress.finish(format!("{} inserted in {time}", counted(count, "row")));
+    Ok(())
+}
 
-    let progress = Progress::new("importing", "codes", Some(rows));
+/// Inserts the rows of a file in place of those that have their ids.
+///
+/// # Errors
+/// When a file cannot be used: nothing is then changed. A failure to write in the middle says
+/// how many rows are in.
+pub(crate) fn upsert(arguments: &Upsert) -> Result<(), Failure> {
+    let (database, collection, rows) = open(&arguments.database, &arguments.name, &arguments.rows)?;
+    if rows.ids.is_none() && rows.count > 0 {
+        return Err(Failure::usage(format!(
+            "the rows of {} have no ids, so none can be replaced",
+            arguments.rows.file.display()
+        ))
+        .advise(
+            "name them by --ids FILE.npy or by \"id\" in each line; bitkin import assigns ids",
+        ));
+    }
+    let mut replaced = 0;
+    let (count, progress) = write("upserting", &arguments.rows, rows, |ids, chunk| {
+        let payloads: Vec<Option<&str>> = chunk.payloads.iter().map(Option::as_deref).collect();
+        let ids = ids.unwrap_or_default();
+        replaced += collection.upsert_with_payloads(ids, &chunk.codes, &payloads)?;
+        Ok(())
+    })?;
+    database.close().map_err(failure)?;
+    let time = lasting(progress.elapsed());
+    let inserted = counted(count.saturating_sub(replaced), "row");
+    progress.finish(format!(
+        "{inserted} inserted and {} replaced in {time}",
+        grouped(replaced)
+    ));
+    Ok(())
+}
+
+/// Opens the database and the files, and checks the files.
+fn open(
+    database: &std::path::Path,
+    name: &str,
+    files: &RowFiles,
+) -> Result<(Database, Collection, Rows), Failure> {
+    let database = open_to_write(database)?;
+    let collection = collection(&database, name)?;
+    interrupt::watch();
+    let rows = Rows::open(files, &collection)?;
+    Ok((database, collection, rows))
+}
+
+/// Writes all rows, some at a time. Returns how many, and the clock.
+fn write(
+    verb: &'static str,
+    files: &RowFiles,
+    mut rows: Rows,
+    mut commit: impl FnMut(Option<&[u64]>, &Chunk) -> Result<(), Error>,
+) -> Result<(u64, Progress), Failure> {
+    let count = rows.count;
+    let progress = Progress::new(verb, "codes", Some(count));
     let mut done = 0;
-    while done < rows {
+    while done < count {
         interrupt::check(|| {
             format!(
                 "stopped; {} of {} rows are in, and stay",
                 grouped(done),
-                grouped(rows)
+                grouped(count)
             )
         })?;
-        let chunk = codes.read((COMMIT / (width + 8)).max(1)).map_err(outside)?;
-        let count = (chunk.len() / width) as u64;
-        if count == 0 {
+        let chunk = rows.next()?;
+        let end = done + chunk.rows;
+        let ids = match &rows.ids {
+            // The ids are all in memory, so their number is one of this machine's.
+            Some(ids) => ids.get(done as usize..end as usize),
+            None => None,
+        };
+        if chunk.rows == 0 || end > count || ids.is_none() && rows.ids.is_some() {
             return Err(Failure::new(format!(
-                "{} became shorter while it was read",
-                file.display()
+                "{} changed while it was read",
+                files.file.display()
             )));
         }
-        let inserted = match &ids {
-            // The ids are all in memory, so their number is one of this machine's.
-            Some(ids) => collection.insert(&ids[done as usize..(done + count) as usize], &chunk),
-            None => collection.append(&chunk).map(drop),
-        };
-        inserted.map_err(|e| match done {
+        commit(ids, &chunk).map_err(|e| match done {
             0 => failure(e),
             _ => Failure::new(format!(
-                "{e} ({} were inserted before that, and stay)",
+                "{e} ({} were written before that, and stay)",
                 counted(done, "row")
             )),
         })?;
-        done += count;
+        done = end;
         progress.set(done);
     }
-    database.close().map_err(failure)?;
-    let time = lasting(progress.elapsed());
-    progress.finish(format!("{} inserted in {time}", counted(done, "row")));
-    Ok(())
-}
-
-/// Reads ids and checks them all before the first row goes in, so that a bad file changes
-/// nothing.
-fn read_ids(file: &Path, rows: u64, collection: &Collection) -> Result<Vec<u64>, Failure> {
-    let mut reader = IdsReader::open(file).map_err(outside)?;
-    if reader.rows() != rows {
-        return Err(Failure::new(format!(
-            "{} has {} for {}",
-            file.display(),
-            counted(reader.rows(), "id"),
-            counted(rows, "code")
-        )));
-    }
-    // The reader has checked that the file is as long as this.
-    let ids = reader
-        .read(rows.try_into().unwrap_or(usize::MAX))
-        .map_err(outside)?;
-    let file = file.display();
-    if ids.contains(&u64::MAX) {
-        return Err(Failure::new(format!(
-            "{file} has the id {}, which is reserved",
-            u64::MAX
-        )));
-    }
-    let mut sorted = ids.clone();
-    sorted.sort_unstable();
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Failure::new(format!("{file} has the id {} twice", pair[0])));
-    }
-    let snapshot = collection.snapshot().map_err(failure)?;
-    if !snapshot.is_empty() {
-        for id in sorted {
-            if snapshot.get(id).map_err(failure)?.is_some() {
-                return Err(Failure::new(format!(
-                    "the id {id} of {file} is already in collection {:?}; nothing was inserted",
-                    collection.name()
-                )));
-            }
-        }
-    }
-    Ok(ids)
+    Ok((done, progress))
 }

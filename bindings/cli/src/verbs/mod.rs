@@ -1,9 +1,11 @@
 //! The verbs, and what they share: opening databases, finding collections, encoding pictures.
 
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod ingest;
+mod rows;
 pub(crate) mod search;
 pub(crate) mod stats;
 pub(crate) mod verify;

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 /// answers come soon.
 const BATCH: usize = 256;
 
+/// The same with a filter, which is evaluated anew for each batch.
+const FILTERED_BATCH: usize = 8192;
+
 /// Searches and writes what is found.
 ///
 /// # Errors
@@ -40,9 +43,13 @@ pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failu
     };
     check_file(file, collection.bits())?;
     let mut codes = CodesReader::open(file).map_err(outside)?;
+    let size = match &arguments.filter {
+        Some(_) => FILTERED_BATCH,
+        None => BATCH,
+    };
     let mut first = 0;
     loop {
-        let batch = codes.read(BATCH).map_err(outside)?;
+        let batch = codes.read(size).map_err(outside)?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -65,6 +72,10 @@ fn answer(
     let search = match arguments.radius {
         Some(radius) => search.radius(radius),
         None => search.k(arguments.k as usize),
+    };
+    let search = match &arguments.filter {
+        Some(filter) => search.filter(filter),
+        None => search,
     };
     for (row, found) in search.run().map_err(failure)?.iter().enumerate() {
         match arguments.format {

@@ -1,0 +1,113 @@
+//! `bitkin delete`.
+
+use super::{collection, failure, open_to_write, outside};
+use crate::error::Failure;
+use crate::grammar::Delete;
+use crate::output::{counted, say};
+use bitkin::Collection;
+use bitkin::npy::IdsReader;
+
+/// Deletes rows.
+///
+/// # Errors
+/// When the ids cannot be read, or the rows cannot be deleted: all of them stay then.
+pub(crate) fn run(arguments: &Delete) -> Result<(), Failure> {
+    let rows = &arguments.rows;
+    // Ids that are none are told before anything is opened.
+    let ranges = rows.ids.as_deref().map(parse_ids).transpose()?;
+    let database = open_to_write(&arguments.database)?;
+    let collection = collection(&database, &arguments.name)?;
+    let deleted = match (ranges, &rows.ids_file, &rows.filter) {
+        (Some(ranges), ..) => {
+            let ids = held(&collection, &ranges)?;
+            collection.delete(&ids)
+        }
+        (_, Some(file), _) => {
+            let mut reader = IdsReader::open(file).map_err(outside)?;
+            let all = reader.rows().try_into().unwrap_or(usize::MAX);
+            collection.delete(&reader.read(all).map_err(outside)?)
+        }
+        (.., Some(filter)) => collection.delete_where(filter),
+        (None, None, None) => {
+            return Err(Failure::usage(
+                "say --ids 1,2,5-9, --ids-file FILE.npy or --where EXPR",
+            ));
+        }
+    };
+    let deleted = deleted.map_err(failure)?;
+    database.close().map_err(failure)?;
+    say(format!(
+        "{} deleted from {}",
+        counted(deleted, "row"),
+        arguments.name
+    ));
+    Ok(())
+}
+
+/// The ids and ranges of ids, both ends included, of `1,2,5-9`.
+fn parse_ids(text: &str) -> Result<Vec<(u64, u64)>, Failure> {
+    let parse = |part: &str| {
+        let part = part.trim();
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let bounds = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (bounds.0 <= bounds.1).then_some(bounds)
+    };
+    text.split(',')
+        .map(|part| {
+            parse(part).ok_or_else(|| {
+                Failure::usage(format!("{part:?} is no id and no range of ids"))
+                    .advise("write them as 1,2,5-9")
+            })
+        })
+        .collect()
+}
+
+/// The ids of these ranges that the collection holds: a range may be wide and hold little.
+fn held(collection: &Collection, ranges: &[(u64, u64)]) -> Result<Vec<u64>, Failure> {
+    let spread = ranges.iter().fold(0_u64, |ids, (first, last)| {
+        ids.saturating_add(last - first).saturating_add(1)
+    });
+    if spread <= 1_000_000 {
+        return Ok(ranges
+            .iter()
+            .flat_map(|&(first, last)| first..=last)
+            .collect());
+    }
+    let mut held = Vec::new();
+    for row in collection.rows().map_err(failure)? {
+        let id = row.map_err(failure)?.id;
+        if ranges
+            .iter()
+            .any(|&(first, last)| (first..=last).contains(&id))
+        {
+            held.push(id);
+        }
+    }
+    Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_one_by_one_and_in_ranges() {
+        let ids = |text| parse_ids(text).ok();
+        assert_eq!(ids("7"), Some(vec![(7, 7)]));
+        assert_eq!(ids("1,2, 5-9"), Some(vec![(1, 1), (2, 2), (5, 9)]));
+        assert_eq!(ids("0-18446744073709551615"), Some(vec![(0, u64::MAX)]));
+        for bad in [
+            "",
+            "a",
+            "1,",
+            "-1",
+            "9-5",
+            "1-",
+            "1-2-3",
+            "18446744073709551616",
+            "1.5",
+        ] {
+            assert_eq!(ids(bad), None, "{bad}");
+        }
+    }
+}
