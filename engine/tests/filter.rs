@@ -181,6 +181,18 @@ fn filters_and_deletes_equal_the_oracle() {
         }
         check(&collection, &model, &mut random);
 
+        // What a reader sees, and what is there after a flush and another opening.
+        let path = directory.path().join("db");
+        let reader = Database::open_read_only(&path).unwrap();
+        check(&reader.collection("c").unwrap(), &model, &mut random);
+        db.flush().unwrap();
+        drop(collection);
+        db.close().unwrap();
+        let db = Database::open(&path).unwrap();
+        let collection = db.collection("c").unwrap();
+        check(&collection, &model, &mut random);
+        assert!(db.verify().unwrap().is_clean());
+
         let filter = Filter::parse("free = 4 or n < 20").unwrap();
         let count = collection.count(&filter).unwrap();
         assert!(count > 50);
