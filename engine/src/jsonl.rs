@@ -22,11 +22,14 @@ const MAX_CHUNK: usize = 16 << 20;
 
 /// Why a file of JSON lines cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}, line {line}: {reason}", path.display())]
+#[error("{}{}: {reason}", path.display(), match line {
+    0 => String::new(),
+    line => format!(", line {line}"),
+})]
 pub struct JsonlError {
     /// The file.
     pub path: PathBuf,
-    /// The line, from 1.
+    /// The line, from 1; 0 if the file could not even be opened.
     pub line: u64,
     /// What is wrong with it.
     pub reason: JsonlReason,
@@ -134,7 +137,7 @@ impl JsonlReader {
         let path = path.as_ref();
         let file = File::open(path).map_err(|error| JsonlError {
             path: path.to_owned(),
-            line: 1,
+            line: 0,
             reason: JsonlReason::Io(error),
         })?;
         Ok(JsonlReader::new(path, file, bits))
@@ -458,7 +461,8 @@ mod tests {
         let error = JsonlReader::new("f", endless, 12).read(1).unwrap_err();
         assert!(matches!(error.reason, JsonlReason::TooLong), "{error}");
         let missing = JsonlReader::open("/nonexistent/x.jsonl", 12).unwrap_err();
-        assert!(missing.to_string().contains("/nonexistent/x.jsonl"));
+        let message = missing.to_string();
+        assert!(message.starts_with("/nonexistent/x.jsonl: "), "{message}");
     }
 
     fn json() -> impl Strategy<Value = String> {
