@@ -15,7 +15,7 @@ use crate::report::{Cell, Table};
 use crate::{Bench, Result};
 
 /// Reads of single rows between two scans.
-const READS: usize = 500;
+const READS: usize = 100;
 
 /// Ways of reading, in the order of [`Samples`].
 const KINDS: [&str; 4] = [
