@@ -91,7 +91,7 @@ pub(crate) fn base_state(manifest: &Manifest) -> State {
     state
 }
 
-/// Does what a logged batch did, unless the segments hold it already. `whole` says that all segments
+/// Does what a logged batch did. `whole` says that all segments
 /// are there, so that a row which is deleted must be.
 pub(crate) fn apply(
     state: &mut State,
@@ -100,9 +100,6 @@ pub(crate) fn apply(
     sequence: u64,
     operations: Vec<Operation>,
 ) -> Result<(), Error> {
-    if sequence <= state.sequence {
-        return Ok(());
-    }
     let damaged = |what: String| Error::corrupt(file, 0, format!("commit {sequence} {what}"));
     if sequence != state.sequence + 1 {
         return Err(damaged(format!("follows commit {}", state.sequence)));

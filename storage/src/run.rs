@@ -1,9 +1,8 @@
 //! A sorted, immutable run of rows in memory.
 //!
-//! The memory table of a collection is a short list of runs. Each commit appends one; runs of like
-//! size are merged as a binary counter carries, so that n commits leave at most log2(n) runs and
-//! each row is copied at most log2(n) times. Because runs never change, a snapshot is a clone of
-//! the list.
+//! The memory table of a collection is a short list of runs. Each commit appends one; whenever four
+//! are of like size they become one, so that n rows are in at most 3 log4(n) runs and each is copied
+//! at most log4(n) times. Because runs never change, a snapshot is a clone of the list.
 
 use std::ops::{ControlFlow, RangeInclusive};
 
@@ -70,7 +69,15 @@ pub(crate) struct Run {
     pub(crate) generation: u64,
 }
 
+/// Runs of like size that become one.
+pub(crate) const FAN: usize = 4;
+
 impl Run {
+    /// Runs of one tier are of like size: within a factor of [`FAN`].
+    pub(crate) fn tier(&self) -> u32 {
+        self.len().max(1).ilog(FAN)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
@@ -103,28 +110,32 @@ impl Run {
         }
     }
 
-    /// One run with the rows of `older` and `newer`, which share no id, save those deleted.
-    pub(crate) fn merge(older: (&Run, &Deleted), newer: (&Run, &Deleted)) -> Run {
-        let inputs = [older, newer];
-        let runs = inputs.map(|(run, _)| run);
-        let rows = inputs.map(|(run, deleted)| run.len() - count(deleted) as usize);
-        let rows: usize = rows.iter().sum();
-        let has_payloads = runs.iter().any(|run| !run.payloads.offsets.is_empty());
+    /// One run with the rows of all `inputs`, which share no id, save those deleted.
+    pub(crate) fn merge(inputs: &[(&Run, &Deleted)]) -> Run {
+        let runs = || inputs.iter().map(|(run, _)| *run);
+        let live = |(run, deleted): &(&Run, &Deleted)| run.len() - count(deleted) as usize;
+        let rows: usize = inputs.iter().map(live).sum();
+        let code_bytes = runs().map(|run| run.code_bytes).next().unwrap_or_default();
+        let has_payloads = runs().any(|run| !run.payloads.offsets.is_empty());
+        let first = runs().map(|run| *run.sequences.start()).min();
+        let last = runs().map(|run| *run.sequences.end()).max();
         let mut merged = Run {
             ids: Vec::with_capacity(rows),
-            codes: Vec::with_capacity(rows * older.0.code_bytes),
-            code_bytes: older.0.code_bytes,
+            codes: Vec::with_capacity(rows * code_bytes),
+            code_bytes,
             payloads: Payloads {
                 offsets: Vec::with_capacity(if has_payloads { rows + 1 } else { 0 }),
-                bytes: Vec::with_capacity(runs.iter().map(|run| run.payloads.bytes.len()).sum()),
+                bytes: Vec::with_capacity(runs().map(|run| run.payloads.bytes.len()).sum()),
             },
-            sequences: *runs[0].sequences.start().min(runs[1].sequences.start())
-                ..=*runs[0].sequences.end().max(runs[1].sequences.end()),
-            generation: runs[0].generation.max(runs[1].generation),
+            sequences: first.unwrap_or_default()..=last.unwrap_or_default(),
+            generation: runs().map(|run| run.generation).max().unwrap_or_default(),
         };
-        let columns = inputs.map(|(run, deleted)| run.column(deleted));
+        let columns: Vec<Column<'_>> = inputs
+            .iter()
+            .map(|(run, deleted)| run.column(deleted))
+            .collect();
         let _ = in_order(&columns, |index, rows| {
-            merged.extend(runs[index], rows.start, rows.end);
+            merged.extend(inputs[index].0, rows.start, rows.end);
             ControlFlow::<()>::Continue(())
         });
         merged
@@ -183,7 +194,7 @@ mod tests {
         for (older, newer) in cases {
             for payloads in [(false, false), (true, false), (false, true), (true, true)] {
                 let (first, second) = (run(older, payloads.0), run(newer, payloads.1));
-                let merged = Run::merge((&first, &None), (&second, &None));
+                let merged = Run::merge(&[(&first, &None), (&second, &None)]);
                 let mut ids = [older, newer].concat();
                 ids.sort_unstable();
                 assert_eq!(merged.ids, ids);
@@ -209,7 +220,7 @@ mod tests {
     #[test]
     fn equal_ids_are_merged_without_end_or_loss() {
         let (older, newer) = (run(&[1, 5, 5, 9], false), run(&[5, 9], true));
-        let merged = Run::merge((&older, &None), (&newer, &None));
+        let merged = Run::merge(&[(&older, &None), (&newer, &None)]);
         assert_eq!(merged.ids, [1, 5, 5, 5, 9, 9]);
     }
 
@@ -217,7 +228,7 @@ mod tests {
     fn deleted_rows_are_left_out_with_their_payloads() {
         let (older, newer) = (run(&[1, 2, 6, 8], true), run(&[3, 4], true));
         let rows = |rows: &[u32]| Some(std::sync::Arc::new(rows.iter().copied().collect()));
-        let merged = Run::merge((&older, &rows(&[1, 3])), (&newer, &rows(&[0])));
+        let merged = Run::merge(&[(&older, &rows(&[1, 3])), (&newer, &rows(&[0]))]);
         assert_eq!(merged.ids, [1, 4, 6]);
         assert_eq!(merged.codes, run(&[1, 4, 6], false).codes);
         assert_eq!(merged.payloads, run(&[1, 4, 6], true).payloads);

@@ -155,7 +155,7 @@ impl Writing<'_> {
             }
             last = ids.last().copied();
             if let Some(filter) = &mut filter {
-                ids.iter().for_each(|&id| filter.insert(id));
+                filter.insert(ids);
             }
             writer.write(bytemuck::cast_slice(ids))
         })?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::batch::{CollectionId, CollectionInfo};
 use crate::deleted::{self, Deleted};
 use crate::error::Error;
-use crate::run::Run;
+use crate::run::{FAN, Run};
 use crate::segment::Segment;
 use crate::snapshot::Part;
 
@@ -134,24 +134,41 @@ impl CollectionState {
         self.parts.insert(at, Part::segment(segment, deleted));
     }
 
-    /// Adds the rows of a commit and merges runs as a binary counter carries: whenever the last two
-    /// are of like size, they become one.
+    /// Adds the rows of a commit, and merges the last runs where [`FAN`] are of like size, or where
+    /// smaller ones stand before a larger.
     pub(crate) fn add_run(&mut self, run: Run) {
         self.rows += run.len() as u64;
         self.largest_id = self.largest_id.max(run.ids.last().copied());
-        let mut run = Arc::new(run);
-        while let Some(part) = self.parts.last()
-            && let Some(before) = part.as_run()
-        {
-            let fits = before.len() + run.len() <= u32::MAX as usize;
-            let live = part.live() as usize;
-            if before.generation != run.generation || live / 2 >= run.len() || !fits {
-                break;
+        let mut tier = run.tier();
+        let generation = run.generation;
+        self.parts.push(Part::memory(Arc::new(run)));
+        loop {
+            let of_generation = |part: &&Part| {
+                part.as_run()
+                    .is_some_and(|run| run.generation == generation && run.tier() <= tier)
+            };
+            let like = self.parts.iter().rev().take_while(of_generation);
+            let (mut count, mut rows, mut smaller) = (0, 0, false);
+            for part in like {
+                count += 1;
+                rows += part.len();
+                smaller |= part.as_run().is_some_and(|run| run.tier() < tier);
             }
-            run = Arc::new(Run::merge((before, &part.deleted), (&run, &None)));
-            self.parts.pop();
+            if count < 2 || (count < FAN && !smaller) || rows > u32::MAX as usize {
+                return;
+            }
+            let last = self.parts.split_off(self.parts.len() - count);
+            let inputs: Vec<_> = last
+                .iter()
+                .filter_map(|part| Some((&**part.as_run()?, &part.deleted)))
+                .collect();
+            let merged = Run::merge(&inputs);
+            if merged.ids.is_empty() {
+                return;
+            }
+            tier = merged.tier();
+            self.parts.push(Part::memory(Arc::new(merged)));
         }
-        self.parts.push(Part::memory(run));
     }
 
     /// Deletes rows: for each part, by its index, the rows of it, ascending. None of them may be

@@ -333,6 +333,15 @@ impl Storage {
         self.writer()?.flush()
     }
 
+    /// Returns when no merge is due: when segments are as few as merging in the background makes them.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Io`], [`Error::Corrupt`] if a segment that
+    /// should be merged is damaged.
+    pub fn merge(&self) -> Result<(), Error> {
+        self.writer()?.merge_all_due()
+    }
+
     /// Flushes, then merges the segments of a collection, or of each, into one (or as few as its
     /// rows need), without the deleted rows: what was deleted before this call is in no file of the
     /// database any more when it returns, save in those that an older snapshot or a backup still

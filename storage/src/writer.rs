@@ -114,7 +114,7 @@ struct Queue {
 
 /// Bytes in memory beyond which a database is flushed when it is closed, so that the next opening need
 /// not read them out of the log.
-const REPLAYED_AT_MOST: usize = 4 << 20;
+const REPLAYED_AT_MOST: usize = 1 << 20;
 
 /// Bytes of the files that are not segments.
 #[derive(Clone, Copy, Debug, Default)]

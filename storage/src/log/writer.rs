@@ -21,8 +21,8 @@ const GATHER: usize = 1 << 20;
 
 /// A write of at most this many bytes is followed by zeros up to [`AHEAD`], so that the writes after
 /// it go to bytes that the file has: then a sync need not write the file's new length too, which
-/// costs half as much again as the record. Larger writes are rare enough not to care.
-const SMALL: usize = 32 << 10;
+/// costs half as much again as the record. With larger writes the zeros would cost more than that.
+const SMALL: usize = 4 << 10;
 const AHEAD: usize = 256 << 10;
 
 /// A record that has its sequence but not yet its place in a log.

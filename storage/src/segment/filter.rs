@@ -17,6 +17,9 @@ const MOST_ROWS: u64 = 1 << 28;
 /// ids are mostly outside of the range.
 const SPARSE: u64 = 4;
 
+/// Ids whose blocks are fetched together.
+const AT_ONCE: usize = 32;
+
 /// One odd number for each word of a block.
 const SALTS: [u32; 8] = [
     0x47b6_137b,
@@ -48,8 +51,23 @@ impl Filter {
         }
     }
 
-    pub(super) fn insert(&mut self, id: u64) {
-        let (block, key) = place(id, self.bytes.len());
+    pub(super) fn insert(&mut self, ids: &[u64]) {
+        for ids in ids.chunks(AT_ONCE) {
+            let mut places = [(0, 0); AT_ONCE];
+            let mut touched = 0;
+            for (to, &id) in places.iter_mut().zip(ids) {
+                *to = place(id, self.bytes.len());
+                touched ^= self.bytes[to.0];
+            }
+            // All blocks are called for before the first is waited for.
+            std::hint::black_box(touched);
+            for &(block, key) in &places[..ids.len()] {
+                self.set(block, key);
+            }
+        }
+    }
+
+    fn set(&mut self, block: usize, key: u32) {
         let block = &mut self.bytes[block..block + BLOCK];
         for (word, salt) in block.chunks_exact_mut(4).zip(SALTS) {
             let bit = bit(key, salt);
@@ -97,7 +115,7 @@ mod tests {
         for rows in [1, 10, 1000, 100_000_u64] {
             let mut filter = Filter::new(rows);
             let id = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            (0..rows).for_each(|n| filter.insert(id(n)));
+            filter.insert(&(0..rows).map(id).collect::<Vec<_>>());
             let bytes = filter.into_bytes();
             assert!((0..rows).all(|n| may_hold(&bytes, id(n))));
             let foreign = (rows..rows + 100_000).filter(|&n| may_hold(&bytes, id(n)));

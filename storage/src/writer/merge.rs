@@ -33,14 +33,19 @@ impl Writer {
         }
     }
 
+    /// Does all merges that are due, beside the thread for it.
+    pub(crate) fn merge_all_due(&self) -> Result<(), Error> {
+        while self.merge_once()? {}
+        Ok(())
+    }
+
     /// Has the merges done that are due after a flush: by the thread for it, or else now.
     pub(super) fn merge_what_is_due(&self) -> Result<(), Error> {
         if self.options.background {
             self.signals.merge();
             return Ok(());
         }
-        while self.merge_once()? {}
-        Ok(())
+        self.merge_all_due()
     }
 
     /// Flushes, then merges all segments of a collection, or of each, into as few as can be. Rows
