@@ -410,6 +410,18 @@ impl Collection {
         BatchSearch::new(self.snapshot(), codes)
     }
 
+    /// Writes all segments anew as one, without the deleted rows: what was deleted before is in no
+    /// file of the database any more when this returns, save in those that an older snapshot, a
+    /// reader in another process or a backup still holds. Reads and writes go on meanwhile. Needs as
+    /// much free disk as the collection takes.
+    ///
+    /// # Errors
+    /// What storage reports.
+    pub fn compact(&self) -> Result<(), Error> {
+        self.shared
+            .with(|storage| storage.compact(Some(self.facts.id)))
+    }
+
     /// Sizes of the collection.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bitkin_storage::{Durability, Options, Problem, Stats, Storage, VerifyReport};
+use bitkin_storage::{
+    BackupReport, Durability, Options, Problem, RepairReport, Stats, Storage, VerifyReport,
+};
 use sha2::{Digest, Sha256};
 
 use crate::collection::{Collection, CollectionConfig, CollectionFacts, ModelRef, Properties};
@@ -283,6 +285,33 @@ impl Database {
         self.shared.with(Storage::flush)
     }
 
+    /// Writes every collection anew, as [`Collection::compact`] does one.
+    ///
+    /// # Errors
+    /// What storage reports.
+    pub fn compact(&self) -> Result<(), Error> {
+        self.shared.with(|storage| storage.compact(None))
+    }
+
+    /// Takes a collection away with all its rows, durably. Snapshots of it stay good; its files are
+    /// removed by the next flush or [`compact`](Database::compact). Its model stays.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCollection`] names those that there are; and what storage reports.
+    pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
+        let id = self.collection(name)?.facts.id;
+        self.shared.with(|storage| storage.drop_collection(id))
+    }
+
+    /// Makes a copy of the database, as of now or a little later, in a new or empty directory.
+    /// Reads and writes go on meanwhile. See [`backup`].
+    ///
+    /// # Errors
+    /// What storage reports.
+    pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport, Error> {
+        self.shared.with(|storage| storage.backup(dest.as_ref()))
+    }
+
     /// In a read-only database: looks for newer commits, and says whether there were any.
     ///
     /// # Errors
@@ -324,6 +353,33 @@ impl fmt::Debug for Database {
 /// When the check itself cannot be carried out; damage is in the report.
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, Error> {
     Ok(bitkin_storage::verify(path.as_ref())?)
+}
+
+/// Makes a copy of the database in `path`, as of one moment, in `dest`, a new or empty directory: also
+/// while another process writes it.
+///
+/// Files that never change are hard-linked where the directories allow it, which takes no space and
+/// next to no time; but damage to the bytes of one is damage to both.
+///
+/// # Errors
+/// What storage reports. `dest` then holds no database, and may be used again.
+pub fn backup(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<BackupReport, Error> {
+    Ok(bitkin_storage::backup(path.as_ref(), dest.as_ref())?)
+}
+
+/// Saves what is whole of the database in `path`, which nobody may be writing, into a new database in
+/// `dest`, a new or empty directory. Nothing is written to `path`. What could not be saved is listed.
+///
+/// # Errors
+/// [`Error::NotADatabase`] if nothing of one is there, [`Error::Locked`], and what storage reports of
+/// `dest`.
+pub fn repair(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<RepairReport, Error> {
+    let builder = Arc::new(IndexBuilder);
+    Ok(bitkin_storage::repair(
+        path.as_ref(),
+        dest.as_ref(),
+        Some(builder),
+    )?)
 }
 
 /// Lower-case hexadecimal digits.

@@ -51,10 +51,13 @@ pub mod npy;
 mod search;
 mod snapshot;
 
-pub use bitkin_storage::{CollectionStats, Durability, Problem, SegmentBytes, Stats, VerifyReport};
+pub use bitkin_storage::{
+    BackupReport, CollectionStats, Durability, Problem, RepairReport, SegmentBytes, Stats,
+    VerifyReport,
+};
 
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};
-pub use self::database::{Database, DatabaseOptions, verify};
+pub use self::database::{Database, DatabaseOptions, backup, repair, verify};
 pub use self::error::Error;
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{Answer, BatchSearch, Hit, Search};

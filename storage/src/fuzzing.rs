@@ -113,5 +113,5 @@ pub fn database(bytes: &[u8]) {
             }
         }
     }
-    let _ = crate::repair_on(&disk, Arc::new(SimulatedDisk::new()));
+    let _ = crate::repair_on(&disk, Arc::new(SimulatedDisk::new()), None);
 }

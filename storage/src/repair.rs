@@ -17,7 +17,7 @@ use crate::files;
 use crate::log::{self, Found, Operation};
 use crate::manifest::{self, Manifest, SegmentRecord};
 use crate::recover::read_manifest;
-use crate::segment::{self, Segment};
+use crate::segment::{self, SectionBuilder, Segment};
 use crate::storage::{Durability, LOCK, Options, Storage, take_lock};
 use crate::verify::Problem;
 
@@ -62,17 +62,25 @@ impl RepairReport {
 }
 
 /// Saves what is whole of the database in `dir`, which nobody may be writing, into a new database in
-/// `dest`, which must not exist or be empty.
+/// `dest`, which must not exist or be empty. `builder` is as in [`Options::builder`].
 ///
 /// # Errors
 /// [`Error::NotADatabase`] if `dir` holds no file of one; [`Error::Locked`] if it is being written;
 /// [`Error::NotEmpty`] and [`Error::Io`] for `dest`. What cannot be read of `dir` is listed.
-pub fn repair(dir: &Path, dest: &Path) -> Result<RepairReport, Error> {
-    repair_on(&OsDisk::new(dir), Arc::new(OsDisk::new(dest)))
+pub fn repair(
+    dir: &Path,
+    dest: &Path,
+    builder: Option<Arc<dyn SectionBuilder>>,
+) -> Result<RepairReport, Error> {
+    repair_on(&OsDisk::new(dir), Arc::new(OsDisk::new(dest)), builder)
 }
 
 /// As [`repair`], on any disks.
-pub fn repair_on(disk: &dyn Disk, dest: Arc<dyn Disk>) -> Result<RepairReport, Error> {
+pub fn repair_on(
+    disk: &dyn Disk,
+    dest: Arc<dyn Disk>,
+    builder: Option<Arc<dyn SectionBuilder>>,
+) -> Result<RepairReport, Error> {
     let names = disk.list("").map_err(Error::io("list", ""))?;
     // Only if it is there: nothing is written to the damaged database, not even an empty file.
     let _lock = match names.iter().any(|name| name == LOCK) {
@@ -97,6 +105,7 @@ pub fn repair_on(disk: &dyn Disk, dest: Arc<dyn Disk>) -> Result<RepairReport, E
     };
     let options = Options {
         durability: Durability::None,
+        builder,
         ..Options::default()
     };
     let mut saved = Saved {

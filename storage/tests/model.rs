@@ -288,7 +288,7 @@ fn run(actions: Vec<Action>) {
             Action::Repair => {
                 let (backup, dest) = (SimulatedDisk::new(), Arc::new(SimulatedDisk::new()));
                 storage.backup_on(&backup).unwrap();
-                let report = repair_on(&backup, dest.clone()).unwrap();
+                let report = repair_on(&backup, dest.clone(), None).unwrap();
                 assert!(report.is_complete(), "{report:?}");
                 let copy = Storage::open_read_only_on(dest).unwrap();
                 for info in copy.collections() {

@@ -61,7 +61,7 @@ struct Repaired {
 /// Repairs into memory, where a sync costs nothing.
 fn repaired(path: &Path) -> Repaired {
     let dest: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
-    let report = repair_on(&OsDisk::new(path), Arc::clone(&dest)).unwrap();
+    let report = repair_on(&OsDisk::new(path), Arc::clone(&dest), None).unwrap();
     let verified = verify_on(&*dest).unwrap();
     assert!(verified.is_clean(), "{verified:?}");
     let storage = Storage::open_read_only_on(dest).unwrap();
@@ -195,14 +195,20 @@ fn what_is_no_database_or_is_being_written_is_refused() {
     let dest = dir.path().join("new");
     std::fs::create_dir(&path).unwrap();
     assert!(matches!(
-        repair(&path, &dest),
+        repair(&path, &dest, None),
         Err(Error::NotADatabase { .. })
     ));
     let storage = Storage::create(&path, options()).unwrap();
-    assert!(matches!(repair(&path, &dest), Err(Error::Locked { .. })));
+    assert!(matches!(
+        repair(&path, &dest, None),
+        Err(Error::Locked { .. })
+    ));
     drop(storage);
     assert!(!dest.exists());
     std::fs::create_dir(&dest).unwrap();
     std::fs::write(dest.join("mine"), b"").unwrap();
-    assert!(matches!(repair(&path, &dest), Err(Error::NotEmpty { .. })));
+    assert!(matches!(
+        repair(&path, &dest, None),
+        Err(Error::NotEmpty { .. })
+    ));
 }

@@ -35,6 +35,10 @@ impl Session {
             Command::Get(arguments) => verbs::get::run(self, arguments),
             Command::Stats(arguments) => verbs::stats::run(self, arguments),
             Command::Verify(arguments) => verbs::verify::run(self, arguments),
+            Command::Compact(arguments) => verbs::upkeep::compact(arguments),
+            Command::Backup(arguments) => verbs::upkeep::backup(self, arguments),
+            Command::Repair(arguments) => verbs::upkeep::repair(self, arguments),
+            Command::Drop(arguments) => verbs::upkeep::drop(arguments),
             Command::Train(passed) => verbs::train("train", &passed.arguments),
             Command::Eval(passed) => verbs::train("eval", &passed.arguments),
         }

@@ -8,6 +8,7 @@ pub(crate) mod ingest;
 mod rows;
 pub(crate) mod search;
 pub(crate) mod stats;
+pub(crate) mod upkeep;
 pub(crate) mod verify;
 
 use crate::encoder::{Device, EncoderLibrary, LoadedEncoder};

@@ -46,6 +46,7 @@ fn as_table(session: &mut Session, collections: &[Collection]) -> Result<(), Fai
         Column::Text("collection"),
         Column::Number("bits"),
         Column::Number("rows"),
+        Column::Number("deleted"),
         Column::Number("in memory"),
         Column::Number("segments"),
         Column::Number("ids"),
@@ -61,6 +62,7 @@ fn as_table(session: &mut Session, collections: &[Collection]) -> Result<(), Fai
             stats.name,
             stats.bits.to_string(),
             grouped(stats.rows),
+            grouped(stats.deleted_rows),
             grouped(stats.memory_rows),
             grouped(stats.segments),
             bytes(stats.bytes.ids),
@@ -83,6 +85,7 @@ fn as_json(session: &mut Session, collection: &Collection) -> Result<(), Failure
         "collection": stats.name,
         "bits": stats.bits,
         "rows": stats.rows,
+        "deleted_rows": stats.deleted_rows,
         "memory_rows": stats.memory_rows,
         "segments": stats.segments,
         "segment_bytes": {

@@ -53,8 +53,12 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
     if !report.is_clean() {
         session.out.flush()?;
         let count = counted(report.problems.len() as u64, "problem");
-        return Err(Failure::new(format!("{}: {count}; {read}", path.display()))
-            .advise("keep a copy of the directory before anything else writes to it"));
+        return Err(
+            Failure::new(format!("{}: {count}; {read}", path.display())).advise(format!(
+                "keep a copy of the directory; bitkin repair {} NEW saves what is whole",
+                path.display()
+            )),
+        );
     }
     if arguments.format == Format::Table {
         session
