@@ -318,25 +318,18 @@ mod tests {
     use crate::manifest::LogRecord;
     use crate::run::{Payloads, Run};
 
-    #[test]
-    fn an_id_that_stands_twice_is_found_and_hangs_nothing() {
+    /// A database with one collection of 8 bits, and a log of records that no writer writes.
+    fn with_log(records: Vec<Record>) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let disk = OsDisk::new(dir.path());
         for name in [log::DIRECTORY, segment::DIRECTORY] {
             disk.create_dir(name).unwrap();
         }
-        let run = Run {
-            ids: vec![5, 6],
-            codes: vec![0; 2],
-            code_bytes: 1,
-            payloads: Payloads::default(),
-            sequences: 2..=2,
-            generation: 0,
-        };
         let mut writer = LogWriter::create(&disk, 1, 1).unwrap();
         let create = Record::new(1, 0, |body| body.create_collection(1, 8, "c", b""));
-        let insert = |sequence| Record::new(sequence, 0, |body| body.insert(1, &run));
-        writer.append(vec![create, insert(2), insert(3)]).unwrap();
+        writer.append(vec![create]).unwrap();
+        writer.append(records).unwrap();
+        writer.end().unwrap();
         let manifest = Manifest {
             next_log: 2,
             next_collection: 1,
@@ -348,6 +341,24 @@ mod tests {
             ..Manifest::default()
         };
         manifest.store(&disk).unwrap();
+        dir
+    }
+
+    fn insert(sequence: u64) -> Record {
+        let run = Run {
+            ids: vec![5, 6],
+            codes: vec![0; 2],
+            code_bytes: 1,
+            payloads: Payloads::default(),
+            sequences: sequence..=sequence,
+            generation: 0,
+        };
+        Record::new(sequence, 0, |body| body.insert(1, &run))
+    }
+
+    #[test]
+    fn an_id_that_stands_twice_is_found_and_hangs_nothing() {
+        let dir = with_log(vec![insert(2), insert(3)]);
         let report = verify(dir.path()).unwrap();
         let problems: Vec<&str> = report.problems.iter().map(|p| p.what.as_str()).collect();
         assert_eq!(problems.len(), 2, "{problems:?}");
@@ -356,5 +367,32 @@ mod tests {
             "{problems:?}"
         );
         Storage::open_read_only(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn the_deletion_of_a_row_that_is_not_there_is_damage() {
+        for ids in [&[5, 7][..], &[7], &[5, 6]] {
+            let delete = Record::new(3, 0, |body| body.delete(1, ids));
+            let dir = with_log(vec![insert(2), delete]);
+            let opened = Storage::open_read_only(dir.path());
+            let report = verify(dir.path()).unwrap();
+            if ids == [5, 6] {
+                assert_eq!(opened.unwrap().stats().rows, 0);
+                assert!(report.is_clean(), "{report:?}");
+            } else {
+                assert!(matches!(opened, Err(Error::Corrupt { .. })), "{opened:?}");
+                let what = &report.problems[0].what;
+                assert!(what.contains("rows that are not there"), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn commits_that_do_not_follow_each_other_are_damage() {
+        for sequence in [1, 3] {
+            let dir = with_log(vec![insert(sequence)]);
+            let opened = Storage::open_read_only(dir.path());
+            assert!(matches!(opened, Err(Error::Corrupt { .. })), "{opened:?}");
+        }
     }
 }
