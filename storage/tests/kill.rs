@@ -21,6 +21,14 @@ const THREADS: u64 = 4;
 /// Rows of one batch in each of the two collections.
 const BATCH: u64 = 5;
 
+/// Each second batch also deletes the rows of the one so many before it.
+const KEPT: u64 = 4;
+
+/// The batch whose rows batch `number` deletes.
+fn deletes(number: u64) -> Option<u64> {
+    number.checked_sub(KEPT).filter(|batch| batch % 2 == 0)
+}
+
 /// The ids of batch `number` of a thread: no two batches share one.
 fn ids(thread: u64, number: u64) -> Vec<u64> {
     let first = (number * THREADS + thread) * BATCH;
@@ -61,7 +69,9 @@ fn child_that_writes() {
             let (storage, view) = (&storage, &view);
             scope.spawn(move || {
                 let mut number = 0;
-                while view.find(ids(thread, number)[0]).unwrap().is_some() {
+                let there = |number| view.find(ids(thread, number)[0]).unwrap().is_some();
+                // Of two that follow each other at most one was deleted.
+                while there(number) || there(number + 1) {
                     number += 1;
                 }
                 loop {
@@ -69,6 +79,10 @@ fn child_that_writes() {
                     let mut batch = Batch::new();
                     add(&mut batch, a, &ids);
                     add(&mut batch, b, &ids);
+                    if let Some(old) = deletes(number) {
+                        let old = self::ids(thread, old);
+                        batch.delete(a, &old).delete(b, &old);
+                    }
                     storage.commit(batch).unwrap();
                     say(&format!("done {thread} {number}"));
                     number += 1;
@@ -141,45 +155,55 @@ fn every_acknowledged_batch_survives_kill_nine() {
     check(&storage, &acknowledged, rounds);
 }
 
-/// All that was acknowledged is there; a batch is there in both collections or in none.
+/// All that was acknowledged is there; a batch is there in both collections or in none, and so is what
+/// it deletes.
 fn check(storage: &Storage, acknowledged: &[u64], round: u64) {
     let all: BTreeMap<String, Rows> = read_all(storage).unwrap();
     let mut found = 0;
     for thread in 0..THREADS {
-        for number in 0.. {
+        let present = |number: u64, name: &str| {
             let ids = ids(thread, number);
-            let present =
-                |name: &str| ids.iter().filter(|&id| all[name].contains_key(id)).count() as u64;
-            let (in_a, in_b) = (present("a"), present("b"));
-            assert_eq!(
-                in_a, in_b,
+            let there = ids.iter().filter(|id| all[name].contains_key(id)).count() as u64;
+            assert!(
+                there == 0 || there == BATCH,
                 "round {round}: batch {number} of {thread} is half there"
             );
-            if in_a == 0 {
-                let acknowledged = acknowledged[thread as usize];
-                assert!(
-                    number >= acknowledged,
-                    "round {round}: {number} of {thread} is lost"
-                );
-                break;
-            }
-            assert_eq!(
-                in_a, BATCH,
-                "round {round}: batch {number} of {thread} is half there"
-            );
+            there == BATCH
+        };
+        let mut batches = 0;
+        while present(batches, "a") || present(batches + 1, "a") {
+            batches += 1;
+        }
+        let acknowledged = acknowledged[thread as usize];
+        assert!(
+            batches >= acknowledged,
+            "round {round}: {batches} batches of {thread}, and {acknowledged} were acknowledged"
+        );
+        let gone: Vec<u64> = (0..batches).filter_map(deletes).collect();
+        for number in 0..batches {
+            let wanted = !gone.contains(&number);
             for (name, code_bytes) in [("a", 8), ("b", 12)] {
-                for (id, row) in expected(ids.iter().copied(), code_bytes) {
-                    assert_eq!(all[name][&id], row, "round {round}");
+                assert_eq!(
+                    present(number, name),
+                    wanted,
+                    "round {round}: batch {number} of {thread} in {name}"
+                );
+                if wanted {
+                    for (id, row) in expected(ids(thread, number), code_bytes) {
+                        assert_eq!(all[name][&id], row, "round {round}");
+                    }
                 }
             }
-            found += BATCH;
+            found += BATCH * u64::from(wanted);
         }
     }
-    assert_eq!(
-        all["a"].len() as u64,
-        found,
-        "round {round}: rows that nobody wrote"
-    );
+    for name in ["a", "b"] {
+        assert_eq!(
+            all[name].len() as u64,
+            found,
+            "round {round}: rows that nobody wrote"
+        );
+    }
 }
 
 /// Not a test: the process that has the database open.
