@@ -193,6 +193,28 @@ fn filters_and_deletes_equal_the_oracle() {
         check(&collection, &model, &mut random);
         assert!(db.verify().unwrap().is_clean());
 
+        // Segments merged into one, a copy of it, and what is saved of it.
+        collection.compact().unwrap();
+        let stats = collection.stats().unwrap();
+        assert_eq!((stats.segments, stats.deleted_rows), (1, 0));
+        check(&collection, &model, &mut random);
+        let (copy, saved) = (
+            directory.path().join("copy"),
+            directory.path().join("saved"),
+        );
+        db.backup(&copy).unwrap();
+        assert!(bitkin::repair(&copy, &saved).unwrap().is_complete());
+        for path in [copy, saved] {
+            let db = Database::open(&path).unwrap();
+            let collection = db.collection("c").unwrap();
+            check(&collection, &model, &mut random);
+            assert!(
+                collection.stats().unwrap().bytes.indexes > 0,
+                "{}",
+                path.display()
+            );
+        }
+
         let filter = Filter::parse("free = 4 or n < 20").unwrap();
         let count = collection.count(&filter).unwrap();
         assert!(count > 50);

@@ -13,10 +13,12 @@ pub(crate) mod verify;
 
 use crate::encoder::{Device, EncoderLibrary, LoadedEncoder};
 use crate::error::Failure;
+use crate::grammar::Format;
 use crate::trainer::Trainer;
 use bitkin::encoder::Encoder;
 use bitkin::npy::{CodesReader, NpyError, NpyReason};
-use bitkin::{Collection, Database};
+use bitkin::{Collection, Database, Problem};
+use serde_json::json;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -68,6 +70,16 @@ fn named(path: &Path, error: bitkin::Error) -> Failure {
     } else {
         format!("{path}: {text}")
     })
+}
+
+/// A line that says what is wrong with a file; `key` names what is wrong in JSON.
+fn problem_line(format: Format, problem: &Problem, key: &str) -> String {
+    let Problem { file, offset, what } = problem;
+    match (format, offset) {
+        (Format::Json, offset) => json!({"file": file, "offset": offset, key: what}).to_string(),
+        (Format::Table, Some(offset)) => format!("{file}, byte {offset}: {what}"),
+        (Format::Table, None) => format!("{file}: {what}"),
+    }
 }
 
 /// The collection of that name.

@@ -1,6 +1,6 @@
 //! `bitkin compact`, `backup`, `repair` and `drop`: what keeps a database in order.
 
-use super::{collection, expect_database, failure, open_to_write};
+use super::{collection, expect_database, failure, open_to_write, problem_line};
 use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
 use crate::output::{bytes, counted, say};
@@ -65,15 +65,9 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
     expect_database(&arguments.database)?;
     let report = bitkin::repair(&arguments.database, &arguments.dest).map_err(failure)?;
     for lost in &report.lost {
-        session.out.line(match (arguments.format, lost.offset) {
-            (Format::Json, offset) => {
-                json!({"file": lost.file, "offset": offset, "lost": lost.what}).to_string()
-            }
-            (Format::Table, Some(offset)) => {
-                format!("{}, byte {offset}: {}", lost.file, lost.what)
-            }
-            (Format::Table, None) => format!("{}: {}", lost.file, lost.what),
-        })?;
+        session
+            .out
+            .line(problem_line(arguments.format, lost, "lost"))?;
     }
     for (name, rows) in &report.collections {
         session.out.line(match arguments.format {

@@ -1,6 +1,6 @@
 //! `bitkin verify`.
 
-use super::failure;
+use super::{failure, problem_line};
 use crate::error::Failure;
 use crate::grammar::{Format, Verify};
 use crate::output::{bytes, counted};
@@ -23,15 +23,9 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
     }
     .map_err(failure)?;
     for problem in &report.problems {
-        session.out.line(match (arguments.format, problem.offset) {
-            (Format::Json, offset) => {
-                json!({"file": problem.file, "offset": offset, "problem": problem.what}).to_string()
-            }
-            (Format::Table, Some(offset)) => {
-                format!("{}, byte {offset}: {}", problem.file, problem.what)
-            }
-            (Format::Table, None) => format!("{}: {}", problem.file, problem.what),
-        })?;
+        session
+            .out
+            .line(problem_line(arguments.format, problem, "problem"))?;
     }
     let read = format!(
         "{}, {} and {} checked",
