@@ -8,14 +8,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::bytes::random;
 use crate::disk::{Disk, File, OsDisk, read_from};
 use crate::error::Error;
 use crate::files;
 use crate::log;
-use crate::manifest::{self, LogRecord, Manifest};
+use crate::manifest::{self, LogRecord, Manifest, write_beside};
 use crate::recover::{remove, with_manifest};
 use crate::segment;
 use crate::storage::prepare_directory;
+
+/// A file of this name is in the directory of a backup until it is complete.
+pub(crate) const MARKER: &str = "BACKUP.tmp";
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 1 << 20;
@@ -55,6 +59,8 @@ pub fn backup_on(disk: &dyn Disk, dest: &dyn Disk) -> Result<BackupReport, Error
         Ok((manifest, opened))
     })?;
     let _lock = prepare_directory(dest)?;
+    write_beside(dest, MARKER, b"")?;
+    dest.sync_dir("").map_err(Error::io("sync", ""))?;
     let mut report = BackupReport::default();
     for (name, file) in &opened.whole {
         copy(disk, dest, name, &**file, &mut report)?;
@@ -76,6 +82,7 @@ pub fn backup_on(disk: &dyn Disk, dest: &dyn Disk) -> Result<BackupReport, Error
     for name in [log::DIRECTORY, segment::DIRECTORY, files::DIRECTORY] {
         dest.sync_dir(name).map_err(Error::io("sync", name))?;
     }
+    manifest.database = random();
     report.sequence = opened.seal.last_sequence;
     let stored = manifest.store(dest).map_err(|failed| {
         // It may be in its place already, and the backup is not acknowledged.
@@ -83,6 +90,8 @@ pub fn backup_on(disk: &dyn Disk, dest: &dyn Disk) -> Result<BackupReport, Error
         failed.error
     });
     report.copied_bytes += stored?;
+    // If it cannot be removed, the next opening will.
+    let _ = remove(dest, MARKER);
     report.files += 1;
     Ok(report)
 }

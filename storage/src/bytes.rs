@@ -47,8 +47,13 @@ pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     ))
 }
 
-/// xxh3-64 of `bytes`. Seeds are the number of the log or of the segment, so that bytes of one file
-/// do not pass in another.
+/// A number that nobody can foretell, from what the standard library seeds its hash maps with.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// xxh3-64 of `bytes`. Seeds differ from file to file, so that bytes of one do not pass in another.
 pub(crate) fn checksum(bytes: &[u8], seed: u64) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(bytes, seed)
 }

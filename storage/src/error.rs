@@ -35,6 +35,18 @@ pub enum Error {
         dir: PathBuf,
     },
 
+    /// [`create`](crate::Storage::create), [`backup`](crate::backup) or [`repair`](crate::repair) was
+    /// given a directory that holds the rows of a database, but no `MANIFEST`.
+    #[error(
+        "{} holds segments or logs of a database that has lost its MANIFEST: repair saves what they \
+         hold; nothing was changed",
+        dir.display()
+    )]
+    ManifestLost {
+        /// The directory that was to become a database.
+        dir: PathBuf,
+    },
+
     /// Another process (or another handle in this one) has the database open for writing.
     #[error(
         "{} is open for writing in another process (or by another handle in this one): \
@@ -230,6 +242,10 @@ pub enum Error {
         /// The name; empty if none was given.
         name: String,
     },
+
+    /// A [`SectionBuilder`](crate::SectionBuilder) panicked. Its segment was given up.
+    #[error("what builds the indexes of segments panicked, which is a bug in it")]
+    BuilderPanicked,
 
     /// The work was ended before it was done, because the database is being closed.
     #[error("the database is being closed")]

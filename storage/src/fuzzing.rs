@@ -67,6 +67,7 @@ pub fn log(bytes: &[u8]) {
     let record = LogRecord {
         number: 3,
         first_sequence: 1,
+        seed: 5,
         seal: None,
     };
     let mut batches = BTreeMap::new();
@@ -74,7 +75,7 @@ pub fn log(bytes: &[u8]) {
         batches.insert(sequence, operations.len());
         Ok(())
     });
-    let _ = log::salvage(&disk, 3, |found| {
+    let _ = log::salvage(&disk, 3, Some(5), |found| {
         if let Found::Batch(sequence, operations) = found {
             batches.entry(sequence).or_insert(operations.len());
         }

@@ -38,7 +38,8 @@
 //! # What holds
 //! * A commit that was acknowledged at [`Durability::Sync`] survives any crash.
 //! * A batch is there as a whole or not at all, on disk and in every snapshot.
-//! * No snapshot shows a batch that is not yet as durable as was asked.
+//! * No snapshot of the handle that writes shows a batch that is not yet as durable as was asked. (A
+//!   read-only handle reads the log as it is, and may see a batch a moment before it is synced.)
 //! * One handle writes; any number read, in any process, and never block it.
 //! * A damaged byte is never served: it gives [`Error::Corrupt`], which names the file and place.
 //! * After a failed write or sync of the log nothing more is written ([`Error::Poisoned`]); a flush or

@@ -1,8 +1,8 @@
 //! The log: where every batch is written first.
 //!
-//! A log file is a header and records, one a batch. The checksums of a record cover the number of
-//! the log too, so that bytes of another log (a recycled file, a misdirected write) never pass.
-//! Each record also says up to which byte the log was synced when it was written. That tells a torn
+//! A log file is a header and records, one a batch. The checksums of a record have a seed that was
+//! drawn by chance for this log, so that bytes of another log (a misdirected write, or a payload that
+//! somebody made to look like a record) never pass. Each record also says up to which byte the log was synced when it was written. That tells a torn
 //! tail from damage: a bad record that a later record names as synced was whole once.
 
 mod record;
@@ -19,6 +19,7 @@ pub(crate) use writer::{LogWriter, Record};
 
 use crate::bytes::{Fields, checksum};
 use crate::error::Error;
+use crate::manifest::LogRecord;
 
 /// The name of the directory that holds the logs.
 pub(crate) const DIRECTORY: &str = "log";
@@ -34,20 +35,21 @@ pub(crate) fn file_name(number: u64) -> String {
 }
 
 /// The header of a log; the chain of checksums starts with its last 8 bytes.
-fn header(number: u64, first_sequence: u64) -> Vec<u8> {
+fn header(number: u64, first_sequence: u64, seed: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&0_u32.to_le_bytes());
     bytes.extend_from_slice(&number.to_le_bytes());
     bytes.extend_from_slice(&first_sequence.to_le_bytes());
+    bytes.extend_from_slice(&seed.to_le_bytes());
     bytes.resize(HEADER_BYTES - 8, 0);
     bytes.extend_from_slice(&checksum(&bytes, number).to_le_bytes());
     bytes
 }
 
 /// Checks the header of a log and returns where the chain of checksums starts.
-fn check_header(file: &str, bytes: &[u8], number: u64, first_sequence: u64) -> Result<u64, Error> {
+fn check_header(file: &str, bytes: &[u8], log: &LogRecord) -> Result<u64, Error> {
     let damaged = |what: &str| Error::corrupt(file, 0, what);
     let found = bytes
         .get(..HEADER_BYTES)
@@ -65,7 +67,7 @@ fn check_header(file: &str, bytes: &[u8], number: u64, first_sequence: u64) -> R
             supported: VERSION,
         });
     }
-    if found != header(number, first_sequence) {
+    if found != header(log.number, log.first_sequence, log.seed) {
         return Err(damaged(
             "its header is not the one that the manifest calls for",
         ));

@@ -22,11 +22,16 @@ pub(crate) const VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"BitkMan\n";
 const HEADER_BYTES: usize = 32;
+/// Commits, files and manifests that no database comes to have.
+const MOST: u64 = 1 << 62;
 
 /// The body of the manifest. Its layout on disk is rkyv's, so any change here is a new
 /// [`VERSION`].
 #[derive(Clone, Debug, Default, PartialEq, Archive, Serialize, Deserialize)]
 pub(crate) struct Manifest {
+    /// Drawn by chance for this database; another one in the same place, a backup of this one too, has
+    /// another.
+    pub(crate) database: u64,
     /// Counts the manifests of this database.
     pub(crate) edition: u64,
     /// Features that a reader must know; one that does not know them all refuses the database.
@@ -89,6 +94,8 @@ pub(crate) struct LogRecord {
     pub(crate) number: u64,
     /// The sequence of the first commit that it can hold.
     pub(crate) first_sequence: u64,
+    /// The seed of its records' checksums, drawn by chance.
+    pub(crate) seed: u64,
     /// `None` while it may still grow.
     pub(crate) seal: Option<Seal>,
 }
@@ -233,6 +240,21 @@ impl Manifest {
     /// Cross-references that hold in every manifest; the rest of the crate relies on them.
     fn check(&self) -> Result<(), Error> {
         let damaged = |what: String| Err(Error::corrupt(FILE, HEADER_BYTES as u64, what));
+        // So that what is counted from them stays far from where u64 ends.
+        let counts = [
+            self.edition,
+            self.flushed_sequence,
+            self.next_segment,
+            self.next_log,
+        ];
+        let firsts = self.logs.iter().map(|log| log.first_sequence);
+        if counts.into_iter().chain(firsts).any(|count| count > MOST) {
+            return damaged("a count is larger than it can be".to_owned());
+        }
+        let largest = self.collections.iter().filter_map(|c| c.largest_id);
+        if largest.max() == Some(u64::MAX) {
+            return damaged("the largest id is the reserved one".to_owned());
+        }
         if !self.collections.is_sorted_by(|a, b| a.number < b.number) {
             return damaged("the collections are not in the order of their numbers".to_owned());
         }
@@ -310,6 +332,7 @@ mod tests {
 
     fn example() -> Manifest {
         Manifest {
+            database: 99,
             edition: 7,
             features: Vec::new(),
             flushed_sequence: 41,
@@ -341,6 +364,7 @@ mod tests {
             logs: vec![LogRecord {
                 number: 2,
                 first_sequence: 42,
+                seed: 11,
                 seal: Some(Seal {
                     length: 64,
                     chain: 5,
@@ -389,7 +413,12 @@ mod tests {
 
     #[test]
     fn references_that_do_not_hold_are_refused() {
-        let cases: [fn(&mut Manifest); 10] = [
+        let cases: [fn(&mut Manifest); 15] = [
+            |m| m.edition = u64::MAX,
+            |m| m.flushed_sequence = u64::MAX,
+            |m| m.next_log = u64::MAX,
+            |m| m.logs[0].first_sequence = u64::MAX,
+            |m| m.collections[0].largest_id = Some(u64::MAX),
             |m| m.segments[0].deletes.as_mut().unwrap().rows = 11,
             |m| m.segments[0].deletes.as_mut().unwrap().rows = 0,
             |m| m.segments[0].deletes.as_mut().unwrap().sequence = 42,
@@ -404,6 +433,7 @@ mod tests {
                     LogRecord {
                         number: 1,
                         first_sequence: 1,
+                        seed: 0,
                         seal: None,
                     },
                 )

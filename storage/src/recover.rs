@@ -16,6 +16,9 @@ use crate::writer::FlushedDeletes;
 /// Tries of a reader that meets a log record half written.
 const ATTEMPTS: usize = 4;
 
+/// Tries of a reader that meets other errors while the writer moves on.
+const MANY_ATTEMPTS: usize = 100;
+
 /// A database as the manifest and the logs describe it.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -45,8 +48,8 @@ pub(crate) fn load(
             continue;
         };
         let segment = match open.get(&record.number) {
-            Some(segment) => Arc::clone(segment),
-            None => Arc::new(Segment::open(disk, record, collection.info.bits, map)?),
+            Some(segment) if segment.is(record) => Arc::clone(segment),
+            _ => Arc::new(Segment::open(disk, record, collection.info.bits, map)?),
         };
         collection.add_segment(segment, deleted::read(disk, record)?);
     }
@@ -74,6 +77,7 @@ pub(crate) fn load(
 pub(crate) fn base_state(manifest: &Manifest) -> State {
     let mut state = State {
         sequence: manifest.flushed_sequence,
+        next_collection: manifest.next_collection,
         collections: Vec::new(),
     };
     for record in &manifest.collections {
@@ -112,8 +116,7 @@ pub(crate) fn apply(
                 name,
                 properties,
             } => {
-                let last = state.collections.last().map_or(0, |c| c.info.id.number);
-                if number <= last || !(8..=65_536).contains(&bits) {
+                if number < state.next_collection || !(8..=65_536).contains(&bits) {
                     return Err(damaged(format!(
                         "creates collection {number}, which cannot be"
                     )));
@@ -134,7 +137,7 @@ pub(crate) fn apply(
                     .by_number_mut(collection)
                     .filter(|state| state.info.code_bytes() == run.code_bytes)
                     .ok_or_else(|| damaged(format!("inserts into collection {collection}")))?;
-                state.add_run(run);
+                state.add_run(run, 0);
             }
             Operation::Delete { collection, ids } => {
                 let state = state
@@ -187,16 +190,17 @@ pub(crate) fn with_manifest<T>(
             Err(error) => error,
         };
         manifest = read_manifest(disk)?;
-        if manifest.edition != edition {
-            // The writer moved on; there is no bound on how often, but each time it did much work.
+        attempt += 1;
+        if manifest.edition != edition && (error.is_missing() || attempt < MANY_ATTEMPTS) {
+            // The writer moved on; there is no bound on how often files may go, but each time it did
+            // much work.
             continue;
         }
         // A record that is being written while it is read looks damaged if the next one, which says
         // that it is whole, is there when the reader comes to it. It is whole the next time.
-        attempt += 1;
         let may_be_whole =
             matches!(&error, Error::Corrupt { file, .. } if Some(file) == growing.as_ref());
-        if attempt == ATTEMPTS || !may_be_whole {
+        if attempt >= ATTEMPTS || !may_be_whole {
             return Err(error);
         }
     }
@@ -214,6 +218,7 @@ pub(crate) fn sweep(disk: &dyn Disk, manifest: Option<&Manifest>) -> Result<(), 
         crate::files::TEMPORARY_SUFFIX,
         &[],
     )?;
+    remove(disk, crate::backup::MARKER)?;
     remove(disk, manifest::TEMPORARY)
 }
 

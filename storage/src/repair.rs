@@ -153,26 +153,33 @@ struct Saved {
 type Row = (Vec<u8>, Option<Vec<u8>>);
 
 impl Saved {
+    /// Makes the collection that had this number, unless it is made. `false` if no collection can be
+    /// like this.
     fn create(
         &mut self,
         number: u32,
         bits: u32,
         name: &str,
         properties: &[u8],
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if self.collections.contains_key(&number) {
-            return Ok(());
+            return Ok(true);
         }
-        let id = match self.storage.create_collection(name, bits, properties) {
-            // Two of a name can be met where one was dropped and the manifest is lost.
-            Err(Error::CollectionExists { .. } | Error::BadName { .. }) => {
-                let name = format!("collection {number}");
-                self.storage.create_collection(&name, bits, properties)?
+        // Two of a name can be met where one was dropped and the manifest is lost.
+        let names = [name.to_owned(), format!("collection {number}")];
+        let others = (1..).map(|n| format!("collection {number} ({n})"));
+        for name in names.into_iter().chain(others) {
+            match self.storage.create_collection(&name, bits, properties) {
+                Ok(id) => {
+                    self.collections.insert(number, id);
+                    return Ok(true);
+                }
+                Err(Error::CollectionExists { .. } | Error::BadName { .. }) => {}
+                Err(Error::BadWidth { .. }) => return Ok(false),
+                Err(error) => return Err(error),
             }
-            created => created?,
-        };
-        self.collections.insert(number, id);
-        Ok(())
+        }
+        Ok(false)
     }
 
     /// Takes a row; `false` if no row can be like this.
@@ -317,7 +324,11 @@ impl Saved {
             };
             self.create(collection, segment.bits(), &name, &properties)?;
         }
-        let id = self.collections[&collection];
+        let Some(&id) = self.collections.get(&collection) else {
+            let what = format!("no collection can have codes of {} bits", segment.bits());
+            self.report.lose(segment.name(), None, what);
+            return Ok(0);
+        };
         if id.bits() != segment.bits() {
             let what = format!(
                 "its codes have {} bits, its collection's {}",
@@ -359,20 +370,46 @@ impl Saved {
         Ok(*segment.sequences().end())
     }
 
-    /// Takes the whole batches of the logs that follow commit `done`.
+    /// Takes the whole batches of the logs that follow commit `last`, up to which the segments hold
+    /// all; without a manifest, up to which a segment holds something.
     fn take_logs(
         &mut self,
         disk: &dyn Disk,
         manifest: Option<&Manifest>,
-        mut done: u64,
+        last: u64,
     ) -> Result<(), Error> {
         let numbers = match manifest {
             Some(manifest) => manifest.logs.iter().map(|log| log.number).collect(),
             None => numbers(disk, log::DIRECTORY, ".log"),
         };
+        let mut done = last;
+        if manifest.is_none() {
+            // A flush may have been interrupted that had written one segment of several. So the logs
+            // count, as far back as commits follow each other without a gap: doing them again, all of
+            // them and in order, changes nothing where they were done. Older ones are in logs that
+            // nobody needed any more.
+            let mut sequences = Vec::new();
+            for &number in &numbers {
+                let _ = log::salvage(disk, number, None, |found| {
+                    if let Found::Batch(sequence, _) = found {
+                        sequences.push(sequence);
+                    }
+                    Ok(())
+                });
+            }
+            let follow = |pair: &[u64]| pair[1] == pair[0].saturating_add(1);
+            let first = sequences.windows(2).rposition(|pair| !follow(pair));
+            let first = first.map_or(0, |at| at + 1);
+            if let Some(&first) = sequences.get(first) {
+                done = first.saturating_sub(1);
+                self.lose_commits(log::DIRECTORY, last + 1, done);
+            }
+        }
         for number in numbers {
             let name = log::file_name(number);
-            let salvaged = log::salvage(disk, number, |found| {
+            let listed = manifest.and_then(|m| m.logs.iter().find(|log| log.number == number));
+            let seed = listed.map(|log| log.seed);
+            let salvaged = log::salvage(disk, number, seed, |found| {
                 match found {
                     Found::Damage(from, to) => {
                         let what = format!("the bytes up to {to} hold no whole record");
@@ -380,7 +417,7 @@ impl Saved {
                     }
                     Found::Batch(sequence, _) if sequence <= done => {}
                     Found::Batch(sequence, operations) => {
-                        self.lose_commits(&name, done + 1, sequence - 1);
+                        self.lose_commits(&name, done + 1, sequence.saturating_sub(1));
                         done = sequence;
                         self.take_batch(&name, sequence, operations)?;
                     }
@@ -394,7 +431,6 @@ impl Saved {
                 }
                 salvaged => salvaged?,
             }
-            let listed = manifest.and_then(|m| m.logs.iter().find(|log| log.number == number));
             if let Some(seal) = listed.and_then(|log| log.seal)
                 && seal.last_sequence > done
             {
@@ -426,10 +462,11 @@ impl Saved {
                     bits,
                     name,
                     properties,
-                } => match self.create(number, bits, &name, &properties) {
-                    Err(Error::BadWidth { .. }) => unknown.push(number),
-                    created => created?,
-                },
+                } => {
+                    if !self.create(number, bits, &name, &properties)? {
+                        unknown.push(number);
+                    }
+                }
                 Operation::DropCollection { number } => {
                     self.commit()?;
                     if let Some(id) = self.collections.remove(&number) {

@@ -64,8 +64,8 @@ pub(crate) struct Run {
     pub(crate) payloads: Payloads,
     /// The commits whose rows are here.
     pub(crate) sequences: RangeInclusive<u64>,
-    /// Runs are merged only within one generation, so that a flush can take those up to its own
-    /// and leave the rows that come meanwhile.
+    /// Each flush begins another: it takes the runs up to its own, which must not be merged meanwhile
+    /// with rows that come later.
     pub(crate) generation: u64,
 }
 

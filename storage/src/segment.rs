@@ -17,6 +17,7 @@ mod tests;
 mod writer;
 
 use std::ops::{ControlFlow, Range};
+use std::panic::AssertUnwindSafe;
 
 use self::filter::Filter;
 use self::writer::SegmentWriter;
@@ -190,10 +191,10 @@ impl Writing<'_> {
         writer.begin(layout::PAYLOAD_OFFSETS, 64)?;
         self.each(columns, |index, rows| {
             for row in rows {
-                let payload = inputs[index].payload(row as u32)?;
-                let flag = if payload.is_none() { NO_PAYLOAD } else { 0 };
+                let length = inputs[index].payload_length(row as u32)?;
+                let flag = if length.is_none() { NO_PAYLOAD } else { 0 };
                 writer.write(&(offset | flag).to_le_bytes())?;
-                offset += payload.map_or(0, |payload| payload.len() as u64);
+                offset += length.unwrap_or(0);
             }
             Ok(())
         })?;
@@ -243,7 +244,14 @@ impl Writing<'_> {
             payload_offsets: words(payload_offsets)?,
             payload_bytes,
         };
-        builder.build(collection, &rows, &mut SectionSink(writer))
+        let mut sink = SectionSink {
+            writer,
+            may_go_on: self.may_go_on,
+        };
+        // It is foreign code, and the threads that flush and merge must live on. What it may have left
+        // half done is the file, which is of no use then.
+        let build = AssertUnwindSafe(|| builder.build(collection, &rows, &mut sink));
+        std::panic::catch_unwind(build).unwrap_or(Err(Error::BuilderPanicked))
     }
 }
 

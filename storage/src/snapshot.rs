@@ -155,6 +155,17 @@ impl Part {
         }
     }
 
+    /// Length of a row's payload in bytes, without reading it; `None` if it has none.
+    pub(crate) fn payload_length(&self, row: u32) -> Result<Option<u64>, Error> {
+        match &self.source {
+            Source::Memory(run) => Ok(run.payloads.get(row as usize).map(|p| p.len() as u64)),
+            Source::Segment(segment) => {
+                let range = segment.payload_range(row)?;
+                Ok(range.map(|range| range.len() as u64))
+            }
+        }
+    }
+
     /// Its ids, with the rows that are left out.
     pub(crate) fn column(&self) -> Result<Column<'_>, Error> {
         Ok(Column {

@@ -35,10 +35,11 @@ impl Change {
         self.run.as_ref().map_or(0, Run::bytes) + self.gone.len() * BYTES_OF_A_DELETE
     }
 
-    pub(crate) fn apply(self, collection: &mut CollectionState) {
+    /// Does it; `frozen` is as in [`CollectionState::add_run`].
+    pub(crate) fn apply(self, collection: &mut CollectionState, frozen: u64) {
         collection.delete(&self.rows);
         if let Some(run) = self.run {
-            collection.add_run(run);
+            collection.add_run(run, frozen);
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::snapshot::Part;
 pub(crate) struct State {
     /// Number of the last commit that is in here.
     pub(crate) sequence: u64,
+    /// A number that no collection ever had, and all larger ones.
+    pub(crate) next_collection: u32,
     /// Ascending by number.
     pub(crate) collections: Vec<Arc<CollectionState>>,
 }
@@ -66,6 +68,7 @@ impl State {
 
     /// Adds a collection whose number is larger than all others.
     pub(crate) fn add_collection(&mut self, info: CollectionInfo, largest_id: Option<u64>) {
+        self.next_collection = self.next_collection.max(info.id.number.saturating_add(1));
         self.collections.push(Arc::new(CollectionState {
             info: Arc::new(info),
             parts: Vec::new(),
@@ -135,19 +138,18 @@ impl CollectionState {
     }
 
     /// Adds the rows of a commit, and merges the last runs where [`FAN`] are of like size, or where
-    /// smaller ones stand before a larger.
-    pub(crate) fn add_run(&mut self, run: Run) {
+    /// smaller ones stand before a larger. Runs up to the generation `frozen` stay as they are.
+    pub(crate) fn add_run(&mut self, run: Run, frozen: u64) {
         self.rows += run.len() as u64;
         self.largest_id = self.largest_id.max(run.ids.last().copied());
         let mut tier = run.tier();
-        let generation = run.generation;
         self.parts.push(Part::memory(Arc::new(run)));
         loop {
-            let of_generation = |part: &&Part| {
-                part.as_run()
-                    .is_some_and(|run| run.generation == generation && run.tier() <= tier)
+            let is_like = |part: &&Part| {
+                let run = part.as_run();
+                run.is_some_and(|run| run.generation > frozen && run.tier() <= tier)
             };
-            let like = self.parts.iter().rev().take_while(of_generation);
+            let like = self.parts.iter().rev().take_while(is_like);
             let (mut count, mut rows, mut smaller) = (0, 0, false);
             for part in like {
                 count += 1;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::backup::{self, BackupReport};
 use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
+use crate::bytes::random;
 use crate::disk::{Disk, Lock, OsDisk, read_from};
 use crate::error::Error;
 use crate::files;
@@ -22,9 +23,10 @@ use crate::writer::{Background, FileSizes, Files, FlushedDeletes, Published, Wri
 /// The file that the writer locks.
 pub(crate) const LOCK: &str = "LOCK";
 const DIRECTORIES: [&str; 3] = [log::DIRECTORY, segment::DIRECTORY, files::DIRECTORY];
-/// What a creation that was interrupted may leave.
-const LEFT_BY_CREATE: [&str; 5] = [
+/// What a creation or a backup that was interrupted may leave.
+const LEFT_BY_CREATE: [&str; 6] = [
     LOCK,
+    backup::MARKER,
     log::DIRECTORY,
     segment::DIRECTORY,
     files::DIRECTORY,
@@ -127,6 +129,7 @@ impl Storage {
     pub fn create_on(disk: Arc<dyn Disk>, options: Options) -> Result<Storage, Error> {
         let lock = prepare_directory(&*disk)?;
         let manifest = Manifest {
+            database: random(),
             next_segment: 1,
             next_log: 1,
             next_collection: 1,
@@ -155,6 +158,9 @@ impl Storage {
         read_manifest(&*disk)?;
         let lock = take_lock(&*disk)?;
         let manifest = read_manifest(&*disk)?;
+        // A process that died may have renamed it and not synced the name: it must be on disk for
+        // certain before the files go that only the manifest before it needed.
+        disk.sync_dir("").map_err(Error::io("sync", ""))?;
         for name in DIRECTORIES {
             disk.create_dir(name).map_err(Error::io("create", name))?;
         }
@@ -395,7 +401,9 @@ impl Storage {
         let mut position = position.lock();
         let before = self.published.get();
         let manifest = read_manifest(&*self.disk)?;
-        let state = if manifest.edition == position.manifest.edition
+        let same = manifest.database == position.manifest.database;
+        let state = if same
+            && manifest.edition == position.manifest.edition
             && let Some((state, cursor)) = self.read_on(&position, &before)?
         {
             if let Some(last) = position.cursors.last_mut() {
@@ -403,14 +411,14 @@ impl Storage {
             }
             state
         } else {
-            let loaded = load_for_reading(&*self.disk, Some(&before))?;
+            let loaded = load_for_reading(&*self.disk, same.then_some(&before))?;
             *position = Position {
                 manifest: loaded.manifest,
                 cursors: loaded.cursors,
             };
             loaded.state
         };
-        let newer = state.sequence > before.sequence;
+        let newer = !same || state.sequence > before.sequence;
         self.published.set(state);
         Ok(newer)
     }
@@ -505,6 +513,31 @@ fn not_empty(disk: &dyn Disk) -> Error {
     }
 }
 
+/// Whether there are segments, or logs with records in them.
+fn has_rows(disk: &dyn Disk) -> Result<bool, Error> {
+    let list = |directory: &str| match disk.list(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("list", directory)(error))
+        }
+        names => Ok(names.unwrap_or_default()),
+    };
+    if list(segment::DIRECTORY)?
+        .iter()
+        .any(|name| name.ends_with(".seg"))
+    {
+        return Ok(true);
+    }
+    for name in list(log::DIRECTORY)? {
+        let name = format!("{}/{name}", log::DIRECTORY);
+        let file = disk.open(&name).map_err(Error::io("open", &name))?;
+        let length = file.len().map_err(Error::io("look at", &name))?;
+        if name.ends_with(".log") && length > log::HEADER_BYTES as u64 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Makes the directories of a new database. They must not exist, or be what an interrupted creation
 /// left, which is swept. Returns the lock of the database to be.
 pub(crate) fn prepare_directory(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
@@ -524,6 +557,12 @@ pub(crate) fn prepare_directory(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error>
             .all(|name| LEFT_BY_CREATE.contains(&name.as_str()));
     if !found.is_empty() && !unfinished {
         return Err(not_empty(disk));
+    }
+    // A database that has lost its manifest looks like that too, save that it has rows.
+    if !found.iter().any(|name| name == backup::MARKER) && has_rows(disk)? {
+        return Err(Error::ManifestLost {
+            dir: disk.path().to_owned(),
+        });
     }
     disk.create_dir("").map_err(Error::io("create", ""))?;
     let lock = take_lock(disk)?;

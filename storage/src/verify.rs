@@ -334,9 +334,8 @@ mod tests {
             next_log: 2,
             next_collection: 1,
             logs: vec![LogRecord {
-                number: 1,
-                first_sequence: 1,
                 seal: Some(writer.seal()),
+                ..writer.record()
             }],
             ..Manifest::default()
         };

@@ -18,7 +18,7 @@ mod flush;
 mod merge;
 mod policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -26,8 +26,9 @@ use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
 use crate::deleted::Deleted;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::log::Record;
+use crate::log::{self, Record};
 use crate::manifest::{SegmentRecord, StoreError};
+use crate::recover::remove;
 use crate::run::Run;
 use crate::segment::{self, Segment, Writing};
 use crate::snapshot::Part;
@@ -80,6 +81,10 @@ pub(crate) struct Writer {
     next_segment: Arc<AtomicU64>,
     /// Set when long work must end.
     closing: AtomicBool,
+    /// Files that no manifest lists and that could not be removed.
+    useless: Mutex<Vec<String>>,
+    /// Segments that turned out to be damaged, which merges in the background leave alone.
+    damaged: Mutex<BTreeSet<String>>,
     signals: background::Signals,
 }
 
@@ -95,9 +100,12 @@ struct Queue {
     /// Bytes of deletes: of those that are being flushed, and of those that came since.
     frozen_deletes: usize,
     new_deletes: usize,
+    /// Bytes of records since the log was begun that is being written.
+    log_bytes: usize,
+    /// Runs up to this generation are being flushed, and must stay as they are.
+    frozen: u64,
     /// Generation of the runs that are being added.
     generation: u64,
-    next_collection: u32,
     flushed_deletes: FlushedDeletes,
     /// Commits up to here are published, so in the log and, at `Durability::Sync`, synced.
     written: u64,
@@ -161,8 +169,9 @@ impl Writer {
             memory_rows: 0,
             frozen_deletes: 0,
             new_deletes: 0,
+            log_bytes: 0,
+            frozen: 0,
             generation: 1,
-            next_collection: files.next_collection(&staged),
             flushed_deletes,
             written: staged.sequence,
             synced: staged.sequence,
@@ -183,6 +192,8 @@ impl Writer {
             queue: Mutex::new(queue),
             changed: Condvar::new(),
             closing: AtomicBool::new(false),
+            useless: Mutex::new(Vec::new()),
+            damaged: Mutex::new(BTreeSet::new()),
             signals: background::Signals::default(),
         }
     }
@@ -216,12 +227,14 @@ impl Writer {
                 name: name.to_owned(),
             });
         }
-        let number = queue.next_collection;
-        queue.next_collection = number.checked_add(1).ok_or(Error::TooLarge {
-            what: "the number of collections ever created",
-            found: u64::from(number),
-            limit: u64::from(u32::MAX) - 1,
-        })?;
+        let number = queue.staged.next_collection.max(1);
+        if number == u32::MAX {
+            return Err(Error::TooLarge {
+                what: "the number of collections ever created",
+                found: u64::from(number),
+                limit: u64::from(u32::MAX) - 1,
+            });
+        }
         let id = CollectionId { number, bits };
         let info = CollectionInfo {
             id,
@@ -276,7 +289,7 @@ impl Writer {
             return Ok(commit);
         }
         let bytes = changes.iter().map(|change| change.bytes() + 128).sum();
-        queue.pending.push(Record::new(sequence, bytes, |body| {
+        let record = Record::new(sequence, bytes, |body| {
             for change in &changes {
                 if !change.gone.is_empty() {
                     body.delete(change.collection, &change.gone);
@@ -285,13 +298,16 @@ impl Writer {
                     body.insert(change.collection, run);
                 }
             }
-        }));
+        });
+        queue.log_bytes += record.len();
+        queue.pending.push(record);
+        let frozen = queue.frozen;
         for change in changes {
             queue.memory_bytes += change.bytes();
             queue.memory_rows += change.run.as_ref().map_or(0, Run::len);
             queue.new_deletes += change.gone.len() * BYTES_OF_A_DELETE;
             if let Some(collection) = queue.staged.by_number_mut(change.collection) {
-                change.apply(collection);
+                change.apply(collection, frozen);
             }
         }
         queue.staged.sequence = sequence;
@@ -301,8 +317,12 @@ impl Writer {
 
     /// Whether so much is in memory that it should be flushed.
     fn is_full(&self, queue: &Queue) -> bool {
-        queue.memory_bytes > self.options.memory_limit
-            && (queue.memory_rows > 0 || queue.frozen_deletes + queue.new_deletes > 0)
+        // What is in the log must be read to open the database: records of few bytes each take more
+        // there than in memory.
+        let log_limit = self.options.memory_limit.saturating_mul(2);
+        queue.log_bytes > log_limit
+            || (queue.memory_bytes > self.options.memory_limit
+                && (queue.memory_rows > 0 || queue.frozen_deletes + queue.new_deletes > 0))
     }
 
     /// Waits until a batch of so many rows may come into memory: while a flush is under way, as much
@@ -323,7 +343,7 @@ impl Writer {
             drop(queue);
             if waits {
                 self.flush_if_full()?;
-                self.merge_what_is_due()?;
+                self.merge_what_is_due();
             } else {
                 self.signals.flush();
             }
@@ -491,16 +511,34 @@ impl Writer {
         };
         let map = self.options.memory_map;
         let segment = Segment::open(&*self.disk, &record, collection.bits, map)?;
-        // Now, when it can still be given up: later its ids must be read without fail.
+        // Now, when it can still be given up: later its ids and their filter must be read without fail.
         segment.ids()?;
+        segment.find(record.smallest_id)?;
         Ok(Some((record, Arc::new(segment))))
     }
 
-    /// Removes files that no manifest lists. Those that cannot be removed, the next opening will.
+    /// Removes files that no manifest lists. Those that cannot be removed are tried again by
+    /// [`erase`](Self::erase), or by the next opening.
     fn remove(&self, names: &[String]) {
         for name in names {
-            let _ = self.disk.remove(name);
+            if remove(&*self.disk, name).is_err() {
+                self.useless.lock().push(name.clone());
+            }
         }
+    }
+
+    /// Returns when every file that was to be removed is gone for certain.
+    fn erase(&self) -> Result<(), Error> {
+        let mut useless = self.useless.lock();
+        while let Some(name) = useless.last() {
+            remove(&*self.disk, name)?;
+            useless.pop();
+        }
+        drop(useless);
+        for name in [segment::DIRECTORY, log::DIRECTORY] {
+            self.disk.sync_dir(name).map_err(Error::io("sync", name))?;
+        }
+        Ok(())
     }
 
     /// Syncs and seals the log. Nothing can be written afterwards.

@@ -15,7 +15,7 @@ mod common;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use bitkin_storage::simulated::{Failure, Image, Kept};
+use bitkin_storage::simulated::{Failure, Image, Kept, SimulatedDisk};
 use bitkin_storage::{Disk, Error, Options, Storage};
 use common::workload::{Chance, Moment, Worker, check_backup, check_disk};
 use parking_lot::Mutex;
@@ -65,6 +65,17 @@ fn round(seed: u64, mut see: impl FnMut(Moment)) {
     }
 }
 
+/// Every moment before a change that `work` makes on the disk.
+fn moments_of<T>(disk: &SimulatedDisk, work: impl FnOnce() -> T) -> Vec<Image> {
+    let moments: Arc<Mutex<Vec<Image>>> = Arc::default();
+    let seen = Arc::clone(&moments);
+    let hook = move |image: &Image| seen.lock().push(image.clone());
+    disk.before_each_change(Some(Box::new(hook)));
+    work();
+    disk.before_each_change(None);
+    std::mem::take(&mut *moments.lock())
+}
+
 #[test]
 fn power_losses_at_any_moment_lose_nothing_acknowledged() {
     let wanted = setting("BITKIN_CRASH_POINTS", 4000);
@@ -76,6 +87,22 @@ fn power_losses_at_any_moment_lose_nothing_acknowledged() {
             round(seed, |moment| {
                 if points + again >= wanted {
                     return;
+                }
+                // The process dies here and the machine goes on; the next process opens the database,
+                // and then power is lost.
+                if chance.below(4) == 0 {
+                    let disk = moment.image.after_process_death();
+                    let moments = moments_of(&disk, || check_disk(&disk, &moment.known));
+                    for image in &moments {
+                        if chance.below(6) > 0 {
+                            continue;
+                        }
+                        again += 1;
+                        let kept = Kept::Some {
+                            seed: chance.next(),
+                        };
+                        check_disk(&image.after_power_loss(kept), &moment.known);
+                    }
                 }
                 let some = Kept::Some {
                     seed: chance.next(),
@@ -91,13 +118,7 @@ fn power_losses_at_any_moment_lose_nothing_acknowledged() {
                         check_backup(&backup, &moment.known);
                     }
                     // Power may be lost again while the database is opened.
-                    let moments: Arc<Mutex<Vec<Image>>> = Arc::default();
-                    let seen = Arc::clone(&moments);
-                    let hook = move |image: &Image| seen.lock().push(image.clone());
-                    disk.before_each_change(Some(Box::new(hook)));
-                    check_disk(&disk, &moment.known);
-                    disk.before_each_change(None);
-                    let moments = std::mem::take(&mut *moments.lock());
+                    let moments = moments_of(&disk, || check_disk(&disk, &moment.known));
                     if moments.is_empty() {
                         continue;
                     }
@@ -252,7 +273,6 @@ fn work_goes_on_after_power_losses() {
 
 #[test]
 fn a_failed_write_or_sync_of_the_log_poisons_the_writer() {
-    use bitkin_storage::simulated::SimulatedDisk;
     // A commit is a write (1) and a sync (2).
     for at in [1, 2] {
         let disk = SimulatedDisk::new();

@@ -1,7 +1,7 @@
 //! Databases that earlier versions wrote, in `tests/fixtures`: every later version must read them.
 //!
 //! A fixture is never changed. `cargo test -p bitkin-storage --test fixtures -- --ignored` writes one
-//! of the present format into `target/fixture`, to be added under a new name when the format changes.
+//! of the present format into `target/tmp/fixture`, to be added under a new name when the format changes.
 
 mod common;
 
@@ -72,14 +72,6 @@ fn fixtures() -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
-}
-
-fn copy(from: &Path, to: &Path) {
-    for name in files(from) {
-        let dest = to.join(&name);
-        std::fs::create_dir_all(dest.parent().unwrap()).unwrap();
-        std::fs::copy(from.join(&name), dest).unwrap();
-    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::measure::{Spread, wait_for_rest};
 use crate::report::{Cell, Table};
 use crate::{Bench, Result};
 
-/// Rows that a close leaves in the log rather than flush them: just under 4 MiB.
-const LEFT_BY_CLOSE: u64 = (4 << 20) / 16 - 10_000;
+/// Rows that a close leaves in the log rather than flush them: just under 1 MiB.
+const LEFT_BY_CLOSE: u64 = (1 << 20) / 16 - 10_000;
 /// Rows that a crash may leave in the log: just under the 64 MiB at which they are flushed.
 const LEFT_BY_CRASH: u64 = (64 << 20) / 16 - 10_000;
 
@@ -65,7 +65,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
         add(&mut table, &path, times.div_ceil(4), left)?;
     }
     table.note(
-        "flushed: closed with nothing in the log; closed: with almost the 4 MiB in the log that",
+        "flushed: closed with nothing in the log; closed: with almost the 1 MiB in the log that",
     );
     table.note("a close leaves there; crashed: with almost the 64 MiB that come before a flush.");
     table.note(

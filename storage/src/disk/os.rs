@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use super::{Disk, File, Lock, Region};
 
+/// What stands in a lock file, for those who would remove it.
+const LOCK_TEXT: &[u8] =
+    b"Locked by the process that writes; a lock ends with it. Do not remove this file.\n";
+
 /// A directory of the file system.
 #[derive(Debug)]
 pub struct OsDisk {
@@ -84,6 +88,12 @@ impl Disk for OsDisk {
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
         let path = self.full(dir);
+        if path.is_dir() && dir.is_empty() {
+            // Whoever made it need not have synced its name, and may have died before.
+            return path
+                .parent()
+                .map_or(Ok(()), |parent| sync_directory(or_here(parent)));
+        }
         if path.is_dir() {
             return Ok(());
         }
@@ -92,11 +102,7 @@ impl Disk for OsDisk {
         // Each new name is in the directory above it, up to the one that was there: a crash must
         // not take the database's own name.
         for parent in path.ancestors().skip(1) {
-            sync_directory(if parent.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                parent
-            })?;
+            sync_directory(or_here(parent))?;
             if existing.as_deref() == Some(parent) {
                 break;
             }
@@ -116,10 +122,24 @@ impl Disk for OsDisk {
             .truncate(false)
             .open(self.full(name))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(OsLock { file }))),
+            Ok(()) => {
+                if file.metadata()?.len() == 0 {
+                    write_some(&file, 0, LOCK_TEXT)?;
+                }
+                Ok(Some(Box::new(OsLock { file })))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// The directory that an empty path stands for.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
     }
 }
 

@@ -125,6 +125,15 @@ impl Chance {
 }
 
 impl Image {
+    /// The machine when the process that wrote has died, and nothing else: what was not synced is still
+    /// on its way to the disk.
+    pub fn after_process_death(&self) -> SimulatedDisk {
+        SimulatedDisk::of(Machine {
+            image: self.clone(),
+            ..Machine::default()
+        })
+    }
+
     /// The machine when power is back: what was synced, and what `kept` keeps of the rest.
     pub fn after_power_loss(&self, kept: Kept) -> SimulatedDisk {
         let mut chance = Chance(match kept {
@@ -508,18 +517,20 @@ impl Disk for SimulatedDisk {
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let mut machine = self.machine.lock();
-        machine.change()?;
+        let called = machine.change();
         let dir = self.full(dir);
+        let mut chance = machine.chance.clone();
         let image = &mut machine.image;
         let renames = std::mem::take(&mut image.renames);
         for change in renames {
-            if change.iter().any(|(name, _)| parent(name) == dir) {
-                rename(&mut image.synced_names, &change);
-            } else {
+            if !change.iter().any(|(name, _)| parent(name) == dir) {
                 image.renames.push(change);
+            } else if called.is_ok() || chance.below(2) == 0 {
+                rename(&mut image.synced_names, &change);
             }
         }
-        Ok(())
+        machine.chance = chance;
+        called
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {

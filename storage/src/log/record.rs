@@ -199,7 +199,8 @@ fn insert(fields: &mut Fields<'_>, sequence: u64) -> Option<Operation> {
         code_bytes,
         payloads,
         sequences: sequence..=sequence,
-        generation: 0,
+        // Above 0, which is frozen when nothing is.
+        generation: 1,
     };
     Some(Operation::Insert { collection, run })
 }

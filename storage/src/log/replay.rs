@@ -2,8 +2,8 @@
 
 use super::record::{self, Operation};
 use super::writer::{MARKER, RECORD_ALIGNMENT, RECORD_HEADER_BYTES};
-use super::{HEADER_BYTES, chain, check_header, file_name};
-use crate::bytes::{Fields, checksum};
+use super::{HEADER_BYTES, chain, check_header, file_name, header};
+use crate::bytes::{Fields, checksum, u64_at};
 use crate::disk::{Disk, read_from};
 use crate::error::Error;
 use crate::manifest::{LogRecord, Seal};
@@ -52,8 +52,8 @@ struct Header {
 }
 
 impl Header {
-    /// Reads a record's header; `None` if the bytes are none of log `number`.
-    fn decode(bytes: &[u8], number: u64) -> Option<Header> {
+    /// Reads a record's header; `None` if the bytes are none of the log with this seed.
+    fn decode(bytes: &[u8], seed: u64) -> Option<Header> {
         let bytes = bytes.get(..RECORD_HEADER_BYTES)?;
         let mut fields = Fields::new(bytes);
         if fields.bytes(8)? != MARKER {
@@ -66,7 +66,7 @@ impl Header {
         let body_sum = fields.u64()?;
         let sum = fields.u64()?;
         let covered = bytes.get(..RECORD_HEADER_BYTES - 8)?;
-        (sum == checksum(covered, number)).then_some(Header {
+        (sum == checksum(covered, seed)).then_some(Header {
             body_bytes,
             sequence,
             synced,
@@ -110,7 +110,7 @@ pub(crate) fn replay(
         None => Cursor {
             number: log.number,
             position: HEADER_BYTES as u64,
-            chain: check_header(&name, &bytes, log.number, log.first_sequence)?,
+            chain: check_header(&name, &bytes, log)?,
             last_sequence: log.first_sequence.saturating_sub(1),
         },
     };
@@ -118,8 +118,8 @@ pub(crate) fn replay(
         .get((cursor.position - base) as usize..)
         .unwrap_or_default();
     while !rest.is_empty() {
-        let Some((header, body)) = whole_record(rest, log.number) else {
-            if log.seal.is_some() || was_synced(rest, log.number, cursor.position) {
+        let Some((header, body)) = whole_record(rest, log.seed) else {
+            if log.seal.is_some() || was_synced(rest, log.seed, cursor.position) {
                 let what = "a record that was whole when it was written is damaged";
                 return Err(Error::corrupt(&name, cursor.position, what));
             }
@@ -166,26 +166,37 @@ pub(crate) enum Found {
 }
 
 /// Goes through all whole records of log `number`, whatever is between them. What follows the last of
-/// them is a write that was not finished, or lost without a trace; it is not told.
+/// them is a write that was not finished, or lost without a trace; it is not told. `seed` is what the
+/// manifest says; without it the header is believed.
 pub(crate) fn salvage(
     disk: &dyn Disk,
     number: u64,
+    seed: Option<u64>,
     mut see: impl FnMut(Found) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let name = file_name(number);
     let file = disk.open(&name).map_err(Error::io("open", &name))?;
     let bytes = read_from(&*file, 0).map_err(Error::io("read", &name))?;
-    let (head, sum) = bytes
-        .get(..HEADER_BYTES)
-        .unwrap_or_default()
-        .split_at_checked(HEADER_BYTES - 8)
-        .unwrap_or_default();
-    if Fields::new(sum).u64() != Some(checksum(head, number)) {
+    let said = u64_at(&bytes, 32);
+    let expected = u64_at(&bytes, 24).zip(said);
+    let expected = expected.map(|(first, seed)| header(number, first, seed));
+    let whole = expected.is_some() && bytes.get(..HEADER_BYTES) == expected.as_deref();
+    if !whole {
         see(Found::Damage(0, HEADER_BYTES as u64))?;
     }
+    let Some(seed) = seed.or(said) else {
+        return Ok(());
+    };
     let (mut at, mut whole_until) = (HEADER_BYTES, HEADER_BYTES);
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let record = whole_record(rest, number);
+    // A header that claims a long body costs a look at all of it; made-up ones could stand everywhere.
+    let mut effort = 16 * bytes.len();
+    while let Some(rest) = bytes
+        .get(at..)
+        .filter(|rest| !rest.is_empty() && effort > 0)
+    {
+        let claimed = Header::decode(rest, seed).map_or(0, |header| header.body_bytes);
+        effort = effort.saturating_sub(claimed);
+        let record = whole_record(rest, seed);
         let decoded = record.and_then(|(header, body)| {
             let operations = record::decode(body, header.sequence)?;
             Some((header, body.len(), operations))
@@ -205,13 +216,13 @@ pub(crate) fn salvage(
 }
 
 /// The record at the start of `bytes` with its body, if all of it is there and passes.
-fn whole_record(bytes: &[u8], number: u64) -> Option<(Header, &[u8])> {
-    let header = Header::decode(bytes, number)?;
+fn whole_record(bytes: &[u8], seed: u64) -> Option<(Header, &[u8])> {
+    let header = Header::decode(bytes, seed)?;
     let padded = header
         .body_bytes
         .checked_next_multiple_of(RECORD_ALIGNMENT)?;
     let body = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES.checked_add(padded)?)?;
-    if checksum(body, number) != header.body_sum {
+    if checksum(body, seed) != header.body_sum {
         return None;
     }
     let body = body.get(..header.body_bytes)?;
@@ -222,10 +233,10 @@ fn whole_record(bytes: &[u8], number: u64) -> Option<(Header, &[u8])> {
 ///
 /// Without a later record that says so, the bad one may be a write that a crash interrupted: the
 /// disk may have kept a later part of it and not the earlier.
-fn was_synced(bytes: &[u8], number: u64, position: u64) -> bool {
+fn was_synced(bytes: &[u8], seed: u64, position: u64) -> bool {
     (RECORD_ALIGNMENT..bytes.len())
         .step_by(RECORD_ALIGNMENT)
         .filter(|&at| bytes[at..].starts_with(MARKER))
-        .filter_map(|at| Header::decode(&bytes[at..], number))
+        .filter_map(|at| Header::decode(&bytes[at..], seed))
         .any(|header| header.synced > position)
 }

@@ -17,7 +17,7 @@ fn example() -> Vec<u8> {
         code_bytes: 2,
         payloads,
         sequences: 3..=3,
-        generation: 0,
+        generation: 1,
     };
     let mut body = Body::reserve(0, 0);
     body.create_collection(4, 16, "name", b"properties");

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::record::Body;
 use super::{DIRECTORY, HEADER_BYTES, chain, file_name, header};
-use crate::bytes::{checksum, u64_at};
+use crate::bytes::{checksum, random, u64_at};
 use crate::disk::{Disk, File};
 use crate::error::Error;
-use crate::manifest::Seal;
+use crate::manifest::{LogRecord, Seal};
 
 /// Marks the start of a record.
 pub(super) const MARKER: &[u8; 8] = b"BitkRec\n";
@@ -50,16 +50,21 @@ impl Record {
         }
     }
 
+    /// Bytes that it takes in the log.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Fills in the header, and returns its checksum.
-    fn seal(&mut self, log: u64, synced: u64) -> u64 {
+    fn seal(&mut self, seed: u64, synced: u64) -> u64 {
         let (head, body) = self.bytes.split_at_mut(RECORD_HEADER_BYTES);
         head[..8].copy_from_slice(MARKER);
         head[8..16].copy_from_slice(&(self.body_bytes as u64).to_le_bytes());
         head[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         head[24..32].copy_from_slice(&synced.to_le_bytes());
         head[32..40].copy_from_slice(&0_u64.to_le_bytes());
-        head[40..48].copy_from_slice(&checksum(body, log).to_le_bytes());
-        let sum = checksum(&head[..48], log);
+        head[40..48].copy_from_slice(&checksum(body, seed).to_le_bytes());
+        let sum = checksum(&head[..48], seed);
         head[48..56].copy_from_slice(&sum.to_le_bytes());
         sum
     }
@@ -70,7 +75,8 @@ impl Record {
 pub(crate) struct LogWriter {
     file: Arc<dyn File>,
     name: String,
-    number: u64,
+    /// What the manifest says of it while it may grow.
+    record: LogRecord,
     /// Where the next record goes.
     position: u64,
     /// Bytes that are on disk for certain.
@@ -89,7 +95,8 @@ impl LogWriter {
         first_sequence: u64,
     ) -> Result<LogWriter, Error> {
         let name = file_name(number);
-        let header = header(number, first_sequence);
+        let seed = random();
+        let header = header(number, first_sequence, seed);
         let file = disk.create(&name).map_err(Error::io("create", &name))?;
         file.write_at(0, &header)
             .map_err(Error::io("write", &name))?;
@@ -99,7 +106,12 @@ impl LogWriter {
         Ok(LogWriter {
             file,
             name,
-            number,
+            record: LogRecord {
+                number,
+                first_sequence,
+                seed,
+                seal: None,
+            },
             position: HEADER_BYTES as u64,
             synced: HEADER_BYTES as u64,
             length: HEADER_BYTES as u64,
@@ -108,8 +120,9 @@ impl LogWriter {
         })
     }
 
-    pub(crate) fn number(&self) -> u64 {
-        self.number
+    /// What the manifest says of it while it may grow.
+    pub(crate) fn record(&self) -> LogRecord {
+        self.record.clone()
     }
 
     /// Whether it holds no record.
@@ -125,7 +138,7 @@ impl LogWriter {
     /// Writes the records, without syncing them. After an error the log must not be used again.
     pub(crate) fn append(&mut self, mut records: Vec<Record>) -> Result<(), Error> {
         for record in &mut records {
-            self.chain = chain(self.chain, record.seal(self.number, self.synced));
+            self.chain = chain(self.chain, record.seal(self.record.seed, self.synced));
             self.last_sequence = record.sequence;
         }
         let mut records = records.into_iter().peekable();

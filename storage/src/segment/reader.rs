@@ -166,6 +166,11 @@ impl Segment {
         &self.name
     }
 
+    /// Whether it is the segment that `record` describes.
+    pub(crate) fn is(&self, record: &SegmentRecord) -> bool {
+        self.header == Header::of(record, self.header.bits) && self.file_bytes() == record.length
+    }
+
     /// Number of its collection.
     pub(crate) fn collection_number(&self) -> u32 {
         self.header.collection
@@ -226,6 +231,15 @@ impl Segment {
     }
 
     pub(crate) fn payload(&self, row: u32) -> Result<Option<&[u8]>, Error> {
+        let Some(range) = self.payload_range(row)? else {
+            return Ok(None);
+        };
+        self.check(&range)?;
+        Ok(Some(self.slice(&range)))
+    }
+
+    /// Where the payload of a row is, without reading it.
+    pub(crate) fn payload_range(&self, row: u32) -> Result<Option<Range<usize>>, Error> {
         let Some((offsets, bytes)) = &self.payloads else {
             return Ok(None);
         };
@@ -243,9 +257,9 @@ impl Segment {
             let what = format!("the payload of row {row} lies outside of its section");
             return Err(Error::corrupt(&self.name, at as u64, what));
         }
-        let range = bytes.start + entry as usize..bytes.start + end as usize;
-        self.check(&range)?;
-        Ok(Some(self.slice(&range)))
+        Ok(Some(
+            bytes.start + entry as usize..bytes.start + end as usize,
+        ))
     }
 
     pub(crate) fn find(&self, id: u64) -> Result<Option<u32>, Error> {

@@ -71,8 +71,17 @@ impl<'a> SegmentRows<'a> {
 }
 
 /// Where a [`SectionBuilder`] writes.
-#[derive(Debug)]
-pub struct SectionSink<'a>(pub(super) &'a mut SegmentWriter);
+pub struct SectionSink<'a> {
+    pub(super) writer: &'a mut SegmentWriter,
+    /// Asked again and again; an error ends the writing.
+    pub(super) may_go_on: &'a dyn Fn() -> Result<(), Error>,
+}
+
+impl Debug for SectionSink<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SectionSink").finish_non_exhaustive()
+    }
+}
 
 impl SectionSink<'_> {
     /// Starts a section, which takes what is written from here on. It starts at a multiple of 64 in
@@ -80,17 +89,27 @@ impl SectionSink<'_> {
     /// for the reader of the section.
     ///
     /// # Errors
-    /// [`Error::BadSection`], [`Error::Io`].
+    /// [`Error::BadSection`], [`Error::Io`], and those of [`may_go_on`](Self::may_go_on).
     pub fn begin(&mut self, name: &str, version: u32) -> Result<(), Error> {
-        self.0.begin_foreign(name, version)
+        self.may_go_on()?;
+        self.writer.begin_foreign(name, version)
     }
 
     /// Adds bytes to the section that was started last.
     ///
     /// # Errors
-    /// [`Error::BadSection`] if none was, [`Error::Io`].
+    /// [`Error::BadSection`] if none was, [`Error::Io`], and those of [`may_go_on`](Self::may_go_on).
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.0.write_foreign(bytes)
+        self.may_go_on()?;
+        self.writer.write_foreign(bytes)
+    }
+
+    /// To be asked now and then by a builder that works long before it writes.
+    ///
+    /// # Errors
+    /// [`Error::Closing`], which the builder must return, when the work is not wanted any more.
+    pub fn may_go_on(&self) -> Result<(), Error> {
+        (self.may_go_on)()
     }
 }
 

@@ -8,6 +8,12 @@ use crate::error::Error;
 use crate::storage::Durability;
 use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 
+/// Time between tries to flush, after the first and after many failures.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The shortest interval at which commits are synced.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
 /// What the threads are asked to do.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
@@ -70,6 +76,11 @@ impl Signals {
         self.wanted.lock().flush_error = result.as_ref().err().map(Error::to_string);
     }
 
+    /// Keeps what came of the merges that were due.
+    pub(super) fn merged(&self, result: &Result<(), Error>) {
+        self.wanted.lock().merge_error = result.as_ref().err().map(Error::to_string);
+    }
+
     /// What the threads could not do, in words.
     pub(super) fn error(&self) -> Option<String> {
         let wanted = self.wanted.lock();
@@ -93,7 +104,11 @@ impl Background {
         };
         if let Durability::Interval(interval) = writer.options.durability {
             background.spawn("bitkin-sync", move |writer| {
-                while writer.signals.pause(interval).is_some() {
+                while writer
+                    .signals
+                    .pause(interval.max(SHORTEST_INTERVAL))
+                    .is_some()
+                {
                     // A failure poisons the writer, so that the next commit reports it.
                     if writer.sync().is_err() {
                         break;
@@ -142,6 +157,7 @@ impl Drop for Background {
 
 fn flush_when_asked(writer: &Writer) {
     let signals = &writer.signals;
+    let mut pause = FIRST_PAUSE;
     while signals
         .wait(|wanted| std::mem::take(&mut wanted.flush))
         .is_some()
@@ -149,8 +165,15 @@ fn flush_when_asked(writer: &Writer) {
         // If it fails, commits go on until twice the limit is in memory, and then try themselves,
         // and report it.
         if writer.flush_if_full().is_ok() {
+            pause = FIRST_PAUSE;
             signals.merge();
+            continue;
         }
+        // Every try begins another log. As long as nobody waits, there is time.
+        if signals.pause(pause).is_none() {
+            return;
+        }
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
@@ -160,14 +183,7 @@ fn merge_when_asked(writer: &Writer) {
         .wait(|wanted| std::mem::take(&mut wanted.merge))
         .is_some()
     {
-        let error = loop {
-            match writer.merge_once() {
-                Ok(true) => {}
-                Ok(false) => break None,
-                Err(error) => break Some(error),
-            }
-        };
-        // It is tried again after the next flush.
-        signals.wanted.lock().merge_error = error.map(|error| error.to_string());
+        // What fails is tried again after the next flush.
+        let _ = writer.merge_all_due();
     }
 }

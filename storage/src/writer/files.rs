@@ -9,7 +9,7 @@ use crate::deleted::{self, Deleted};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::log::{self, LogWriter};
-use crate::manifest::{CollectionRecord, LogRecord, Manifest, SegmentRecord, StoreError};
+use crate::manifest::{CollectionRecord, Manifest, SegmentRecord, StoreError};
 use crate::segment;
 use crate::state::{CollectionState, State};
 
@@ -52,11 +52,7 @@ impl Files {
         let log = LogWriter::create(disk, manifest.next_log, sequence + 1)?;
         manifest.edition += 1;
         manifest.next_log += 1;
-        manifest.logs.push(LogRecord {
-            number: log.number(),
-            first_sequence: sequence + 1,
-            seal: None,
-        });
+        manifest.logs.push(log.record());
         let manifest_bytes = manifest.store(disk).map_err(|failed| failed.error)?;
         Ok(Files {
             log,
@@ -80,12 +76,6 @@ impl Files {
         self.manifest.flushed_sequence
     }
 
-    /// A number that no collection ever had.
-    pub(super) fn next_collection(&self, state: &State) -> u32 {
-        let last = state.collections.last().map_or(0, |c| c.info.id.number);
-        self.manifest.next_collection.max(last.saturating_add(1))
-    }
-
     /// Where the numbers of segments are taken from.
     pub(super) fn segment_numbers(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.next_segment)
@@ -102,20 +92,19 @@ impl Files {
         self.log.end().map_err(in_doubt)?;
         let number = self.manifest.next_log;
         self.manifest.next_log += 1;
-        let log = LogWriter::create(disk, number, sequence + 1).map_err(not_stored)?;
+        // If it cannot be removed, the next opening will.
+        let remove = || disk.remove(&log::file_name(number));
+        let log = LogWriter::create(disk, number, sequence + 1)
+            .inspect_err(|_| drop(remove()))
+            .map_err(not_stored)?;
         let mut next = self.manifest.clone();
         if let Some(last) = next.logs.last_mut() {
             last.seal = Some(self.log.seal());
         }
-        next.logs.push(LogRecord {
-            number,
-            first_sequence: sequence + 1,
-            seal: None,
-        });
+        next.logs.push(log.record());
         self.store(disk, next).inspect_err(|failed| {
             if !failed.maybe_stored {
-                // If it cannot be removed, the next opening will.
-                let _ = disk.remove(&log::file_name(number));
+                drop(remove());
             }
         })?;
         self.log = log;
@@ -134,7 +123,7 @@ impl Files {
     ) -> Result<Vec<String>, StoreError> {
         let mut next = self.manifest.clone();
         next.flushed_sequence = frozen.sequence;
-        next.next_collection = self.next_collection(frozen);
+        next.next_collection = frozen.next_collection;
         next.collections = frozen.collections.iter().map(record_of).collect();
         let kept = |segment: &SegmentRecord| {
             let of_it = |c: &CollectionRecord| c.number == segment.collection;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::{Files, Queue, Writer};
 use crate::error::Error;
+use crate::log::Record;
 use crate::manifest::SegmentRecord;
 use crate::segment::Segment;
 use crate::snapshot::Part;
@@ -33,7 +34,8 @@ impl Writer {
     /// Writes all rows in memory into segments, and starts a new log.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         self.flush_if(|_| true)?;
-        self.merge_what_is_due()
+        self.merge_what_is_due();
+        Ok(())
     }
 
     /// As [`flush`](Self::flush), if the memory is over the limit when it is this thread's turn.
@@ -42,15 +44,16 @@ impl Writer {
     }
 
     pub(super) fn flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<(), Error> {
+        // No segment comes or goes until the frozen state is published: its deletes are those of
+        // segments that the manifest lists.
+        let _segments = self.segments.lock();
         let flushed = self.try_flush_if(wanted);
+        self.queue.lock().frozen = 0;
         self.signals.flushed(&flushed);
         flushed
     }
 
     fn try_flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<(), Error> {
-        // No segment comes or goes until the frozen state is published: its deletes are those of
-        // segments that the manifest lists.
-        let _segments = self.segments.lock();
         let frozen = self.as_leader(|queue, files| {
             if wanted(queue) {
                 self.freeze(queue, files)
@@ -90,6 +93,7 @@ impl Writer {
     ) -> Result<Option<(Arc<State>, u64)>, Error> {
         let generation = queue.generation;
         queue.generation += 1;
+        queue.frozen = generation;
         queue.frozen_deletes += std::mem::take(&mut queue.new_deletes);
         self.write_pending(queue, files)?;
         let frozen = self.published.get();
@@ -100,6 +104,7 @@ impl Writer {
         // If the manifest is in doubt, it may say that the log which is being written is sealed.
         self.stored(queue, rotated, &mut Vec::new())?;
         queue.synced = queue.synced.max(frozen.sequence);
+        queue.log_bytes = queue.pending.iter().map(Record::len).sum();
         Ok(Some((frozen, generation)))
     }
 

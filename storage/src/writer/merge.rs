@@ -11,6 +11,7 @@ use super::Writer;
 use super::policy::{self, Candidate};
 use crate::batch::CollectionInfo;
 use crate::error::Error;
+use crate::segment;
 use crate::snapshot::Part;
 use crate::state::{CollectionState, carry_over};
 use crate::sync::MutexGuard;
@@ -22,30 +23,53 @@ struct Job {
 }
 
 impl Writer {
-    /// Does the merge that is most due. `false` if none is.
-    pub(super) fn merge_once(&self) -> Result<bool, Error> {
+    /// Does the smallest merge that is due. `false` if none is.
+    fn merge_once(&self) -> Result<bool, Error> {
         let _merging = self.merging.lock();
         let limit = self.options.merge_limit;
-        let chosen = |candidates: &[Candidate]| vec![policy::choose(candidates, limit)];
-        match self.jobs(None, chosen).into_iter().next() {
+        let chosen = |candidates: &[Candidate]| {
+            let damaged = self.damaged.lock();
+            let whole = |c: &&Candidate| !damaged.contains(&segment::file_name(c.number));
+            let candidates: Vec<Candidate> = candidates.iter().filter(whole).copied().collect();
+            vec![policy::choose(&candidates, limit)]
+        };
+        let bytes = |job: &Job| -> u64 {
+            let segments = job.inputs.iter().filter_map(Part::as_segment);
+            segments.map(|segment| segment.file_bytes()).sum()
+        };
+        match self.jobs(None, chosen).into_iter().min_by_key(bytes) {
             Some(job) => self.merge(job).map(|()| true),
             None => Ok(false),
         }
     }
 
-    /// Does all merges that are due, beside the thread for it.
+    /// Does all merges that are due. A damaged segment does not keep others from being merged.
     pub(crate) fn merge_all_due(&self) -> Result<(), Error> {
-        while self.merge_once()? {}
-        Ok(())
+        let mut damage = None;
+        let merged = loop {
+            match self.merge_once() {
+                Ok(true) => {}
+                Ok(false) => break damage.map_or(Ok(()), Err),
+                Err(Error::Corrupt { file, offset, what })
+                    if self.damaged.lock().insert(file.clone()) =>
+                {
+                    damage = Some(Error::Corrupt { file, offset, what });
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.signals.merged(&merged);
+        merged
     }
 
-    /// Has the merges done that are due after a flush: by the thread for it, or else now.
-    pub(super) fn merge_what_is_due(&self) -> Result<(), Error> {
+    /// Has the merges done that are due after a flush: by the thread for it, or else now. If one
+    /// fails, nothing is lost, and statistics tell.
+    pub(super) fn merge_what_is_due(&self) {
         if self.options.background {
             self.signals.merge();
-            return Ok(());
+        } else {
+            let _ = self.merge_all_due();
         }
-        self.merge_all_due()
     }
 
     /// Flushes, then merges all segments of a collection, or of each, into as few as can be. Rows
@@ -56,7 +80,7 @@ impl Writer {
         for job in self.jobs(collection, policy::all) {
             self.merge(job)?;
         }
-        Ok(())
+        self.erase()
     }
 
     /// What `choose` makes of each collection's segments. Must be called by whoever merges.

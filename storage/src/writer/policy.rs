@@ -40,11 +40,10 @@ impl Candidate {
 
 /// The segments to be merged next, by their numbers; empty if all is well.
 ///
-/// `most_bytes` bounds the files of one merge together, and 2³² its rows; a segment that is larger by
-/// itself is left alone. Each row is written again about log4(all / smallest tier) times.
+/// `most_bytes` bounds what one merge writes, and 2³² its rows; a segment that is larger by itself is
+/// left alone until it is rewritten for its deleted rows. Each row is written again about log4(all / smallest tier) times.
 pub(super) fn choose(candidates: &[Candidate], most_bytes: u64) -> Vec<u64> {
     let mut candidates = candidates.to_vec();
-    candidates.retain(|c| c.bytes <= most_bytes);
     candidates.sort_unstable_by_key(|c| (c.tier(), c.live_bytes(), c.number));
     // The smallest tier that is full, and of it as many as the limits allow.
     for tier in candidates.chunk_by(|a, b| a.tier() == b.tier()) {
@@ -65,7 +64,7 @@ fn within_limits(candidates: &[Candidate], most_bytes: u64) -> Vec<u64> {
     let (mut bytes, mut rows) = (0, 0);
     let mut chosen = Vec::new();
     for candidate in candidates {
-        bytes += candidate.bytes;
+        bytes += candidate.live_bytes();
         rows += candidate.live;
         if bytes > most_bytes || rows >= u64::from(u32::MAX) {
             break;

@@ -158,6 +158,15 @@ pub fn files(dir: &Path) -> Vec<String> {
     found
 }
 
+/// Copies all files of a database.
+pub fn copy(from: &Path, to: &Path) {
+    for name in files(from) {
+        let dest = to.join(&name);
+        std::fs::create_dir_all(dest.parent().unwrap()).unwrap();
+        std::fs::copy(from.join(&name), dest).unwrap();
+    }
+}
+
 /// The only file whose name ends so.
 pub fn only(dir: &Path, suffix: &str) -> PathBuf {
     let found: Vec<String> = files(dir)
