@@ -16,6 +16,10 @@ use crate::segment::{self, Segment};
 use crate::snapshot::Part;
 use crate::state::{CollectionState, State};
 
+/// Segments up to this many bytes are read into memory: a disk that fails to read then gives an error,
+/// where with a map it ends the process.
+const READ_AT_MOST: u64 = 1 << 30;
+
 /// Tries to read a log whose last record is being written meanwhile.
 const ATTEMPTS: usize = 4;
 
@@ -127,7 +131,8 @@ fn check_rows(
         let Some(collection) = state.by_number_mut(record.collection) else {
             continue;
         };
-        let opened = Segment::open(disk, record, collection.info.bits, true)
+        let map = record.length > READ_AT_MOST;
+        let opened = Segment::open(disk, record, collection.info.bits, map)
             .and_then(|segment| Ok((segment, deleted::read(disk, record)?)));
         match opened {
             Ok((segment, deleted)) => {
