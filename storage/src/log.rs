@@ -14,7 +14,7 @@ mod writer;
 #[cfg(feature = "simulation")]
 pub(crate) use record::decode;
 pub(crate) use record::{MAX_PAYLOAD, Operation};
-pub(crate) use replay::{Cursor, Found, replay, salvage};
+pub(crate) use replay::{Cursor, Found, holds_records, replay, salvage};
 pub(crate) use writer::{LogWriter, Record};
 
 use crate::bytes::{Fields, checksum};
@@ -32,6 +32,11 @@ pub(crate) const HEADER_BYTES: usize = 64;
 /// The name of log `number`, relative to the database directory.
 pub(crate) fn file_name(number: u64) -> String {
     format!("{DIRECTORY}/{number:016}.log")
+}
+
+/// The name of the file that keeps what was cut off log `number`, if there were whole records in it.
+pub(crate) fn cut_file_name(number: u64) -> String {
+    format!("{DIRECTORY}/{number:016}.cut")
 }
 
 /// The header of a log; the chain of checksums starts with its last 8 bytes.

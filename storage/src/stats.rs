@@ -13,6 +13,11 @@ pub struct Stats {
     pub rows: u64,
     /// Bytes of rows held in memory and not yet in a segment.
     pub memory_bytes: u64,
+    /// Bytes that were cut off the end of the log when this handle opened the database to write: a
+    /// write that was interrupted. If there were whole batches among them, which happens where the disk
+    /// kept a later part of that write and not an earlier, and where a byte of the last write was
+    /// damaged since, they are kept in `log/<number>.cut`, which nothing reads.
+    pub cut_bytes: u64,
     /// Number of log files.
     pub logs: u64,
     /// Bytes of the log files that hold records; the last file may have zeros behind them.
@@ -72,7 +77,12 @@ impl SegmentBytes {
 }
 
 impl Stats {
-    pub(crate) fn new(state: &State, sizes: FileSizes, background_error: Option<String>) -> Stats {
+    pub(crate) fn new(
+        state: &State,
+        sizes: FileSizes,
+        background_error: Option<String>,
+        cut_bytes: u64,
+    ) -> Stats {
         Stats {
             sequence: state.sequence,
             rows: state.collections.iter().map(|c| c.rows).sum(),
@@ -81,6 +91,7 @@ impl Stats {
             log_bytes: sizes.log_bytes,
             manifest_bytes: sizes.manifest_bytes,
             background_error,
+            cut_bytes,
             segment_bytes: state.segments().map(|s| s.file_bytes()).sum(),
             collections: state
                 .collections

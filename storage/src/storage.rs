@@ -11,7 +11,7 @@ use crate::disk::{Disk, Lock, OsDisk, read_from};
 use crate::error::Error;
 use crate::files;
 use crate::log::{self, Cursor};
-use crate::manifest::{self, Manifest, Seal};
+use crate::manifest::{self, LogRecord, Manifest, Seal, write_beside};
 use crate::recover::{Loaded, apply, load, load_for_reading, read_manifest, sweep};
 use crate::segment::{self, SectionBuilder};
 use crate::snapshot::Snapshot;
@@ -100,6 +100,8 @@ pub struct Storage {
     background: Option<Background>,
     _lock: Option<Box<dyn Lock>>,
     files: Mutex<()>,
+    /// See [`Stats::cut_bytes`].
+    cut_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -171,10 +173,13 @@ impl Storage {
             flushed_deletes,
         } = load(&*disk, manifest, options.memory_map, None)?;
         sweep(&*disk, Some(&manifest))?;
+        let mut cut_bytes = 0;
         if let (Some(log), Some(cursor)) = (manifest.logs.last_mut(), cursors.last())
             && log.seal.is_none()
         {
-            log.seal = Some(settle(&*disk, cursor)?);
+            let (seal, cut) = settle(&*disk, log, cursor)?;
+            log.seal = Some(seal);
+            cut_bytes = cut;
         }
         let flushed = manifest.flushed_sequence;
         let (kept, dropped): (Vec<_>, Vec<_>) = manifest.logs.into_iter().partition(|log| {
@@ -188,7 +193,8 @@ impl Storage {
             // No manifest names it any more; if it cannot be removed, the next opening will.
             let _ = disk.remove(&log::file_name(log.number));
         }
-        let storage = Storage::writing(disk, options, state, files, flushed_deletes, lock)?;
+        let mut storage = Storage::writing(disk, options, state, files, flushed_deletes, lock)?;
+        storage.cut_bytes = cut_bytes;
         if many_logs {
             storage.flush()?;
         }
@@ -219,6 +225,7 @@ impl Storage {
             background: None,
             _lock: None,
             files: Mutex::new(()),
+            cut_bytes: 0,
         })
     }
 
@@ -247,6 +254,7 @@ impl Storage {
             background: Some(background),
             _lock: Some(lock),
             files: Mutex::new(()),
+            cut_bytes: 0,
         })
     }
 
@@ -503,7 +511,7 @@ impl Storage {
                 }
             }
         };
-        Stats::new(&state, sizes, background_error)
+        Stats::new(&state, sizes, background_error, self.cut_bytes)
     }
 }
 
@@ -587,23 +595,37 @@ pub(crate) fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
         })
 }
 
-/// Makes certain that the records of a log without a seal are on disk, and returns its seal.
+/// Makes certain that the records of a log without a seal are on disk, and cuts off what is behind them.
+/// Returns its seal, and the number of bytes that were cut off.
 ///
-/// They were read from the operating system's memory, where a process that died left them, and where
-/// they stay even if writing them out failed: only writing them again brings the disk to what was
+/// The records were read from the operating system's memory, where a process that died left them, and
+/// where they stay even if writing them out failed: only writing them again brings the disk to what was
 /// read. The same bytes go to the same place, so this can be interrupted anywhere.
-fn settle(disk: &dyn Disk, cursor: &Cursor) -> Result<Seal, Error> {
+fn settle(disk: &dyn Disk, log: &LogRecord, cursor: &Cursor) -> Result<(Seal, u64), Error> {
     let seal = cursor.seal();
-    if !cursor.is_at_start() {
-        let name = log::file_name(cursor.number);
-        let file = disk.open_write(&name).map_err(Error::io("open", &name))?;
-        let mut bytes = read_from(&*file, 0).map_err(Error::io("read", &name))?;
-        bytes.truncate(seal.length as usize);
-        file.write_at(0, &bytes)
-            .map_err(Error::io("write", &name))?;
-        file.set_len(seal.length)
-            .map_err(Error::io("shorten", &name))?;
-        file.sync().map_err(Error::io("sync", &name))?;
+    let name = log::file_name(cursor.number);
+    let file = disk.open_write(&name).map_err(Error::io("open", &name))?;
+    let mut bytes = read_from(&*file, 0).map_err(Error::io("read", &name))?;
+    let tail = bytes.split_off(bytes.len().min(seal.length as usize));
+    let cut = tail
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |at| at + 1);
+    if cut == 0 && cursor.is_at_start() {
+        return Ok((seal, 0));
     }
-    Ok(seal)
+    if log::holds_records(&tail, log.seed) {
+        // Most likely a write that a crash interrupted, of which the disk kept the later part. But if a
+        // byte of it was damaged since, somebody will want the rest.
+        let name = log::cut_file_name(cursor.number);
+        write_beside(disk, &name, &tail[..cut])?;
+        disk.sync_dir(log::DIRECTORY)
+            .map_err(Error::io("sync", log::DIRECTORY))?;
+    }
+    file.write_at(0, &bytes)
+        .map_err(Error::io("write", &name))?;
+    file.set_len(seal.length)
+        .map_err(Error::io("shorten", &name))?;
+    file.sync().map_err(Error::io("sync", &name))?;
+    Ok((seal, cut as u64))
 }

@@ -398,3 +398,39 @@ fn a_flush_that_keeps_failing_leaves_few_logs_and_runs() {
     );
     assert_eq!(read_all(&storage).unwrap()["c"], expected(0..id, 8));
 }
+
+/// After an unclean stop a flipped byte in the last write can only be taken for a write that was
+/// interrupted, and what is behind it was cut off and gone. It is kept now, and told of.
+#[test]
+fn whole_batches_that_are_cut_off_are_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let lazy = Options {
+        durability: bitkin_storage::Durability::None,
+        ..quiet()
+    };
+    let storage = Storage::create(&path, lazy).unwrap();
+    let c = storage.create_collection("c", 64, b"").unwrap();
+    for id in 1..6 {
+        insert(&storage, c, &[id]).unwrap();
+    }
+    drop(storage);
+    let log = only(&path, ".log");
+    let bytes = fs::read(&log).unwrap();
+    let records: Vec<usize> = (0..bytes.len())
+        .filter(|&at| bytes[at..].starts_with(b"BitkRec\n"))
+        .collect();
+    // In the record of id 3, behind those of the collection, 1 and 2.
+    set_byte(&log, records[3] + 60, bytes[records[3] + 60] ^ 1);
+    let storage = Storage::open(&path, quiet()).unwrap();
+    assert_eq!(read_all(&storage).unwrap()["c"], expected([1, 2], 8));
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    assert_eq!(storage.stats().cut_bytes, (end - records[3]) as u64);
+    let kept = fs::read(only(&path, ".cut")).unwrap();
+    assert_eq!(kept[records[4] - records[3]..], bytes[records[4]..end]);
+    storage.close().unwrap();
+    // It stays, and is nothing to a later opening.
+    let storage = Storage::open(&path, quiet()).unwrap();
+    assert_eq!(storage.stats().cut_bytes, 0);
+    assert_eq!(fs::read(only(&path, ".cut")).unwrap(), kept);
+}

@@ -215,6 +215,14 @@ pub(crate) fn salvage(
     Ok(())
 }
 
+/// Whether a whole record stands at some multiple of the alignment in `bytes`.
+pub(crate) fn holds_records(bytes: &[u8], seed: u64) -> bool {
+    (0..bytes.len())
+        .step_by(RECORD_ALIGNMENT)
+        .filter(|&at| bytes[at..].starts_with(MARKER))
+        .any(|at| whole_record(&bytes[at..], seed).is_some())
+}
+
 /// The record at the start of `bytes` with its body, if all of it is there and passes.
 fn whole_record(bytes: &[u8], seed: u64) -> Option<(Header, &[u8])> {
     let header = Header::decode(bytes, seed)?;
