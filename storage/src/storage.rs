@@ -57,8 +57,8 @@ pub struct Options {
     /// Bytes of rows in memory beyond which they are written into segments. While that is under way,
     /// as much again may come in; then commits wait. Default: 64 MiB.
     pub memory_limit: usize,
-    /// Bytes of segments that one merge in the background may take in. It needs as much free disk
-    /// until it is done. Default: 16 GiB.
+    /// Bytes that one merge in the background may write, which must be free on the disk until the
+    /// segments that it replaces are removed. Default: 16 GiB.
     pub merge_limit: u64,
     /// Whether rows are flushed and segments are merged by threads of the database's own. Otherwise a
     /// commit that finds the memory full does it all before it goes on. Default: true.
