@@ -10,7 +10,8 @@
 
 mod portable;
 mod scan;
-#[cfg(target_arch = "x86_64")]
+// Miri has not all of the instructions: it runs the portable kernels.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86_64;
 
 use std::ffi::OsStr;
@@ -162,22 +163,22 @@ impl fmt::Debug for Kernels {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 fn avx2() -> Option<&'static Kernels> {
     x86_64::avx2::kernels()
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 fn avx512() -> Option<&'static Kernels> {
     x86_64::avx512::kernels()
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(any(not(target_arch = "x86_64"), miri))]
 fn avx2() -> Option<&'static Kernels> {
     None
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(any(not(target_arch = "x86_64"), miri))]
 fn avx512() -> Option<&'static Kernels> {
     None
 }

@@ -48,7 +48,7 @@ fn at_offset(bytes: &[u8], offset: usize) -> (Vec<u8>, std::ops::Range<usize>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 10 } else { 400 }))]
 
     #[test]
     fn every_instruction_set_equals_the_naive_loop((query, rows, offset) in scans()) {
@@ -143,14 +143,14 @@ fn a_forced_set_is_used_or_refused() {
 }
 
 /// Memory with an unreadable page on either side, so that a read too far is a crash.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 struct Guarded {
     start: *mut u8,
     length: usize,
     page: usize,
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 impl Guarded {
     /// At least `length` bytes, and whole pages.
     fn new(length: usize) -> Guarded {
@@ -190,7 +190,7 @@ impl Guarded {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 impl Drop for Guarded {
     fn drop(&mut self) {
         // SAFETY: the mapping that `new` made, of the same length.
@@ -200,7 +200,7 @@ impl Drop for Guarded {
 
 /// A load that took in bytes past the last row and masked them off gave right distances, and would
 /// have crashed at the end of a mapped segment.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 #[test]
 fn nothing_beyond_query_and_rows_is_read() {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;

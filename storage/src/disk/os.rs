@@ -215,6 +215,13 @@ impl File for OsFile {
         self.file.sync_data()
     }
 
+    /// Miri maps no files: there they are read.
+    #[cfg(miri)]
+    unsafe fn map(&self) -> io::Result<Region> {
+        Region::read(self)
+    }
+
+    #[cfg(not(miri))]
     unsafe fn map(&self) -> io::Result<Region> {
         // SAFETY: the caller promises that the file does not change while the region lives.
         let map = unsafe { memmap2::Mmap::map(&self.file)? };

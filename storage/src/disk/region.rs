@@ -39,6 +39,7 @@ impl Region {
         Ok(region)
     }
 
+    #[cfg_attr(miri, expect(dead_code, reason = "miri maps no files"))]
     pub(super) fn mapped(map: memmap2::Mmap) -> Region {
         Region(Bytes::Mapped(map))
     }
