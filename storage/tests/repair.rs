@@ -188,6 +188,25 @@ fn flipped_bytes_cost_their_blocks_and_are_told() {
     assert!(complete > 100, "{complete}");
 }
 
+/// A fuzzer found that a segment cut off a few bytes behind its header ended the repair of all the
+/// rest: what was left had no room for one checksum of a block, and the place of the checksums was
+/// counted back beyond the start of the file.
+#[test]
+fn a_segment_cut_to_any_small_length_costs_no_more_than_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    database(&path);
+    let name = "segments/0000000000000001.seg";
+    let whole = std::fs::read(path.join(name)).unwrap();
+    for length in (0..300).chain((300..1100).step_by(13)) {
+        std::fs::write(path.join(name), &whole[..length]).unwrap();
+        let repaired = repaired(&path);
+        let lost = &repaired.report.lost;
+        assert!(lost.iter().any(|lost| lost.file == name), "{length}");
+        assert_eq!(repaired.rows["b"].len(), 2, "{length}");
+    }
+}
+
 #[test]
 fn what_is_no_database_or_is_being_written_is_refused() {
     let dir = tempfile::tempdir().unwrap();

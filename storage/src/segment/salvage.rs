@@ -117,7 +117,9 @@ fn guess_checksums(region: &[u8], number: u64) -> Option<usize> {
         };
         // The bytes under checksums, and 8 for each block of them.
         let blocks = both.div_ceil(BLOCK as u64 + 8);
-        let checksums = both - blocks * 8;
+        let Some(checksums) = both.checked_sub(blocks * 8) else {
+            break;
+        };
         if checksums.is_multiple_of(8)
             && checksums.div_ceil(BLOCK as u64) == blocks
             && mostly_holds(region, checksums as usize, blocks as usize, number)
