@@ -59,6 +59,9 @@ pub use bitkin_storage::{
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};
 pub use self::database::{Database, DatabaseOptions, backup, repair, verify};
 pub use self::error::Error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use self::filter::fuzzing;
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{Answer, BatchSearch, Hit, Search};
 pub use self::snapshot::{Row, Rows, Snapshot};

@@ -11,6 +11,9 @@
 
 mod ast;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod index;
 mod like;
 mod parse;

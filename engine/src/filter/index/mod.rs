@@ -7,7 +7,7 @@ mod read;
 
 use std::ops::Range;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) use self::build::build;
 pub(crate) use self::build::{IndexBuilder, check_fields};
 pub(crate) use self::layout::{NAME, VERSION};
