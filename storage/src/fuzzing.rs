@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::batch::{CollectionId, CollectionInfo};
+use crate::bytes::{checksum, u64_at};
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
 use crate::log::{self, Found};
@@ -84,22 +85,36 @@ pub fn log(bytes: &[u8]) {
 }
 
 /// Reads the files of a database out of the bytes, opens it, reads it, verifies it and repairs it:
-/// for each file a byte for its name and two for its length, then its bytes.
+/// for each file a byte for its name and two for its length, then its bytes. The highest bit of the
+/// byte for the name says that the checksums are to be mended.
 pub fn database(bytes: &[u8]) {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 9] = [
         "MANIFEST",
         "log/0000000000000001.log",
         "log/0000000000000002.log",
+        "log/0000000000000003.log",
         "segments/0000000000000001.seg",
         "segments/0000000000000002.seg",
+        "segments/0000000000000003.seg",
         "segments/0000000000000001.0000000000000003.del",
+        "segments/0000000000000001.0000000000000008.del",
     ];
     let disk = SimulatedDisk::new();
     let mut rest = bytes;
     while let [name, low, high, behind @ ..] = rest {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(behind.len());
         let (file, behind) = behind.split_at(length);
-        disk.put(NAMES[usize::from(*name) % NAMES.len()], file);
+        let mut file = file.to_vec();
+        let kind = usize::from(*name & 0x7f) % NAMES.len();
+        if *name >= 0x80 {
+            match kind {
+                0 => mend_manifest(&mut file),
+                1..=3 => mend_log(&mut file, kind as u64),
+                4..=6 => segment::fuzzing::mend(&mut file, kind as u64 - 3),
+                _ => mend_delete_file(&mut file),
+            }
+        }
+        disk.put(NAMES[kind], &file);
         rest = behind;
     }
     let _ = disk.create_dir("models");
@@ -115,4 +130,50 @@ pub fn database(bytes: &[u8]) {
         }
     }
     let _ = crate::repair_on(&disk, Arc::new(SimulatedDisk::new()), None);
+}
+
+fn put(bytes: &mut [u8], at: usize, number: u64) {
+    if let Some(place) = bytes.get_mut(at..at + 8) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Makes the length and the checksum hold.
+fn mend_manifest(bytes: &mut [u8]) {
+    let body = bytes.len().saturating_sub(32);
+    put(bytes, 16, body as u64);
+    if let Some((head, body)) = bytes.split_at_checked(32) {
+        let sum = checksum(body, checksum(&head[..24], 0));
+        put(bytes, 24, sum);
+    }
+}
+
+fn mend_delete_file(bytes: &mut [u8]) {
+    if let Some((head, body)) = bytes.split_at_checked(48) {
+        let sum = checksum(body, checksum(&head[..40], 1));
+        put(bytes, 40, sum);
+    }
+}
+
+/// Makes the checksums of the header hold, and of the records as far as their lengths lead.
+fn mend_log(bytes: &mut [u8], number: u64) {
+    if let Some(head) = bytes.get(..56) {
+        let sum = checksum(head, number);
+        put(bytes, 56, sum);
+    }
+    let seed = u64_at(bytes, 32).unwrap_or_default();
+    let mut at = log::HEADER_BYTES;
+    while let Some(head) = bytes.get(at..at + 56) {
+        let length = u64_at(head, 8).unwrap_or_default();
+        let end = usize::try_from(length).ok();
+        let end = end.and_then(|length| (at + 56).checked_add(length)?.checked_next_multiple_of(8));
+        let Some(end) = end.filter(|&end| end <= bytes.len()) else {
+            return;
+        };
+        let body = checksum(&bytes[at + 56..end], seed);
+        put(bytes, at + 40, body);
+        let head = checksum(&bytes[at..at + 48], seed);
+        put(bytes, at + 48, head);
+        at = end;
+    }
 }

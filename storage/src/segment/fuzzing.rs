@@ -29,7 +29,16 @@ pub(crate) fn read_all(segment: &Segment) -> Result<(), Error> {
 /// Reads bytes as a segment of which nothing is known but the number, with its checksums mended.
 pub(crate) fn segment(bytes: &[u8]) {
     const NUMBER: u64 = 7;
+    /// Where the number is in the header, and how far before the end of the file it is again.
+    const NUMBER_AT: usize = 16;
+    const FOOTER_NUMBER_AT: usize = FOOTER_BYTES - 40;
     let mut bytes = bytes.to_vec();
+    // Files of any number can be the start of a corpus.
+    for at in [NUMBER_AT, bytes.len().saturating_sub(FOOTER_NUMBER_AT)] {
+        if let Some(place) = bytes.get_mut(at..at + 8) {
+            place.copy_from_slice(&NUMBER.to_le_bytes());
+        }
+    }
     mend(&mut bytes, NUMBER);
     let region = Region::from_bytes(&bytes);
     let read = || {
