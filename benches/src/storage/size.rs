@@ -73,11 +73,15 @@ fn row(bench: &Bench, rows: u64, bits: u32, ids: Ids, with_payloads: bool) -> Re
     Ok(cells)
 }
 
-/// The lengths of all files in a folder and below it, together.
+/// The lengths of all files in a folder and below it, together; not that of the lock file, which holds a
+/// sentence and no data.
 pub(crate) fn bytes_of_files(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
+        if entry.file_name() == "LOCK" {
+            continue;
+        }
         let metadata = entry.metadata()?;
         bytes += match metadata.is_dir() {
             true => bytes_of_files(&entry.path())?,
