@@ -20,6 +20,7 @@ mod wheel;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use cache::Cache;
@@ -354,7 +355,14 @@ fn finish_layout(dir: &Path) -> Result<(), Error> {
 
 /// Makes `link` lead to `entry`, in one step for whoever looks at it.
 fn point(link: &Path, entry: &Path) -> Result<(), Error> {
-    let fresh = link.with_extension("new");
+    // Set-ups run at once, and each renames a link of its own: one that they shared would be gone
+    // for whoever comes second.
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let fresh = link.with_extension(format!(
+        "{}-{}",
+        std::process::id(),
+        MADE.fetch_add(1, Ordering::Relaxed)
+    ));
     match std::fs::remove_file(&fresh) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             return Err(Error::at("remove", &fresh)(e));

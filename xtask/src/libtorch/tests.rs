@@ -457,6 +457,27 @@ fn two_at_once_fetch_once() {
     assert_eq!(world.cached(), ["libtorch-2.11.0-cpu"]);
 }
 
+/// Two set-ups that ended together shared the name of the link that they renamed to `.libtorch`;
+/// the one that came second found it gone and failed, with libtorch fetched and ready.
+#[test]
+fn many_at_once_make_the_link() {
+    let checkout = tempfile::tempdir().expect("a folder");
+    let link = checkout.path().join(".libtorch");
+    let entry = checkout.path().join("libtorch-2.11.0-cpu");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    point(&link, &entry).expect("a link");
+                }
+            });
+        }
+    });
+    assert_eq!(link.read_link().expect("a link"), entry);
+    let left = checkout.path().read_dir().expect("a folder").count();
+    assert_eq!(left, 1, "links were left behind");
+}
+
 #[test]
 fn the_users_own_libtorch_wins() {
     let world = World::new("serve");
