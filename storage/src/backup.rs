@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::bytes::random;
-use crate::disk::{Disk, File, OsDisk, read_from};
+use crate::disk::{Disk, File, OsDisk, open_listed, read_from};
 use crate::error::Error;
 use crate::files;
 use crate::log;
-use crate::manifest::{self, LogRecord, Manifest, write_beside};
+use crate::manifest::{self, LogRecord, Manifest, Seal, write_beside};
 use crate::recover::{remove, with_manifest};
 use crate::segment;
 use crate::storage::prepare_directory;
@@ -103,7 +103,7 @@ struct Opened {
     /// The log that is being written: its name, and its whole records.
     growing: Option<(String, Vec<u8>)>,
     /// What the last log holds.
-    seal: crate::manifest::Seal,
+    seal: Seal,
 }
 
 fn open_all(disk: &dyn Disk, manifest: &Manifest) -> Result<Opened, Error> {
@@ -112,10 +112,7 @@ fn open_all(disk: &dyn Disk, manifest: &Manifest) -> Result<Opened, Error> {
     let growing_name = growing.map(|log| log::file_name(log.number));
     let mut whole = Vec::new();
     for name in manifest.files() {
-        let file = disk.open(&name).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::MissingFile { file: name.clone() },
-            _ => Error::io("open", &name)(error),
-        })?;
+        let file = open_listed(disk, &name)?;
         if growing_name.as_ref() != Some(&name) {
             whole.push((name, file));
         }
@@ -137,10 +134,7 @@ fn open_all(disk: &dyn Disk, manifest: &Manifest) -> Result<Opened, Error> {
 }
 
 /// The bytes of a log up to its last whole record.
-fn whole_records(
-    disk: &dyn Disk,
-    log: &LogRecord,
-) -> Result<(crate::manifest::Seal, Vec<u8>), Error> {
+fn whole_records(disk: &dyn Disk, log: &LogRecord) -> Result<(Seal, Vec<u8>), Error> {
     let seal = log::replay(disk, log, None, |_, _| Ok(()))?.cursor.seal();
     let name = log::file_name(log.number);
     let file = disk.open(&name).map_err(Error::io("open", &name))?;

@@ -28,6 +28,18 @@ impl CollectionId {
     pub fn code_bytes(self) -> usize {
         self.bits.div_ceil(8) as usize
     }
+
+    /// The first row of the whole `codes` that sets a bit beyond the width.
+    pub(crate) fn first_padded(self, codes: &[u8]) -> Option<usize> {
+        let used = self.bits % 8;
+        if used == 0 {
+            return None;
+        }
+        let (last, padding) = (self.code_bytes() - 1, 0xff_u8 << used);
+        codes
+            .chunks_exact(self.code_bytes())
+            .position(|code| code[last] & padding != 0)
+    }
 }
 
 impl fmt::Display for CollectionId {

@@ -47,6 +47,12 @@ pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     ))
 }
 
+/// The bytes up to the last that is not zero.
+pub(crate) fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let last = bytes.iter().rposition(|&byte| byte != 0);
+    &bytes[..last.map_or(0, |at| at + 1)]
+}
+
 /// A number that nobody can foretell, from what the standard library seeds its hash maps with.
 pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::bytes::{Fields, checksum};
-use crate::disk::{Disk, read_from};
+use crate::disk::{Disk, open_listed, read_from};
 use crate::error::Error;
 use crate::manifest::{DeleteRecord, SegmentRecord, write_beside};
 use crate::segment;
@@ -95,10 +95,7 @@ pub(crate) fn read(disk: &dyn Disk, segment: &SegmentRecord) -> Result<Deleted, 
         return Ok(None);
     };
     let name = file_name(segment.number, record.sequence);
-    let file = disk.open(&name).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::MissingFile { file: name.clone() },
-        _ => Error::io("open", &name)(error),
-    })?;
+    let file = open_listed(disk, &name)?;
     let bytes = read_from(&*file, 0).map_err(Error::io("read", &name))?;
     let found = decode(&name, &bytes)?;
     if found.number != segment.number

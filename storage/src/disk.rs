@@ -17,6 +17,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::Error;
+
 pub use os::OsDisk;
 pub use region::Region;
 
@@ -101,6 +103,24 @@ pub trait File: Send + Sync + Debug {
     /// as long as the region lives: they are lent out as `&[u8]`. (Removing the file's name is no
     /// change, nor is making it longer.)
     unsafe fn map(&self) -> io::Result<Region>;
+}
+
+/// Opens a file that a manifest lists, for reading.
+pub(crate) fn open_listed(disk: &dyn Disk, name: &str) -> Result<Arc<dyn File>, Error> {
+    disk.open(name).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::MissingFile {
+            file: name.to_owned(),
+        },
+        _ => Error::io("open", name)(error),
+    })
+}
+
+/// The names in a directory; none if there is no such directory.
+pub(crate) fn list_if_there(disk: &dyn Disk, dir: &str) -> Result<Vec<String>, Error> {
+    match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(Error::io("list", dir)),
+    }
 }
 
 /// Reads a file from `offset` to its present end into memory.

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::disk::{Disk, read_from};
+use crate::disk::{Disk, list_if_there, read_from};
 use crate::error::Error;
 use crate::manifest::write_beside;
 
@@ -64,11 +64,7 @@ pub(crate) fn put(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), Error
 
 /// The names of all stored files.
 pub(crate) fn stored(disk: &dyn Disk) -> Result<Vec<String>, Error> {
-    let names = match disk.list(DIRECTORY) {
-        Ok(names) => names,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Error::io("list", DIRECTORY)(error)),
-    };
+    let names = list_if_there(disk, DIRECTORY)?;
     let names = names.into_iter().map(|name| format!("{DIRECTORY}/{name}"));
     Ok(names.filter(|name| digest_of_name(name).is_ok()).collect())
 }

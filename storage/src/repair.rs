@@ -190,8 +190,7 @@ impl Saved {
         code: &[u8],
         payload: Option<&[u8]>,
     ) -> Result<bool, Error> {
-        let used = collection.bits() % 8;
-        let padded = used != 0 && code.last().is_some_and(|last| last >> used != 0);
+        let padded = collection.first_padded(code).is_some();
         if id == u64::MAX || padded || code.len() != collection.code_bytes() {
             return Ok(false);
         }

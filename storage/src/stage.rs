@@ -231,16 +231,7 @@ impl Gathered<'_> {
     }
 
     fn check_padding(&self, codes: &[u8]) -> Result<(), Error> {
-        let used = self.info.bits % 8;
-        if used == 0 {
-            return Ok(());
-        }
-        let padding = 0xff_u8 << used;
-        let code_bytes = self.info.code_bytes();
-        match codes
-            .chunks_exact(code_bytes)
-            .position(|code| code[code_bytes - 1] & padding != 0)
-        {
+        match self.info.id.first_padded(codes) {
             None => Ok(()),
             Some(row) => Err(Error::PaddingBits {
                 collection: self.info.name.clone(),

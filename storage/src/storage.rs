@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::backup::{self, BackupReport};
 use crate::batch::{Batch, CollectionId, CollectionInfo, Commit};
-use crate::bytes::random;
-use crate::disk::{Disk, Lock, OsDisk, read_from};
+use crate::bytes::{random, without_zeros};
+use crate::disk::{Disk, Lock, OsDisk, list_if_there, read_from};
 use crate::error::Error;
 use crate::files;
 use crate::log::{self, Cursor};
 use crate::manifest::{self, LogRecord, Manifest, Seal, write_beside};
-use crate::recover::{Loaded, apply, load, load_for_reading, read_manifest, sweep};
+use crate::recover::{Loaded, apply, base_state, load, load_for_reading, read_manifest, sweep};
 use crate::segment::{self, SectionBuilder};
 use crate::snapshot::Snapshot;
 use crate::state::State;
@@ -137,9 +137,9 @@ impl Storage {
             next_collection: 1,
             ..Manifest::default()
         };
+        let state = base_state(&manifest);
         let files = Files::start(&*disk, manifest, 0)?;
-        let no_deletes = FlushedDeletes::new();
-        Storage::writing(disk, options, State::default(), files, no_deletes, lock)
+        Storage::writing(disk, options, state, files, FlushedDeletes::new(), lock)
     }
 
     /// Opens a database for reading and writing.
@@ -523,19 +523,13 @@ fn not_empty(disk: &dyn Disk) -> Error {
 
 /// Whether there are segments, or logs with records in them.
 fn has_rows(disk: &dyn Disk) -> Result<bool, Error> {
-    let list = |directory: &str| match disk.list(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("list", directory)(error))
-        }
-        names => Ok(names.unwrap_or_default()),
-    };
-    if list(segment::DIRECTORY)?
+    if list_if_there(disk, segment::DIRECTORY)?
         .iter()
         .any(|name| name.ends_with(".seg"))
     {
         return Ok(true);
     }
-    for name in list(log::DIRECTORY)? {
+    for name in list_if_there(disk, log::DIRECTORY)? {
         let name = format!("{}/{name}", log::DIRECTORY);
         let file = disk.open(&name).map_err(Error::io("open", &name))?;
         let length = file.len().map_err(Error::io("look at", &name))?;
@@ -549,14 +543,12 @@ fn has_rows(disk: &dyn Disk) -> Result<bool, Error> {
 /// Makes the directories of a new database. They must not exist, or be what an interrupted creation
 /// left, which is swept. Returns the lock of the database to be.
 pub(crate) fn prepare_directory(disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
-    let found = match disk.list("") {
-        Ok(found) => found,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            return Err(not_empty(disk));
+    let found = list_if_there(disk, "").map_err(|error| match error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
+            not_empty(disk)
         }
-        Err(error) => return Err(Error::io("list", "")(error)),
-    };
+        error => error,
+    })?;
     // The lock file is made first and the manifest last: between them is what an interrupted creation
     // leaves.
     let unfinished = found.iter().any(|name| name == LOCK)
@@ -607,18 +599,15 @@ fn settle(disk: &dyn Disk, log: &LogRecord, cursor: &Cursor) -> Result<(Seal, u6
     let file = disk.open_write(&name).map_err(Error::io("open", &name))?;
     let mut bytes = read_from(&*file, 0).map_err(Error::io("read", &name))?;
     let tail = bytes.split_off(bytes.len().min(seal.length as usize));
-    let cut = tail
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .map_or(0, |at| at + 1);
-    if cut == 0 && cursor.is_at_start() {
+    let cut = without_zeros(&tail);
+    if cut.is_empty() && cursor.is_at_start() {
         return Ok((seal, 0));
     }
     if log::holds_records(&tail, log.seed) {
         // Most likely a write that a crash interrupted, of which the disk kept the later part. But if a
         // byte of it was damaged since, somebody will want the rest.
         let name = log::cut_file_name(cursor.number);
-        write_beside(disk, &name, &tail[..cut])?;
+        write_beside(disk, &name, cut)?;
         disk.sync_dir(log::DIRECTORY)
             .map_err(Error::io("sync", log::DIRECTORY))?;
     }
@@ -627,5 +616,5 @@ fn settle(disk: &dyn Disk, log: &LogRecord, cursor: &Cursor) -> Result<(Seal, u6
     file.set_len(seal.length)
         .map_err(Error::io("shorten", &name))?;
     file.sync().map_err(Error::io("sync", &name))?;
-    Ok((seal, cut as u64))
+    Ok((seal, cut.len() as u64))
 }

@@ -227,7 +227,7 @@ impl Writer {
                 name: name.to_owned(),
             });
         }
-        let number = queue.staged.next_collection.max(1);
+        let number = queue.staged.next_collection;
         if number == u32::MAX {
             return Err(Error::TooLarge {
                 what: "the number of collections ever created",
@@ -320,9 +320,7 @@ impl Writer {
         // What is in the log must be read to open the database: records of few bytes each take more
         // there than in memory.
         let log_limit = self.options.memory_limit.saturating_mul(2);
-        queue.log_bytes > log_limit
-            || (queue.memory_bytes > self.options.memory_limit
-                && (queue.memory_rows > 0 || queue.frozen_deletes + queue.new_deletes > 0))
+        queue.log_bytes > log_limit || queue.memory_bytes > self.options.memory_limit
     }
 
     /// Waits until a batch of so many rows may come into memory: while a flush is under way, as much

@@ -16,7 +16,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bitkin_storage::simulated::{Failure, Image, Kept, SimulatedDisk};
-use bitkin_storage::{Disk, Error, Options, Storage};
+use bitkin_storage::{Disk, Error, Storage};
 use common::workload::{Chance, Moment, Worker, check_backup, check_disk};
 use parking_lot::Mutex;
 
@@ -277,11 +277,7 @@ fn a_failed_write_or_sync_of_the_log_poisons_the_writer() {
     for at in [1, 2] {
         let disk = SimulatedDisk::new();
         let on_disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let options = Options {
-            background: false,
-            ..Options::default()
-        };
-        let storage = Storage::create_on(Arc::clone(&on_disk), options.clone()).unwrap();
+        let storage = Storage::create_on(Arc::clone(&on_disk), common::quiet()).unwrap();
         let c = storage.create_collection("c", 64, b"").unwrap();
         common::insert(&storage, c, &[1]).unwrap();
         disk.fail_at(at, Failure::Once(ErrorKind::Other));
@@ -299,7 +295,7 @@ fn a_failed_write_or_sync_of_the_log_poisons_the_writer() {
         let rows = |storage: &Storage| common::read_all(storage).unwrap().remove("c").unwrap();
         assert_eq!(rows(&storage), common::expected([1], 8));
         assert!(matches!(storage.close(), Err(Error::Poisoned { .. })));
-        let storage = Storage::open_on(on_disk, options).unwrap();
+        let storage = Storage::open_on(on_disk, common::quiet()).unwrap();
         let found = rows(&storage);
         assert!(found == common::expected([1], 8) || found == common::expected([1, 2], 8));
         common::insert(&storage, c, &[3]).unwrap();

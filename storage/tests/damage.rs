@@ -11,10 +11,7 @@ use common::*;
 
 /// A closed database with segments, a sealed log and two collections.
 fn closed_database(path: &Path) -> BTreeMap<String, Rows> {
-    let chosen = Options {
-        background: false,
-        ..options()
-    };
+    let chosen = quiet();
     let storage = Storage::create(path, chosen).unwrap();
     let a = storage.create_collection("a", 64, b"properties").unwrap();
     let b = storage.create_collection("b", 20 * 8, b"").unwrap();

@@ -21,11 +21,7 @@ const ALL_KEPT: [Kept; 4] = [
 fn a_flush_that_fails_can_be_repeated_or_stops_all_writing() {
     let disk = SimulatedDisk::new();
     let on_disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let quiet = Options {
-        background: false,
-        ..options()
-    };
-    let mut storage = Storage::create_on(Arc::clone(&on_disk), quiet.clone()).unwrap();
+    let mut storage = Storage::create_on(Arc::clone(&on_disk), quiet()).unwrap();
     let c = storage.create_collection("c", 64, b"").unwrap();
     let (mut repeated, mut poisoned) = (0, 0);
     let mut wanted = Vec::new();
@@ -50,7 +46,7 @@ fn a_flush_that_fails_can_be_repeated_or_stops_all_writing() {
             // It is in doubt what is on the disk: of the log, or of the manifest.
             poisoned += 1;
             drop(storage);
-            storage = Storage::open_on(Arc::clone(&on_disk), quiet.clone()).unwrap();
+            storage = Storage::open_on(Arc::clone(&on_disk), quiet()).unwrap();
         }
         assert!(verify_on(&*on_disk).unwrap().is_clean());
     }

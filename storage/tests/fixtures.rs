@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bitkin_storage::{Batch, Options, Storage, verify};
+use bitkin_storage::{Batch, Storage, verify};
 use common::*;
 
 const MODEL: &str = "models/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -29,10 +29,7 @@ fn contents() -> BTreeMap<String, Rows> {
 /// A segment with a filter of ids and a delete file, one without, a log that is sealed with inserts
 /// and deletes in it, a collection that is dropped, and a stored file.
 fn write(path: &Path) {
-    let options = Options {
-        background: false,
-        ..options()
-    };
+    let options = quiet();
     let storage = Storage::create(path, options).unwrap();
     storage.put_file(MODEL, b"abc").unwrap();
     let sparse = storage

@@ -16,13 +16,6 @@ use bitkin_storage::{
 };
 use common::*;
 
-fn inline() -> Options {
-    Options {
-        background: false,
-        ..options()
-    }
-}
-
 /// Whether a file of the directory, or one below it, holds these bytes anywhere.
 fn holds(dir: &Path, bytes: &[u8]) -> bool {
     files(dir).iter().any(|name| {
@@ -69,7 +62,7 @@ fn after_compaction_deleted_rows_are_in_no_file() {
 #[test]
 fn a_collection_without_rows_left_has_no_segment_and_gives_no_id_twice() {
     let dir = tempfile::tempdir().unwrap();
-    let storage = Storage::create(dir.path(), inline()).unwrap();
+    let storage = Storage::create(dir.path(), quiet()).unwrap();
     let c = storage.create_collection("c", 64, b"").unwrap();
     insert(&storage, c, &[1, 2, 900]).unwrap();
     storage.flush().unwrap();
@@ -87,7 +80,7 @@ fn a_collection_without_rows_left_has_no_segment_and_gives_no_id_twice() {
         0
     );
     storage.close().unwrap();
-    let storage = Storage::open(dir.path(), inline()).unwrap();
+    let storage = Storage::open(dir.path(), quiet()).unwrap();
     let mut batch = Batch::new();
     batch.insert(c, None, &[0; 8], None);
     assert_eq!(storage.commit(batch).unwrap().assigned, [Some(901..902)]);
@@ -96,7 +89,7 @@ fn a_collection_without_rows_left_has_no_segment_and_gives_no_id_twice() {
 #[test]
 fn a_dropped_collection_takes_its_files_with_it() {
     let dir = tempfile::tempdir().unwrap();
-    let storage = Storage::create(dir.path(), inline()).unwrap();
+    let storage = Storage::create(dir.path(), quiet()).unwrap();
     let (a, b) = (
         storage.create_collection("a", 64, b"").unwrap(),
         storage.create_collection("b", 64, b"").unwrap(),
@@ -129,7 +122,7 @@ fn a_dropped_collection_takes_its_files_with_it() {
     assert_ne!(again, a);
     assert!(read_all(&storage).unwrap()["a"].is_empty());
     drop(storage);
-    let storage = Storage::open(dir.path(), inline()).unwrap();
+    let storage = Storage::open(dir.path(), quiet()).unwrap();
     assert_eq!(read_all(&storage).unwrap()["b"], expected([3], 8));
     assert!(verify(dir.path()).unwrap().is_clean());
 }
@@ -365,7 +358,7 @@ fn sections_of_the_layer_above_are_built_by_flushes_and_merges() {
     let builder = Arc::new(Backwards::default());
     let with_builder = Options {
         builder: Some(Arc::clone(&builder) as Arc<dyn SectionBuilder>),
-        ..inline()
+        ..quiet()
     };
     let storage = Storage::create(dir.path(), with_builder).unwrap();
     let c = storage.create_collection("c", 64, b"").unwrap();
@@ -420,14 +413,14 @@ fn sections_of_the_layer_above_are_built_by_flushes_and_merges() {
     storage.close().unwrap();
     assert!(verify(dir.path()).unwrap().is_clean());
     // Who knows nothing of the sections reads the rest.
-    let storage = Storage::open(dir.path(), inline()).unwrap();
+    let storage = Storage::open(dir.path(), quiet()).unwrap();
     assert_eq!(read_all(&storage).unwrap()["c"].len(), 6002);
 }
 
 #[test]
 fn ids_are_told_apart_by_filters_over_many_segments() {
     let dir = tempfile::tempdir().unwrap();
-    let storage = Storage::create(dir.path(), inline()).unwrap();
+    let storage = Storage::create(dir.path(), quiet()).unwrap();
     let c: CollectionId = storage.create_collection("c", 64, b"").unwrap();
     let id = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
     for part in 0..3 {

@@ -15,13 +15,6 @@ use bitkin_storage::{
 };
 use common::*;
 
-fn quiet() -> Options {
-    Options {
-        background: false,
-        ..options()
-    }
-}
-
 /// Without a manifest, a database looked like a creation that was interrupted, which the next creation
 /// (or a backup to the same place) swept: segments, logs and all. That is just what `repair` could save.
 #[test]

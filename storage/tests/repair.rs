@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bitkin_storage::simulated::SimulatedDisk;
 use bitkin_storage::{
-    Batch, Disk, Error, Options, OsDisk, RepairReport, Storage, repair, repair_on, verify_on,
+    Batch, Disk, Error, OsDisk, RepairReport, Storage, repair, repair_on, verify_on,
 };
 use common::*;
 
@@ -16,10 +16,7 @@ const MODEL: &str = "models/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410
 
 /// A database with segments, deletes, logs and a stored file, and what it holds.
 fn database(path: &Path) -> BTreeMap<String, Rows> {
-    let options = Options {
-        background: false,
-        ..options()
-    };
+    let options = quiet();
     let storage = Storage::create(path, options.clone()).unwrap();
     let a = storage.create_collection("a", 64, b"properties").unwrap();
     let b = storage.create_collection("b", 20, b"").unwrap();

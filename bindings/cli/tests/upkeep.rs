@@ -32,6 +32,15 @@ fn holds(place: &Place, database: &str, row: usize) -> bool {
         .any(|(_, bytes)| bytes.windows(16).any(|window| window == code))
 }
 
+/// Flips a bit of the first code in the only segment.
+fn damage_first_code(place: &Place) {
+    let mut segments = std::fs::read_dir(place.path("db/segments")).unwrap();
+    let segment = segments.next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[4096] ^= 1;
+    std::fs::write(segment, &bytes).unwrap();
+}
+
 #[test]
 fn compact_erases_what_was_deleted() {
     let place = filled();
@@ -74,14 +83,7 @@ fn repair_saves_what_is_whole_and_says_what_is_not() {
     let run = place.run("repair db saved").good();
     assert!(run.out.contains("c: 400 rows saved"), "{}", run.out);
     // The first code is damaged; the codes of a block of 16 KiB go with it, which is all.
-    let segment = std::fs::read_dir(place.path("db/segments"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    let mut bytes = std::fs::read(segment.path()).unwrap();
-    bytes[4096] ^= 1;
-    std::fs::write(segment.path(), &bytes).unwrap();
+    damage_first_code(&place);
     std::fs::remove_file(place.path("db/MANIFEST")).unwrap();
     let run = place.run("repair db saved2 --format json");
     assert_eq!(run.code, Some(1), "{}{}", run.out, run.err);
@@ -108,14 +110,7 @@ fn repair_saves_what_is_whole_and_says_what_is_not() {
 fn verify_of_a_damaged_database_names_repair() {
     let place = filled();
     place.run("compact db").good();
-    let segment = std::fs::read_dir(place.path("db/segments"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    let mut bytes = std::fs::read(segment.path()).unwrap();
-    bytes[4096] ^= 1;
-    std::fs::write(segment.path(), &bytes).unwrap();
+    damage_first_code(&place);
     let run = place.run("verify db");
     assert_eq!(run.code, Some(1));
     assert!(run.err.contains("bitkin repair db"), "{}", run.err);

@@ -3,8 +3,8 @@
 use super::record::{self, Operation};
 use super::writer::{MARKER, RECORD_ALIGNMENT, RECORD_HEADER_BYTES};
 use super::{HEADER_BYTES, chain, check_header, file_name, header};
-use crate::bytes::{Fields, checksum, u64_at};
-use crate::disk::{Disk, read_from};
+use crate::bytes::{Fields, checksum, u64_at, without_zeros};
+use crate::disk::{Disk, open_listed, read_from};
 use crate::error::Error;
 use crate::manifest::{LogRecord, Seal};
 
@@ -91,10 +91,7 @@ pub(crate) fn replay(
     mut apply: impl FnMut(u64, Vec<Operation>) -> Result<(), Error>,
 ) -> Result<Tail, Error> {
     let name = file_name(log.number);
-    let file = disk.open(&name).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::MissingFile { file: name.clone() },
-        _ => Error::io("open", &name)(error),
-    })?;
+    let file = open_listed(disk, &name)?;
     let base = from.as_ref().map_or(0, |cursor| cursor.position);
     let mut bytes = read_from(&*file, base).map_err(Error::io("read", &name))?;
     if let Some(seal) = log.seal {
@@ -149,10 +146,7 @@ pub(crate) fn replay(
     }
     Ok(Tail {
         cursor,
-        torn_bytes: rest
-            .iter()
-            .rposition(|&byte| byte != 0)
-            .map_or(0, |at| at as u64 + 1),
+        torn_bytes: without_zeros(rest).len() as u64,
     })
 }
 

@@ -11,7 +11,7 @@ use super::layout::{
 };
 use super::section;
 use crate::bytes::{Fields, checksum, u64_at};
-use crate::disk::{Disk, Region};
+use crate::disk::{Disk, Region, open_listed};
 use crate::error::Error;
 use crate::manifest::SegmentRecord;
 use crate::run::NO_PAYLOAD;
@@ -50,10 +50,7 @@ impl Segment {
         map: bool,
     ) -> Result<Segment, Error> {
         let name = file_name(record.number);
-        let file = disk.open(&name).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::MissingFile { file: name.clone() },
-            _ => Error::io("open", &name)(error),
-        })?;
+        let file = open_listed(disk, &name)?;
         let length = file.len().map_err(Error::io("look at", &name))?;
         if length != record.length {
             let what = format!(

@@ -139,6 +139,14 @@ pub fn options() -> Options {
     Options::default()
 }
 
+/// Options with no threads: a commit that finds memory full does it all.
+pub fn quiet() -> Options {
+    Options {
+        background: false,
+        ..options()
+    }
+}
+
 /// All files of a database, relative to its directory, in order.
 pub fn files(dir: &Path) -> Vec<String> {
     fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) {
