@@ -16,6 +16,8 @@ use crate::collection::FieldKind;
 const MAX_FIELDS: usize = 8;
 /// One more than the most rows: enough for both forms of an index, and few enough to be fast.
 const ROWS: usize = 48;
+/// Rows of a group of an index: some have a whole one, a cut one, or both.
+const GROUP_ROWS: u32 = 32;
 
 /// A part in memory.
 struct Part<'a> {
@@ -116,6 +118,7 @@ pub fn payload_filter(bytes: &[u8]) {
     let built = build(
         &fields,
         part.rows(),
+        GROUP_ROWS,
         |row| Ok::<_, ()>(part.payloads[row as usize]),
         |piece| {
             section.extend_from_slice(piece);

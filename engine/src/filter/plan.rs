@@ -192,10 +192,7 @@ impl<B: Bytes> Planner<'_, B> {
                 let Some(path) = self.fields.get(*field) else {
                     return Ok(Bounds::open(self.live));
                 };
-                let Some(column) = self.index.column(path)? else {
-                    return Ok(Bounds::open(self.live));
-                };
-                let known = column.test(test)?;
+                let known = self.index.test(path, test)?;
                 let is_true = known.is_true & self.live;
                 let not_false = &is_true | (known.unknown & self.live);
                 let open = known.open & self.live;

@@ -1,12 +1,14 @@
-//! Writing the index of a segment: one pass over its payloads, then the values in order.
+//! Writing the index of a segment, a group of rows at a time: one pass over their payloads, then the
+//! values in order.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use bitkin_storage::{CollectionInfo, SectionBuilder, SectionSink, SegmentRows};
 use roaring::RoaringBitmap;
 
 use super::MAX_FIELDS;
-use super::layout::{ENTRY_BYTES, Entry, Form, HEADER_BYTES, MAX_KEY, NAME, Span, VERSION};
+use super::layout::{CONTAINER_ROWS, Entry, Form, Header, MAX_KEY, NAME, Span, VERSION};
 use crate::collection::{FieldKind, IndexField, Properties};
 use crate::error::Error;
 use crate::filter::ast::FieldPath;
@@ -15,6 +17,11 @@ use crate::filter::value::{Number, Value};
 
 /// Rows a value must have on average for bitmaps to be tried: with fewer, lists are smaller.
 const ROWS_FOR_BITMAPS: usize = 8;
+
+/// The most rows of a group: what is gathered of them is all the memory that building takes, some
+/// 16 bytes a row and field, and the texts. A multiple of [`CONTAINER_ROWS`], so that bitmaps of
+/// groups have no container in common.
+const GROUP_ROWS: u32 = 16 * CONTAINER_ROWS;
 
 /// Bytes written at a time.
 const PIECE: usize = 1 << 16;
@@ -42,6 +49,7 @@ impl SectionBuilder for IndexBuilder {
         build(
             &fields,
             rows.len() as u32,
+            GROUP_ROWS,
             |row| Ok(rows.payload(row)),
             |bytes| sections.write(bytes),
         )
@@ -84,22 +92,36 @@ fn declared(index: &[IndexField]) -> Vec<(FieldPath, FieldKind)> {
     index.iter().filter_map(path).collect()
 }
 
-/// Writes the section of `rows` rows whose payloads `payload` gives.
+/// Writes the section of `rows` rows whose payloads `payload` gives, in groups of `group_rows`.
 ///
 /// # Errors
 /// Those of `payload` and `write`.
 pub(in crate::filter) fn build<'a, E>(
     fields: &[(FieldPath, FieldKind)],
     rows: u32,
+    group_rows: u32,
     payload: impl Fn(u32) -> Result<Option<&'a [u8]>, E>,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    for start in (0..rows).step_by(group_rows as usize) {
+        let end = rows.min(start.saturating_add(group_rows));
+        build_group(fields, start..end, &payload, &mut write)?;
+    }
+    Ok(())
+}
+
+fn build_group<'a, E>(
+    fields: &[(FieldPath, FieldKind)],
+    rows: Range<u32>,
+    payload: &impl Fn(u32) -> Result<Option<&'a [u8]>, E>,
+    write: &mut impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut reader = FieldReader::new(fields.iter().map(|(path, _)| path));
     let mut columns: Vec<Gathered> = fields
         .iter()
         .map(|(_, kind)| Gathered::new(*kind))
         .collect();
-    for row in 0..rows {
+    for row in rows.clone() {
         reader.read(payload(row)?, |values| {
             for (column, value) in columns.iter_mut().zip(values) {
                 column.add(row, value);
@@ -108,7 +130,12 @@ pub(in crate::filter) fn build<'a, E>(
     }
     let columns: Vec<Column> = columns.into_iter().map(Gathered::finish).collect();
 
-    let mut at = HEADER_BYTES + ENTRY_BYTES * columns.len() as u64;
+    let mut header = Header {
+        fields: columns.len() as u32,
+        rows: rows.len() as u32,
+        length: 0,
+    };
+    let mut at = header.least_length();
     let mut place = |length: usize| {
         let span = Span {
             offset: at,
@@ -118,10 +145,7 @@ pub(in crate::filter) fn build<'a, E>(
         span
     };
     let names: Vec<String> = fields.iter().map(|(path, _)| path.to_string()).collect();
-    let mut head = Vec::new();
-    head.extend_from_slice(&(columns.len() as u32).to_le_bytes());
-    head.extend_from_slice(&rows.to_le_bytes());
-    head.resize(HEADER_BYTES as usize, 0);
+    let mut entries = Vec::new();
     for (column, name) in columns.iter().zip(&names) {
         let entry = Entry {
             kind: column.kind,
@@ -135,11 +159,13 @@ pub(in crate::filter) fn build<'a, E>(
             texts: place(column.texts.len()),
             rows: place(column.row_bytes()),
         };
-        head.extend_from_slice(&entry.encode());
+        entries.extend_from_slice(&entry.encode());
     }
-    write(&head)?;
+    header.length = at;
+    write(&header.encode())?;
+    write(&entries)?;
     for (column, name) in columns.iter().zip(&names) {
-        column.write(name, &mut write)?;
+        column.write(name, write)?;
     }
     Ok(())
 }

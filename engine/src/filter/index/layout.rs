@@ -1,5 +1,7 @@
 //! The fixed parts of a filter section, byte by byte. `docs/format.md` describes the same bytes.
 
+use std::ops::Range;
+
 use super::ReadError;
 use crate::collection::FieldKind;
 
@@ -10,6 +12,9 @@ pub(crate) const VERSION: u32 = 1;
 
 pub(super) const HEADER_BYTES: u64 = 16;
 pub(super) const ENTRY_BYTES: u64 = 128;
+
+/// Rows under one container of a roaring bitmap.
+pub(super) const CONTAINER_ROWS: u32 = 1 << 16;
 
 /// The longest text, in bytes, that is a key of an index; rows with longer ones are among the
 /// others.
@@ -34,7 +39,40 @@ impl Form {
     }
 }
 
-/// Bytes of the section.
+/// What a group starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) fields: u32,
+    /// Number of rows; the first one follows the last of the group before.
+    pub(super) rows: u32,
+    /// Bytes of the group, these included.
+    pub(super) length: u64,
+}
+
+impl Header {
+    /// Bytes of a group of so many fields at least.
+    pub(super) fn least_length(&self) -> u64 {
+        HEADER_BYTES + u64::from(self.fields) * ENTRY_BYTES
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES as usize);
+        bytes.extend_from_slice(&self.fields.to_le_bytes());
+        bytes.extend_from_slice(&self.rows.to_le_bytes());
+        bytes.extend_from_slice(&self.length.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Header> {
+        Some(Header {
+            fields: u32_at(bytes, 0)?,
+            rows: u32_at(bytes, 4)?,
+            length: u64_at(bytes, 8)?,
+        })
+    }
+}
+
+/// Bytes of a group; read, they are bytes of the section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) offset: u64,
@@ -85,9 +123,9 @@ impl Entry {
         bytes
     }
 
-    /// Reads an entry of a section of `length` bytes and checks that everything it names lies in
-    /// there, with room for `distinct` values.
-    pub(super) fn decode(bytes: &[u8], length: u64) -> Result<Entry, ReadError> {
+    /// Reads an entry of the group in `group` of the section and checks that everything it names
+    /// lies in there, with room for `distinct` values.
+    pub(super) fn decode(bytes: &[u8], group: &Range<u64>) -> Result<Entry, ReadError> {
         let (&[kind, form, ..], Some(distinct)) = (bytes, u64_at(bytes, 8)) else {
             return Err(ReadError::Malformed("an entry is cut short"));
         };
@@ -96,13 +134,12 @@ impl Entry {
             let (Some(offset), Some(bytes)) = (u64_at(bytes, at), u64_at(bytes, at + 8)) else {
                 return Err(ReadError::Malformed("an entry is cut short"));
             };
+            let length = group.end - group.start;
             if offset.checked_add(bytes).is_none_or(|end| end > length) {
-                return Err(ReadError::Malformed(
-                    "an entry points outside of the section",
-                ));
+                return Err(ReadError::Malformed("an entry points outside of its group"));
             }
             *span = Span {
-                offset,
+                offset: group.start + offset,
                 length: bytes,
             };
         }

@@ -1,37 +1,44 @@
-//! Reading an index: the directory, then what a question needs, by binary search.
+//! Reading an index: the directory of each group, then what a question needs, by binary search.
 //!
 //! Its bytes passed their checksums, but nothing in them is trusted: places are checked against
-//! the section, rows against the segment, and no allocation is larger than what it is read from.
+//! their group, rows against its rows, and no allocation is larger than what it is read from.
 
 use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
-use super::layout::{ENTRY_BYTES, Entry, Form, HEADER_BYTES, Span, u32_at, u64_at};
+use super::layout::{
+    CONTAINER_ROWS, ENTRY_BYTES, Entry, Form, HEADER_BYTES, Header, Span, u32_at, u64_at,
+};
 use super::{Bytes, MAX_FIELDS, ReadError};
 use crate::collection::FieldKind;
 use crate::filter::ast::{FieldPath, Test};
 use crate::filter::value::{Comparison, List, Literal, Number, Value};
 
-/// Rows under one container of a bitmap.
-const CONTAINER_ROWS: u32 = 1 << 16;
-
 /// The index of one segment.
 pub(in crate::filter) struct Index<'a, B> {
     bytes: &'a B,
-    rows: u32,
-    fields: u32,
+    groups: Vec<Group>,
 }
 
-/// The index of one field in one segment.
-pub(in crate::filter) struct Column<'a, B> {
+/// A range of the segment's rows, indexed by itself.
+struct Group {
+    rows: Range<u32>,
+    fields: u32,
+    /// Where it is in the section.
+    place: Range<u64>,
+}
+
+/// The index of one field in one group.
+struct Column<'a, B> {
     bytes: &'a B,
-    rows: u32,
+    rows: Range<u32>,
     entry: Entry,
 }
 
 /// What an index knows of a condition, row by row: it is false for all rows that are in none of
 /// the three.
+#[derive(Default)]
 pub(in crate::filter) struct Known {
     pub(in crate::filter) is_true: RoaringBitmap,
     pub(in crate::filter) unknown: RoaringBitmap,
@@ -42,37 +49,70 @@ pub(in crate::filter) struct Known {
 impl<'a, B: Bytes> Index<'a, B> {
     /// Opens the index of a segment of `rows` rows.
     pub(in crate::filter) fn open(bytes: &'a B, rows: u32) -> Result<Index<'a, B>, ReadError> {
-        let header = read(bytes, 0..HEADER_BYTES)?;
-        let (fields, counted) = (u32_at(header, 0), u32_at(header, 4));
-        let fields = fields.filter(|&fields| fields as usize <= MAX_FIELDS);
-        let (Some(fields), true) = (fields, counted == Some(rows)) else {
-            return Err(ReadError::Malformed(
-                "its header is not that of the segment",
-            ));
-        };
-        Ok(Index {
-            bytes,
-            rows,
-            fields,
-        })
+        let mut groups = Vec::new();
+        let (mut row, mut at) = (0, 0);
+        while row < rows {
+            let header = Header::decode(read(bytes, at..at + HEADER_BYTES)?)
+                .filter(|header| (1..=rows - row).contains(&header.rows))
+                .filter(|header| header.fields as usize <= MAX_FIELDS)
+                .filter(|header| {
+                    (header.least_length()..=bytes.length() - at).contains(&header.length)
+                });
+            let Some(header) = header else {
+                return Err(ReadError::Malformed(
+                    "the header of a group is not one of the segment",
+                ));
+            };
+            groups.push(Group {
+                rows: row..row + header.rows,
+                fields: header.fields,
+                place: at..at + header.length,
+            });
+            row += header.rows;
+            at += header.length;
+        }
+        if at != bytes.length() {
+            return Err(ReadError::Malformed("it has more rows than the segment"));
+        }
+        Ok(Index { bytes, groups })
     }
 
-    /// The index of a field, if it has one.
-    pub(in crate::filter) fn column(
+    /// What the index knows of a test of a field; nothing if the field has none.
+    pub(in crate::filter) fn test(
         &self,
         path: &FieldPath,
-    ) -> Result<Option<Column<'a, B>>, ReadError> {
+        test: &Test,
+    ) -> Result<Known, ReadError> {
         let name = path.to_string();
-        for field in 0..u64::from(self.fields) {
-            let at = HEADER_BYTES + field * ENTRY_BYTES;
-            let bytes = read(self.bytes, at..at + ENTRY_BYTES)?;
-            let entry = Entry::decode(bytes, self.bytes.length())?;
+        let mut known = Known::default();
+        for group in &self.groups {
+            match self.column(group, &name)? {
+                None => {
+                    known.open.insert_range(group.rows.clone());
+                }
+                Some(column) => {
+                    let found = column.test(test)?;
+                    known.is_true |= found.is_true;
+                    known.unknown |= found.unknown;
+                    known.open |= found.open;
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// The index of a field in a group, if it has one there.
+    fn column(&self, group: &Group, name: &str) -> Result<Option<Column<'a, B>>, ReadError> {
+        for field in 0..u64::from(group.fields) {
+            let at = group.place.start + HEADER_BYTES + field * ENTRY_BYTES;
+            let entry = read(self.bytes, at..at + ENTRY_BYTES)?;
+            let entry = Entry::decode(entry, &group.place)?;
             if entry.name.length == name.len() as u64
                 && read_span(self.bytes, entry.name)? == name.as_bytes()
             {
                 return Ok(Some(Column {
                     bytes: self.bytes,
-                    rows: self.rows,
+                    rows: group.rows.clone(),
                     entry,
                 }));
             }
@@ -83,7 +123,7 @@ impl<'a, B: Bytes> Index<'a, B> {
 
 impl<B: Bytes> Column<'_, B> {
     /// What the index knows of a test of its field.
-    pub(in crate::filter) fn test(&self, test: &Test) -> Result<Known, ReadError> {
+    fn test(&self, test: &Test) -> Result<Known, ReadError> {
         let nulls = self.bitmap(self.entry.nulls)?;
         let others = self.bitmap(self.entry.others)?;
         if let Test::IsNull = test {
@@ -94,7 +134,7 @@ impl<B: Bytes> Column<'_, B> {
             });
         }
         let mut typed = RoaringBitmap::new();
-        typed.insert_range(0..self.rows);
+        typed.insert_range(self.rows.clone());
         typed -= &nulls;
         typed -= &others;
         let answered = self.answer(test, &typed)?;
@@ -338,9 +378,7 @@ impl<B: Bytes> Column<'_, B> {
                 let numbers = bytes.as_chunks::<4>().0.iter();
                 let mut rows: Vec<u32> = numbers.map(|row| u32::from_le_bytes(*row)).collect();
                 rows.sort_unstable();
-                if rows.last().is_some_and(|&row| row >= self.rows) {
-                    return Err(ReadError::Malformed("it names a row that there is not"));
-                }
+                self.check_rows(rows.first().copied(), rows.last().copied())?;
                 found.extend(rows);
             }
         }
@@ -369,7 +407,7 @@ impl<B: Bytes> Column<'_, B> {
         Ok(rows.offset + from..rows.offset + to)
     }
 
-    /// A bitmap in roaring's portable form, of rows of this segment; none for no bytes.
+    /// A bitmap in roaring's portable form, of rows of this group; none for no bytes.
     fn bitmap(&self, span: Span) -> Result<RoaringBitmap, ReadError> {
         if span.length == 0 {
             return Ok(RoaringBitmap::new());
@@ -377,7 +415,7 @@ impl<B: Bytes> Column<'_, B> {
         let bytes = read_span(self.bytes, span)?;
         // The number of containers is checked first: each may take 8 KiB of memory, out of very
         // few bytes.
-        let most = self.rows.div_ceil(CONTAINER_ROWS);
+        let most = self.rows.end.div_ceil(CONTAINER_ROWS) - self.rows.start / CONTAINER_ROWS;
         let containers = match u32_at(bytes, 0) {
             Some(12346) => u32_at(bytes, 4),
             Some(cookie) if cookie & 0xffff == 12347 => Some((cookie >> 16) + 1),
@@ -389,10 +427,17 @@ impl<B: Bytes> Column<'_, B> {
         let mut rest = bytes;
         let bitmap = RoaringBitmap::deserialize_from(&mut rest)
             .map_err(|_| ReadError::Malformed("a bitmap cannot be read"))?;
-        if bitmap.max().is_some_and(|row| row >= self.rows) {
-            return Err(ReadError::Malformed("it names a row that there is not"));
-        }
+        self.check_rows(bitmap.min(), bitmap.max())?;
         Ok(bitmap)
+    }
+
+    /// Refuses rows of which the least or the greatest is not of this group.
+    fn check_rows(&self, least: Option<u32>, greatest: Option<u32>) -> Result<(), ReadError> {
+        let mut ends = least.into_iter().chain(greatest);
+        match ends.all(|row| self.rows.contains(&row)) {
+            true => Ok(()),
+            false => Err(ReadError::Malformed("it names a row that there is not")),
+        }
     }
 }
 

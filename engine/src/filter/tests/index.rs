@@ -82,14 +82,19 @@ impl Double {
         }
     }
 
-    fn indexed(mut self, fields: &[(&str, FieldKind)]) -> Double {
+    fn indexed(self, fields: &[(&str, FieldKind)]) -> Double {
+        self.indexed_in_groups(fields, u32::MAX)
+    }
+
+    fn indexed_in_groups(mut self, fields: &[(&str, FieldKind)], group_rows: u32) -> Double {
         let paths: Vec<(FieldPath, FieldKind)> = fields
             .iter()
             .map(|(path, kind)| (FieldPath::parse(path).unwrap(), *kind))
             .collect();
         let mut bytes = Vec::new();
         let payload = |row: u32| Ok::<_, ()>(self.payloads[row as usize].as_deref());
-        build(&paths, self.payloads.len() as u32, payload, |piece| {
+        let rows = self.payloads.len() as u32;
+        build(&paths, rows, group_rows, payload, |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
         })
@@ -142,10 +147,11 @@ proptest! {
         payloads in prop::collection::vec(prop::option::weighted(0.9, payload()), 1..60),
         fields in declared(),
         deleted in prop::collection::vec(0u32..60, 0..8),
+        group_rows in 1u32..80,
     ) {
         let payloads: Vec<Option<String>> =
             payloads.into_iter().map(|payload| payload.map(|p| p.to_string())).collect();
-        let mut double = Double::new(&payloads).indexed(&fields);
+        let mut double = Double::new(&payloads).indexed_in_groups(&fields, group_rows);
         double.deleted = deleted.into_iter().filter(|row| (*row as usize) < payloads.len()).collect();
         let sql = expression.sql();
         let filter = Filter::parse(&sql).unwrap();
@@ -161,6 +167,10 @@ proptest! {
 
 /// `rows` payloads with a number of few values, one of many, a text and a truth.
 fn plenty(rows: u64) -> Double {
+    plenty_in_groups(rows, u32::MAX)
+}
+
+fn plenty_in_groups(rows: u64, group_rows: u32) -> Double {
     let payloads: Vec<Option<String>> = (0..rows)
         .map(|row| {
             let scattered = row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -171,18 +181,19 @@ fn plenty(rows: u64) -> Double {
             Some(payload.to_string())
         })
         .collect();
-    Double::new(&payloads).indexed(&[
+    let fields = [
         ("few", FieldKind::Int),
         ("many", FieldKind::Int),
         ("text", FieldKind::Text),
         ("x", FieldKind::Float),
         ("odd", FieldKind::Bool),
-    ])
+    ];
+    Double::new(&payloads).indexed_in_groups(&fields, group_rows)
 }
 
 #[test]
 fn payloads_are_read_only_where_indexes_leave_a_doubt() {
-    let double = plenty(20_000);
+    let (double, grouped) = (plenty(20_000), plenty_in_groups(20_000, 3_000));
     for (filter, passes, reads) in [
         ("few = 7", 200, 0),
         ("few <> 7", 19_800, 0),
@@ -211,8 +222,10 @@ fn payloads_are_read_only_where_indexes_leave_a_doubt() {
         ("few = 7 and missing is null", 200, 200),
         ("few = many and few = 3", 0, 200),
     ] {
-        assert_eq!(double.passing(filter).len(), passes, "{filter}");
-        assert_eq!(double.reads(), reads, "{filter}");
+        for double in [&double, &grouped] {
+            assert_eq!(double.passing(filter).len(), passes, "{filter}");
+            assert_eq!(double.reads(), reads, "{filter}");
+        }
     }
 }
 
@@ -322,10 +335,12 @@ fn damaged_payloads_are_null_with_and_without_index() {
 #[test]
 fn an_index_of_another_segment_is_refused() {
     let mut double = plenty(100);
-    double.payloads.pop();
     let filter = Filter::parse("few = 7").unwrap();
-    let error = passing(&filter, &double).unwrap_err();
-    assert!(matches!(error, ReadError::Malformed(_)), "{error}");
+    for rows in [99, 101, 0] {
+        double.payloads.resize(rows, None);
+        let error = passing(&filter, &double).unwrap_err();
+        assert!(matches!(error, ReadError::Malformed(_)), "{rows}: {error}");
+    }
 }
 
 const QUESTIONS: [&str; 8] = [
@@ -339,7 +354,7 @@ const QUESTIONS: [&str; 8] = [
     "not b",
 ];
 
-/// A small index of all kinds and both forms.
+/// A small index of all kinds and both forms, in two groups.
 fn small() -> Double {
     let payloads: Vec<Option<String>> = (0..150_u64)
         .map(|row| {
@@ -352,12 +367,13 @@ fn small() -> Double {
             Some(payload.to_string())
         })
         .collect();
-    Double::new(&payloads).indexed(&[
+    let fields = [
         ("n", FieldKind::Int),
         ("s", FieldKind::Text),
         ("f", FieldKind::Float),
         ("b", FieldKind::Bool),
-    ])
+    ];
+    Double::new(&payloads).indexed_in_groups(&fields, 120)
 }
 
 /// Asks everything; errors are fine, panics and rows that there are not are not.
