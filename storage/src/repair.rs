@@ -16,9 +16,10 @@ use crate::error::Error;
 use crate::files;
 use crate::log::{self, Found, Operation};
 use crate::manifest::{self, Manifest, SegmentRecord};
+use crate::options::{Durability, Options};
 use crate::recover::read_manifest;
 use crate::segment::{self, SectionBuilder, Segment};
-use crate::storage::{Durability, LOCK, Options, Storage, take_lock};
+use crate::storage::{LOCK, Storage, take_lock};
 use crate::verify::Problem;
 
 /// Bytes of rows in one batch of the new database, about.

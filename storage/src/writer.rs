@@ -28,13 +28,13 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::log::{self, Record};
 use crate::manifest::{SegmentRecord, StoreError};
+use crate::options::{Durability, Options};
 use crate::recover::remove;
 use crate::run::Run;
 use crate::segment::{self, Segment, Writing};
 use crate::snapshot::Part;
 use crate::stage::{BYTES_OF_A_DELETE, stage};
 use crate::state::State;
-use crate::storage::{Durability, Options};
 use crate::sync::{Condvar, Mutex, MutexGuard, RwLock};
 
 pub(crate) use background::Background;

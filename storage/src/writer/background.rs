@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Writer;
 use crate::error::Error;
-use crate::storage::Durability;
+use crate::options::Durability;
 use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 
 /// Time between tries to flush, after the first and after many failures.
