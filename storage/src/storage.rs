@@ -96,8 +96,9 @@ impl Storage {
 
     /// Opens a database for reading and writing.
     ///
-    /// Every commit that was acknowledged at [`Durability::Sync`](crate::Durability::Sync) is there, however the last writer
-    /// ended; a batch that was not acknowledged is there as a whole or not at all.
+    /// Every commit that was acknowledged at [`Durability::Sync`](crate::Durability::Sync) is there,
+    /// however the last writer ended; a batch that was not acknowledged is there as a whole or not
+    /// at all.
     ///
     /// # Errors
     /// [`Error::NotADatabase`], [`Error::Locked`] if it is open for writing already,
