@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bitkin_storage::{Batch, CollectionId, CollectionInfo, CollectionStats};
+use bitkin_storage::{Batch, CollectionId, CollectionInfo, CollectionStats, Storage};
 use serde::{Deserialize, Serialize};
 
 use crate::database::Shared;
@@ -233,15 +233,12 @@ impl Collection {
     /// The rows of this moment.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`], and [`Error::UnknownCollection`] if the collection was dropped.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         let snapshot = self.shared.with(|storage| Ok(storage.snapshot()))?;
         let view = snapshot
             .collection(self.facts.id)
-            .ok_or_else(|| Error::Damaged {
-                collection: self.facts.name.clone(),
-                reason: "the database does not know it any more".to_owned(),
-            })?;
+            .ok_or_else(|| self.dropped())?;
         Ok(Snapshot {
             view,
             facts: Arc::clone(&self.facts),
@@ -425,17 +422,29 @@ impl Collection {
     /// Sizes of the collection.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// As [`Collection::snapshot`].
     pub fn stats(&self) -> Result<CollectionStats, Error> {
         let stats = self.shared.with(|storage| Ok(storage.stats()))?;
         stats
             .collections
             .into_iter()
             .find(|stats| stats.id == self.facts.id)
-            .ok_or_else(|| Error::Damaged {
-                collection: self.facts.name.clone(),
-                reason: "there are no statistics of it".to_owned(),
-            })
+            .ok_or_else(|| self.dropped())
+    }
+
+    /// The error of a collection that the database does not know any more.
+    fn dropped(&self) -> Error {
+        let names = |storage: &Storage| {
+            let collections = storage.collections().into_iter();
+            Ok(collections.map(|collection| collection.name).collect())
+        };
+        match self.shared.with(names) {
+            Ok(existing) => Error::UnknownCollection {
+                name: self.facts.name.clone(),
+                existing,
+            },
+            Err(closed) => closed,
+        }
     }
 }
 

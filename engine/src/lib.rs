@@ -52,8 +52,8 @@ mod search;
 mod snapshot;
 
 pub use bitkin_storage::{
-    BackupReport, CollectionStats, Durability, Problem, RepairReport, SegmentBytes, Stats,
-    VerifyReport,
+    BackupReport, CollectionStats, Durability, Error as StorageError, Problem, RepairReport,
+    SegmentBytes, Stats, VerifyReport,
 };
 
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};

@@ -355,3 +355,26 @@ fn ids_left_out_follow_the_largest() {
     assert_eq!(collection.get(102).unwrap().unwrap().payload, None);
     assert!(collection.append(&[]).unwrap().is_empty());
 }
+
+#[test]
+fn a_collection_that_was_dropped_is_unknown() {
+    let fixture = Fixture::new();
+    let dropped = fixture.db.collection("codes").unwrap();
+    fixture.db.drop_collection("codes").unwrap();
+    fixture
+        .db
+        .create_collection("other", CollectionConfig::bits(8))
+        .unwrap();
+    let search = dropped.search(&[0, 0]).run().map(drop);
+    for refused in [search, dropped.len().map(drop), dropped.stats().map(drop)] {
+        match refused {
+            Err(Error::UnknownCollection { name, existing }) => {
+                assert_eq!(
+                    (name.as_str(), existing),
+                    ("codes", vec!["other".to_owned()])
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+"""Types of the package `bitkin`. A test compares the docstrings with those of the module."""
+
+import os
+import pathlib
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Literal, NamedTuple, final
+
+import numpy
+from numpy.typing import NDArray
+
+__all__ = [
+    "NO_DISTANCE",
+    "NO_ID",
+    "AlreadyExists",
+    "Closed",
+    "Collection",
+    "Corrupt",
+    "Database",
+    "DiskError",
+    "Error",
+    "InvalidInput",
+    "Locked",
+    "NotADatabase",
+    "NotFound",
+    "RadiusHits",
+    "ReadOnly",
+    "UnknownFormat",
+    "WrongProcess",
+    "__version__",
+    "open",
+]
+
+__version__: Final[str]
+
+NO_ID: Final[int]
+"""The id that stands where a search found fewer than k rows: 2**64 - 1, which no row can have."""
+
+NO_DISTANCE: Final[int]
+"""The distance that stands there: 2**32 - 1."""
+
+_Ids = NDArray[numpy.integer[Any]] | Iterable[int]
+_Codes = NDArray[numpy.uint8]
+_Payloads = Iterable[Any]
+
+def open(path: str | os.PathLike[str], *, read_only: bool = False) -> Database:
+    """Opens the database in the directory `path`; makes one if the directory is not there or empty.
+
+    One process writes a database. Any number may read it beside, with `read_only=True`: they see
+    the moment of opening, or of the last `refresh`, and nothing is made where nothing is.
+
+    Raises Locked, NotADatabase, UnknownFormat, Corrupt, DiskError.
+    """
+
+@final
+class Database:
+    """An open database, made by `open`: a directory with collections of binary codes.
+
+    Close it with `close` or a `with` statement. Dropping the database and its collections closes it
+    too, and loses nothing that was written.
+    """
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The directory that was given to `open`."""
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened read-only."""
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+    def create_collection(
+        self,
+        name: str,
+        *,
+        bits: int,
+        index: dict[str, Literal["int", "float", "text", "bool"]] | None = None,
+    ) -> Collection:
+        """Makes a collection of codes of `bits` bits, 8 to 65,536, durably.
+
+        `index` declares payload fields for fast filtering: a dict from the field's name (`a.b` is
+        the key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
+
+        Raises AlreadyExists, InvalidInput, ReadOnly.
+        """
+    def collection(self, name: str) -> Collection:
+        """The collection of that name.
+
+        Raises NotFound, which names those that there are.
+        """
+    def collections(self) -> list[Collection]:
+        """All collections, a list in the order of their creation."""
+    def drop_collection(self, name: str) -> None:
+        """Takes a collection away with all its rows, durably.
+
+        Raises NotFound, ReadOnly.
+        """
+    def compact(self) -> None:
+        """Writes all collections anew without their deleted rows: what was deleted is in no file of
+        the database any more. Reads and writes go on meanwhile.
+
+        Raises ReadOnly.
+        """
+    def refresh(self) -> bool:
+        """In a database opened with `read_only=True`: looks for newer commits, and says whether
+        there were any. A writer sees its own at once; its answer is False.
+        """
+    def close(self) -> None:
+        """Closes the database. It and its collections raise Closed from then on. A second time, and
+        in a child process that was forked off, it does nothing.
+
+        Raises DiskError for last writes that failed; the database is closed all the same.
+        """
+    def __enter__(self) -> Database: ...
+    def __exit__(
+        self,
+        *_exception: type[BaseException] | BaseException | TracebackType | None,
+    ) -> None: ...
+
+@final
+class Collection:
+    """A collection of codes of one width, by id, made by a `Database`.
+
+    `len` of it is the number of its rows, and takes no time.
+    """
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+    @property
+    def bits(self) -> int:
+        """Width of its codes in bits."""
+    @property
+    def index(self) -> dict[str, str]:
+        """The payload fields declared for fast filtering, as `create_collection` took them."""
+    def __len__(self) -> int: ...
+    def insert(
+        self, ids: _Ids | None, codes: _Codes, payloads: _Payloads | None = None
+    ) -> NDArray[numpy.uint64]:
+        """Inserts rows, all or none, and returns their ids, uint64 of shape (n,).
+
+        ids: uint64 of shape (n,), or any whole numbers, new to the collection, in any order; None
+        assigns those that follow the largest one. codes: uint8 of shape (n, ceil(bits / 8)).
+        payloads: for each row a dict, None, or JSON as str or bytes.
+
+        Raises AlreadyExists, InvalidInput, ReadOnly.
+        """
+    def upsert(self, ids: _Ids, codes: _Codes, payloads: _Payloads | None = None) -> int:
+        """Inserts rows in place of those that have the same ids, all or none, and returns how many
+        were replaced. Those lose their payloads.
+
+        ids, codes and payloads are as for `insert`, but ids must be given.
+
+        Raises InvalidInput, ReadOnly.
+        """
+    def delete(self, ids: _Ids) -> int:
+        """Deletes the rows of these ids, all or none, and returns how many there were.
+
+        ids: uint64 of shape (n,), or any whole numbers. Those that are not there are passed over.
+
+        Raises ReadOnly.
+        """
+    def get(self, id: int) -> tuple[NDArray[numpy.uint8], Any] | None:
+        """The code of a row, uint8 of shape (ceil(bits / 8),), and its payload, None if it has none;
+        or None if there is no row of that id.
+        """
+    def search(
+        self,
+        queries: _Codes,
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        threads: int | None = None,
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32]]:
+        """Finds the k rows nearest to each query, exactly: their ids, uint64 of shape (nq, k), and
+        distances in bits, uint32 of shape (nq, k), by (distance, id).
+
+        Where there are fewer than k rows, ids are 2**64 - 1 and distances 2**32 - 1 at the end.
+        queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one.
+        filter: a condition in SQL on the payloads of the rows that may be found. threads: how many
+        share the queries of one call; None for as many as there are cores.
+
+        Raises InvalidInput, Corrupt.
+        """
+    def search_radius(
+        self,
+        queries: _Codes,
+        r: int,
+        *,
+        filter: str | None = None,
+        threads: int | None = None,
+    ) -> RadiusHits:
+        """Finds all rows within distance r of each query, exactly: a RadiusHits of ids, uint64,
+        distances in bits, uint32, and offsets, int64 of shape (nq + 1,).
+
+        The hits of query i are `offsets[i]:offsets[i + 1]` of ids and distances, by (distance, id).
+        queries, filter and threads are as for `search`.
+
+        Raises InvalidInput, Corrupt.
+        """
+    def stats(self) -> dict[str, Any]:
+        """Sizes of the collection: a dict with name, bits, rows, deleted_rows (still in segments),
+        memory_rows (not yet in a segment), segments, and bytes, a dict of what the segments take on
+        disk: ids, codes, payloads, indexes, overhead and their total.
+        """
+    def compact(self) -> None:
+        """Writes the collection anew without its deleted rows: what was deleted is in no file of
+        the database any more. Reads and writes go on meanwhile.
+
+        Raises ReadOnly.
+        """
+
+class RadiusHits(NamedTuple):
+    """The hits of a radius search. Those of query i are ``offsets[i]:offsets[i + 1]`` of ``ids``
+    and ``distances``, by (distance, id).
+    """
+
+    ids: NDArray[numpy.uint64]
+    distances: NDArray[numpy.uint32]
+    offsets: NDArray[numpy.int64]
+
+class Error(Exception):
+    """What the database reports. Unless it says otherwise, nothing was changed."""
+
+class NotFound(Error, KeyError):
+    """There is no collection of that name, or no more."""
+
+class AlreadyExists(Error, ValueError):
+    """There is a collection of that name, or a row of that id, already."""
+
+class InvalidInput(Error, ValueError):
+    """A value cannot be used: a shape, a width, an id, a payload, a filter."""
+
+class Locked(Error, BlockingIOError):
+    """The database is open for writing elsewhere. Opening it read-only is possible."""
+
+class ReadOnly(Error, PermissionError):
+    """The database is open read-only."""
+
+class Closed(Error, ValueError):
+    """The database was closed."""
+
+class WrongProcess(Error, RuntimeError):
+    """The handle was made before this process was forked off. Open the database anew."""
+
+class NotADatabase(Error, OSError):
+    """The directory holds no database, or something else."""
+
+class UnknownFormat(Error, OSError):
+    """The database was written by a version of Bitkin that this one does not know."""
+
+class Corrupt(Error, OSError):
+    """Bytes on disk are not what was written. ``bitkin repair`` saves what is whole."""
+
+class DiskError(Error, OSError):
+    """The system refused to read or write a file; ``errno`` says why, where it is known."""

@@ -1,0 +1,209 @@
+//! The class `Database`, and `open`.
+
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
+
+use bitkin::{CollectionConfig, Error, FieldKind, StorageError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::arguments;
+use crate::collection::Collection;
+use crate::error::{invalid, raised, raised_at};
+use crate::ours::Ours;
+
+/// Opens the database in the directory `path`; makes one if the directory is not there or empty.
+///
+/// One process writes a database. Any number may read it beside, with `read_only=True`: they see
+/// the moment of opening, or of the last `refresh`, and nothing is made where nothing is.
+///
+/// Raises Locked, NotADatabase, UnknownFormat, Corrupt, DiskError.
+#[pyfunction]
+#[pyo3(signature = (path, *, read_only=false))]
+pub(crate) fn open(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<Database> {
+    let opened = py.detach(|| {
+        // The process may change its directory later.
+        let full = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        if read_only {
+            return bitkin::Database::open_read_only(full);
+        }
+        match bitkin::Database::open(&full) {
+            Err(not_one @ Error::NotADatabase { .. }) => match bitkin::Database::create(&full) {
+                Err(Error::Storage(StorageError::NotEmpty { .. })) => Err(not_one),
+                created => created,
+            },
+            opened => opened,
+        }
+    });
+    let database = opened.map_err(|error| raised_at(&path, error))?;
+    Ok(Database {
+        database: Ours::new(RwLock::new(Some(database))),
+        path,
+        read_only,
+    })
+}
+
+/// An open database, made by `open`: a directory with collections of binary codes.
+///
+/// Close it with `close` or a `with` statement. Dropping the database and its collections closes it
+/// too, and loses nothing that was written.
+#[pyclass(frozen, module = "bitkin")]
+pub(crate) struct Database {
+    /// `None` once closed.
+    database: Ours<RwLock<Option<bitkin::Database>>>,
+    path: PathBuf,
+    read_only: bool,
+}
+
+impl Database {
+    /// Runs `work` on the database while other Python threads run.
+    ///
+    /// # Errors
+    /// `Closed`, `WrongProcess`, and those of `work`.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl Send + FnOnce(&bitkin::Database) -> Result<T, Error>,
+    ) -> PyResult<T> {
+        let database = self.database.get()?;
+        let run = || {
+            let database = database.read().unwrap_or_else(PoisonError::into_inner);
+            work(database.as_ref().ok_or(Error::Closed)?)
+        };
+        py.detach(run).map_err(raised)
+    }
+}
+
+#[pymethods]
+impl Database {
+    /// Makes a collection of codes of `bits` bits, 8 to 65,536, durably.
+    ///
+    /// `index` declares payload fields for fast filtering: a dict from the field's name (`a.b` is
+    /// the key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
+    ///
+    /// Raises AlreadyExists, InvalidInput, ReadOnly.
+    #[pyo3(signature = (name, *, bits, index=None))]
+    fn create_collection(
+        &self,
+        py: Python<'_>,
+        name: String,
+        #[pyo3(from_py_with = arguments::bits)] bits: u32,
+        index: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Collection> {
+        let mut config = CollectionConfig::bits(bits);
+        for (field, kind) in index.into_iter().flatten() {
+            let (field, kind): (String, String) = (field.extract()?, kind.extract()?);
+            config = config.index(field, field_kind(&kind)?);
+        }
+        self.with(py, |database| database.create_collection(&name, config))
+            .map(Collection::new)
+    }
+
+    /// The collection of that name.
+    ///
+    /// Raises NotFound, which names those that there are.
+    fn collection(&self, py: Python<'_>, name: String) -> PyResult<Collection> {
+        self.with(py, |database| database.collection(&name))
+            .map(Collection::new)
+    }
+
+    /// All collections, a list in the order of their creation.
+    fn collections(&self, py: Python<'_>) -> PyResult<Vec<Collection>> {
+        let collections = self.with(py, bitkin::Database::collections)?;
+        Ok(collections.into_iter().map(Collection::new).collect())
+    }
+
+    /// Takes a collection away with all its rows, durably.
+    ///
+    /// Raises NotFound, ReadOnly.
+    fn drop_collection(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        self.with(py, |database| database.drop_collection(&name))
+    }
+
+    /// Writes all collections anew without their deleted rows: what was deleted is in no file of
+    /// the database any more. Reads and writes go on meanwhile.
+    ///
+    /// Raises ReadOnly.
+    fn compact(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, bitkin::Database::compact)
+    }
+
+    /// In a database opened with `read_only=True`: looks for newer commits, and says whether
+    /// there were any. A writer sees its own at once; its answer is False.
+    fn refresh(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, bitkin::Database::refresh)
+    }
+
+    /// Closes the database. It and its collections raise Closed from then on. A second time, and
+    /// in a child process that was forked off, it does nothing.
+    ///
+    /// Raises DiskError for last writes that failed; the database is closed all the same.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let Ok(database) = self.database.get() else {
+            return Ok(());
+        };
+        let close = || {
+            let taken = database
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            taken.map_or(Ok(()), bitkin::Database::close)
+        };
+        py.detach(close).map_err(raised)
+    }
+
+    /// The directory that was given to `open`.
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// Whether it was opened read-only.
+    #[getter]
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Whether it was closed.
+    #[getter]
+    fn closed(&self, py: Python<'_>) -> PyResult<bool> {
+        let database = self.database.get()?;
+        let closed = || {
+            let database = database.read().unwrap_or_else(PoisonError::into_inner);
+            database.is_none()
+        };
+        Ok(py.detach(closed))
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        slf.with(slf.py(), |_| Ok(()))?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let state = match self.closed(py) {
+            Err(_) => "of another process",
+            Ok(true) => "closed",
+            Ok(false) if self.read_only => "open read-only",
+            Ok(false) => "open",
+        };
+        format!("<bitkin.Database '{}', {state}>", self.path.display())
+    }
+}
+
+fn field_kind(name: &str) -> PyResult<FieldKind> {
+    match name {
+        "int" => Ok(FieldKind::Int),
+        "float" => Ok(FieldKind::Float),
+        "text" => Ok(FieldKind::Text),
+        "bool" => Ok(FieldKind::Bool),
+        _ => Err(invalid(format!(
+            "index must name a kind for each field: int, float, text or bool, not {name:?}"
+        ))),
+    }
+}
