@@ -4,10 +4,14 @@
 //! same parser. Every verb that works on a database names it first, so that a caller who has one
 //! open can put it in for the user.
 
+mod reading;
+
 use bitkin::{FieldKind, Filter, IndexField};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+pub(crate) use reading::{Bench, Get, Search, Stats, Verify};
 
 /// Bitkin finds the kin of any image, or of any binary code, by its bits.
 ///
@@ -63,6 +67,8 @@ pub(crate) enum Command {
     Repair(Repair),
     /// Take a collection away, with all its rows
     Drop(Drop),
+    /// Measure searches of a collection: queries a second, latencies, recall
+    Bench(Bench),
     /// Train a model; the arguments go to bitkin-train
     Train(Passed),
     /// Measure a model; the arguments go to bitkin-train
@@ -269,120 +275,6 @@ pub(crate) struct Ingest {
     pub(crate) limit: Option<u64>,
 }
 
-/// Arguments of `search`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Results are ordered by distance, then id. With --format json there is one line a query: \
-{\"query\", \"ids\", \"distances\", \"certified_radius\", \"exact\"}. The query is the code, the file, or \
-the number of the row in FILE.npy. Hits up to the certified radius are certainly right (null: nothing \
-is proven).
-
---where takes a condition in SQL on the fields of the payloads: = <> < <= > >=, [NOT] IN (...), \
-BETWEEN x AND y, LIKE and ILIKE with % and _, IS [NOT] NULL, AND, OR, NOT. Texts stand in single \
-quotes. A field that is not there is NULL. a.b is the key b of the object a.
-
-Examples:
-  bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978
-  bitkin search photos.bitkin birds --image wren.jpg -k 5
-  bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
-  bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
-pub(crate) struct Search {
-    /// The database
-    #[arg(value_name = "DB")]
-    pub(crate) database: PathBuf,
-    /// The collection
-    pub(crate) name: String,
-    /// What to search for
-    #[command(flatten)]
-    pub(crate) query: Query,
-    /// How many to find
-    #[arg(
-        short,
-        value_name = "N",
-        default_value_t = 10,
-        conflicts_with = "radius"
-    )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) k: u32,
-    /// Find everything within this distance instead
-    #[arg(long, value_name = "R")]
-    pub(crate) radius: Option<u32>,
-    /// Only among rows for which this is true
-    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
-    pub(crate) filter: Option<Filter>,
-    /// How results are written
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
-}
-
-/// What to search for.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct Query {
-    /// A code: its bytes in the order they are stored, two hexadecimal digits each
-    #[arg(long, value_name = "HEX")]
-    pub(crate) code: Option<String>,
-    /// A picture, encoded by the collection's model
-    #[arg(long, value_name = "FILE")]
-    pub(crate) image: Option<PathBuf>,
-    /// Many codes, as for import
-    #[arg(long, value_name = "FILE.npy")]
-    pub(crate) queries: Option<PathBuf>,
-}
-
-/// Arguments of `get`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  bitkin get photos.bitkin birds 42
-  bitkin get photos.bitkin birds 42 --format json")]
-pub(crate) struct Get {
-    /// The database
-    #[arg(value_name = "DB")]
-    pub(crate) database: PathBuf,
-    /// The collection
-    pub(crate) name: String,
-    /// The row
-    pub(crate) id: u64,
-    /// How results are written
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
-}
-
-/// Arguments of `stats`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  bitkin stats photos.bitkin
-  bitkin stats photos.bitkin birds --format json")]
-pub(crate) struct Stats {
-    /// The database
-    #[arg(value_name = "DB")]
-    pub(crate) database: PathBuf,
-    /// One collection [default: all]
-    pub(crate) name: Option<String>,
-    /// How results are written
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
-}
-
-/// Arguments of `verify`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Reads every byte, checks every checksum and every reference between files, changes nothing. The exit \
-code is 1 if anything is wrong.
-
-Examples:
-  bitkin verify photos.bitkin")]
-pub(crate) struct Verify {
-    /// The database
-    #[arg(value_name = "DB")]
-    pub(crate) database: PathBuf,
-    /// How results are written
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
-}
-
 /// Arguments of `compact`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -476,6 +368,12 @@ fn bits() -> clap::builder::RangedI64ValueParser<u32> {
 /// A filter, or what is wrong with it.
 fn filter(text: &str) -> Result<Filter, bitkin::Error> {
     Filter::parse(text)
+}
+
+/// Seconds: more than none, at most an hour.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|s| *s > 0.0 && *s <= 3600.0);
+    seconds.ok_or_else(|| "say a number of seconds, at most 3600".to_owned())
 }
 
 /// `FIELD:KIND`; the field may hold colons.

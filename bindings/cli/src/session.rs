@@ -39,6 +39,7 @@ impl Session {
             Command::Backup(arguments) => verbs::upkeep::backup(self, arguments),
             Command::Repair(arguments) => verbs::upkeep::repair(self, arguments),
             Command::Drop(arguments) => verbs::upkeep::drop(arguments),
+            Command::Bench(arguments) => verbs::bench::run(self, arguments),
             Command::Train(passed) => verbs::train("train", &passed.arguments),
             Command::Eval(passed) => verbs::train("eval", &passed.arguments),
         }

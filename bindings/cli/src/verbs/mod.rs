@@ -1,5 +1,6 @@
 //! The verbs, and what they share: opening databases, finding collections, encoding pictures.
 
+pub(crate) mod bench;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod get;

@@ -1,0 +1,179 @@
+//! Arguments of the verbs that read: `search`, `bench`, `get`, `stats`, `verify`.
+
+use bitkin::Filter;
+use clap::Args;
+use std::path::PathBuf;
+
+use super::{Format, filter, seconds};
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Results are ordered by distance, then id. With --format json there is one line a query: \
+{\"query\", \"ids\", \"distances\", \"certified_radius\", \"exact\"}. The query is the code, the file, or \
+the number of the row in FILE.npy. Hits up to the certified radius are certainly right (null: nothing \
+is proven).
+
+--where takes a condition in SQL on the fields of the payloads: = <> < <= > >=, [NOT] IN (...), \
+BETWEEN x AND y, LIKE and ILIKE with % and _, IS [NOT] NULL, AND, OR, NOT. Texts stand in single \
+quotes. A field that is not there is NULL. a.b is the key b of the object a.
+
+Examples:
+  bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978
+  bitkin search photos.bitkin birds --image wren.jpg -k 5
+  bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
+  bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
+pub(crate) struct Search {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// What to search for
+    #[command(flatten)]
+    pub(crate) query: Query,
+    /// How many to find
+    #[arg(
+        short,
+        value_name = "N",
+        default_value_t = 10,
+        conflicts_with = "radius"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) k: u32,
+    /// Find everything within this distance instead
+    #[arg(long, value_name = "R")]
+    pub(crate) radius: Option<u32>,
+    /// Only among rows for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// What to search for.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Query {
+    /// A code: its bytes in the order they are stored, two hexadecimal digits each
+    #[arg(long, value_name = "HEX")]
+    pub(crate) code: Option<String>,
+    /// A picture, encoded by the collection's model
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+    /// Many codes, as for import
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) queries: Option<PathBuf>,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Queries are drawn from the rows, with up to a sixteenth of their bits flipped, unless a file has them. \
+Asked one by one by one thread, in batches by one, and in batches by all. The first answers are checked \
+by brute force: the recall says what share of what there is they found. Nothing is written; a server \
+that works beside it is measured with it.
+
+Examples:
+  bitkin bench photos.bitkin hashes
+  bitkin bench photos.bitkin hashes --radius 31 --queries q.npy --format json")]
+pub(crate) struct Bench {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// Queries of your own, as for search [default: drawn from the rows]
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) queries: Option<PathBuf>,
+    /// How many to draw
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        conflicts_with = "queries"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: u32,
+    /// Another seed draws others
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many to find
+    #[arg(
+        short,
+        value_name = "N",
+        default_value_t = 10,
+        conflicts_with = "radius"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) k: u32,
+    /// Find everything within this distance instead
+    #[arg(long, value_name = "R")]
+    pub(crate) radius: Option<u32>,
+    /// Only among rows for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
+    /// Seconds of each of the three measurements
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Threads of the last measurement [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bitkin get photos.bitkin birds 42
+  bitkin get photos.bitkin birds 42 --format json")]
+pub(crate) struct Get {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// The row
+    pub(crate) id: u64,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `stats`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bitkin stats photos.bitkin
+  bitkin stats photos.bitkin birds --format json")]
+pub(crate) struct Stats {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// One collection [default: all]
+    pub(crate) name: Option<String>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads every byte, checks every checksum and every reference between files, changes nothing. The exit \
+code is 1 if anything is wrong.
+
+Examples:
+  bitkin verify photos.bitkin")]
+pub(crate) struct Verify {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
