@@ -1,6 +1,6 @@
 //! Scan speed as a share of the fastest plain read of the same bytes, on one thread.
 //!
-//! `cargo bench -p bitkin --bench kernels [-- MIB]`
+//! `cargo bench -p bitkin-benches --bench kernels [-- MIB]`
 //!
 //! Read and scans take turns, and each counts by its best run: on a machine that does other
 //! work too, the shares stay comparable where averages would not.

@@ -1,6 +1,6 @@
 //! Whole searches beside the fastest plain read of the same codes, on one thread.
 //!
-//! `cargo bench -p bitkin --bench search`
+//! `cargo bench -p bitkin-benches --bench search`
 
 mod common;
 

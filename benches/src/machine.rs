@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Facts of this machine, as far as it tells them: name and value.
-pub(crate) fn facts(dir: &Path) -> Vec<(&'static str, String)> {
+pub fn facts(dir: &Path) -> Vec<(&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let mut facts = vec![("cores", cores.to_string())];
     let mut add = |name, fact: Option<String>| facts.extend(fact.map(|fact| (name, fact)));

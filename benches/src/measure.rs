@@ -10,14 +10,18 @@ use crate::Result;
 
 /// The middle of several measurements, and how far they spread.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+pub struct Spread {
+    /// The middle one, or the mean of the two in the middle.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The greatest.
+    pub most: f64,
 }
 
 impl Spread {
-    pub(crate) fn of(values: &[f64]) -> Spread {
+    /// Of `values`, in any order; all zero for none.
+    pub fn of(values: &[f64]) -> Spread {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
@@ -38,7 +42,7 @@ impl Spread {
 }
 
 /// Sorts `values`, and returns those below which the given shares of them are.
-pub(crate) fn percentiles<const N: usize>(values: &mut [f64], shares: [f64; N]) -> [f64; N] {
+pub fn percentiles<const N: usize>(values: &mut [f64], shares: [f64; N]) -> [f64; N] {
     values.sort_by(f64::total_cmp);
     shares.map(|share| {
         let rank = (share * values.len() as f64).ceil() as usize;
@@ -54,7 +58,10 @@ const REST: Duration = Duration::from_millis(300);
 ///
 /// Storage does not tell, but a merge has a file from its first moment to its last that is not, or not
 /// any more, one of the segments that are listed; and the next one starts at once.
-pub(crate) fn wait_for_rest(storage: &Storage) -> Result<Instant> {
+///
+/// # Errors
+/// Those of the file system, and that of a flush or merge that failed.
+pub fn wait_for_rest(storage: &Storage) -> Result<Instant> {
     let mut rest_since = Instant::now();
     loop {
         let before = storage.stats();

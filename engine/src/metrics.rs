@@ -63,6 +63,67 @@ pub fn expected_average_precision_of_ties(ties: impl IntoIterator<Item = (u64, u
     }
 }
 
+/// Expected average precision of the first `k` items, over all orders of the items that tie: the
+/// mean of [`average_precision_at`]. From the sizes of the ties, nearest first, as
+/// [`expected_average_precision_of_ties`] takes them.
+///
+/// Where `k` parts a tie, of whose n items r are relevant, the number of relevant ones among its
+/// first items is hypergeometric; given that number they are again in any order.
+pub fn expected_average_precision_of_ties_at(
+    ties: impl IntoIterator<Item = (u64, u64)>,
+    k: u64,
+) -> f64 {
+    let mut whole: Vec<(u64, u64)> = Vec::new();
+    let mut before = 0;
+    for (items, relevant) in ties {
+        if before + items <= k {
+            before += items;
+            whole.push((items, relevant));
+            continue;
+        }
+        let taken = k - before;
+        let mean = hypergeometric(items, relevant, taken).map(|(found, chance)| {
+            let ties = whole.iter().copied().chain([(taken, found)]);
+            chance * expected_average_precision_of_ties(ties)
+        });
+        return mean.sum();
+    }
+    expected_average_precision_of_ties(whole)
+}
+
+/// How many of `taken` out of `items`, `relevant` of them relevant, are so: each number with its
+/// chance. What is rarer than one in 10^15 is left out.
+fn hypergeometric(items: u64, relevant: u64, taken: u64) -> impl Iterator<Item = (u64, f64)> {
+    let least = (taken + relevant).saturating_sub(items);
+    let most = relevant.min(taken);
+    let mode = (u128::from(taken + 1) * u128::from(relevant + 1) / u128::from(items + 2)) as u64;
+    let mode = mode.clamp(least, most);
+    // From the most frequent number outwards, each in parts of the one before.
+    let step = |x: u64| {
+        let (up, down) = ((relevant - x) as f64, (x + 1) as f64);
+        up * (taken - x) as f64 / (down * (items + x + 1 - relevant - taken) as f64)
+    };
+    let mut weights = vec![(mode, 1.0)];
+    let mut weight = 1.0;
+    for x in mode..most {
+        weight *= step(x);
+        if weight < 1e-15 {
+            break;
+        }
+        weights.push((x + 1, weight));
+    }
+    weight = 1.0;
+    for x in (least..mode).rev() {
+        weight /= step(x);
+        if weight < 1e-15 {
+            break;
+        }
+        weights.push((x, weight));
+    }
+    let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
+    weights.into_iter().map(move |(x, weight)| (x, weight / sum))
+}
+
 /// Expected average precision of one query over a whole database of codes.
 ///
 /// * `distances`: one a database item, each at most `width`.
@@ -132,8 +193,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Mean of the plain average precision over every arrangement of every tie.
-    fn by_enumeration(ties: &[(usize, usize)]) -> f64 {
+    /// Mean of the plain average precision of the first `k` over every arrangement of every tie.
+    fn by_enumeration(ties: &[(usize, usize)], k: usize) -> f64 {
         fn arrangements(n: usize, r: usize) -> Vec<Vec<bool>> {
             (0..1u32 << n)
                 .filter(|bits| bits.count_ones() as usize == r)
@@ -155,7 +216,7 @@ mod tests {
         mean(
             lists
                 .iter()
-                .map(|list| average_precision(list.iter().copied())),
+                .map(|list| average_precision_at(list.iter().copied(), k)),
         )
     }
 
@@ -164,7 +225,7 @@ mod tests {
         fn expectation_is_the_mean_over_all_orders(
             ties in prop::collection::vec((1usize..6).prop_flat_map(|n| (Just(n), 0..=n)), 0..4)
         ) {
-            let expected = by_enumeration(&ties);
+            let expected = by_enumeration(&ties, usize::MAX);
             let pairs = ties.iter().map(|&(n, r)| (n as u64, r as u64));
             prop_assert!((expected_average_precision_of_ties(pairs) - expected).abs() < 1e-12);
 
@@ -174,6 +235,17 @@ mod tests {
                 .flat_map(|(t, &(n, r))| (0..n).map(move |i| (9.0 - t as f32, i >= n - r)))
                 .collect();
             prop_assert!((expected_average_precision(&ranked) - expected).abs() < 1e-12);
+        }
+
+        #[test]
+        fn expectation_at_k_is_the_mean_over_all_orders(
+            ties in prop::collection::vec((1usize..6).prop_flat_map(|n| (Just(n), 0..=n)), 0..4),
+            k in 0usize..18
+        ) {
+            let expected = by_enumeration(&ties, k);
+            let pairs = ties.iter().map(|&(n, r)| (n as u64, r as u64));
+            let got = expected_average_precision_of_ties_at(pairs, k as u64);
+            prop_assert!((got - expected).abs() < 1e-12, "{} {}", got, expected);
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! The chores that run cargo: building and running the demo, and the tests.
+//! The chores that run cargo: building and running the demo and the benchmarks, and the tests.
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -62,6 +62,18 @@ pub(crate) fn test(arguments: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
         test.arg("--workspace");
     }
     let ran = test
+        .args(arguments)
+        .status()
+        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    Ok(exit_code(ran))
+}
+
+/// Builds the harness and runs it in the caller's directory. Returns its exit code.
+pub(crate) fn bench(arguments: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
+    let mut run = cargo();
+    run.args(["run", "--quiet", "--release", "--package", "bitkin-benches"]);
+    run.args(["--bin", "harness", "--"]);
+    let ran = run
         .args(arguments)
         .status()
         .map_err(|e| format!("cannot run cargo: {e}"))?;

@@ -19,6 +19,8 @@ cargo xtask setup [--cuda]   fetch libtorch (0.5 GB, once for each user) and lin
                              --cuda: with its CUDA part (2.5 GB)
 cargo xtask demo [ARGS]...   set up if needed, build, and run `bitkin demo ARGS`
 cargo xtask test [ARGS]...   set up if needed, and run `cargo test --workspace ARGS`
+cargo xtask bench [ARGS]...  build the harness and measure Bitkin beside other systems; --help says
+                             what (no libtorch; the peers are installed by pip, once)
 cargo xtask help             this text
 
 A libtorch of your own wins over the fetched one: set LIBTORCH to its folder, or
@@ -31,6 +33,7 @@ enum Chore {
     Setup(libtorch::Want),
     Demo(Vec<OsString>),
     Test(Vec<OsString>),
+    Bench(Vec<OsString>),
     Help,
 }
 
@@ -50,13 +53,14 @@ impl Chore {
             },
             Some("demo") => Ok(Chore::Demo(rest)),
             Some("test") => Ok(Chore::Test(rest)),
+            Some("bench") => Ok(Chore::Bench(rest)),
             Some("help" | "--help" | "-h") => Ok(Chore::Help),
             _ => Err(format!("unknown chore {chore:?}")),
         }
     }
 }
 
-/// Exit codes: 0 done, 1 failed, 2 wrong usage; `demo` and `test` pass on those of what they ran.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage; `demo`, `test` and `bench` pass on those of what they ran.
 fn main() -> ExitCode {
     let chore = match Chore::parse(std::env::args_os().skip(1)) {
         Ok(chore) => chore,
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => {
             set_up(libtorch::Want::Any).and_then(|()| cargo::test(&arguments))
         }
+        Chore::Bench(arguments) => cargo::bench(&arguments),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -114,6 +119,10 @@ mod tests {
             Ok(Chore::Demo(vec!["--images".into(), "photos".into()]))
         );
         assert_eq!(parse("test"), Ok(Chore::Test(vec![])));
+        assert_eq!(
+            parse("bench --quick"),
+            Ok(Chore::Bench(vec!["--quick".into()]))
+        );
         for wrong in ["", "setup --gpu", "setup --cuda --cuda", "set-up"] {
             assert!(parse(wrong).is_err(), "{wrong:?} was accepted");
         }

@@ -7,10 +7,10 @@ use bitkin_storage::{Batch, CollectionId, Options, Storage};
 
 use crate::counting::{CountingDisk, Counts, Kind};
 use crate::data::{Ids, Random};
-use crate::measure::wait_for_rest;
 use crate::report::{Cell, Table};
 use crate::size::bytes_of_files;
 use crate::{Bench, Result};
+use bitkin_benches::measure::wait_for_rest;
 
 const BATCH: u64 = 1_000;
 const CODE_BYTES: u64 = 8;

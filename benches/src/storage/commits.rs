@@ -14,10 +14,10 @@ use redb::{Database, TableDefinition};
 use rusqlite::Connection;
 
 use crate::data::{PAYLOAD, Random};
-use crate::measure::Spread;
 use crate::plain::Plain;
 use crate::report::{Cell, Table};
 use crate::{Bench, Result};
+use bitkin_benches::measure::Spread;
 
 const THREADS: [usize; 2] = [1, 16];
 const ROWS: TableDefinition<'_, u64, (&[u8; 8], &[u8])> = TableDefinition::new("rows");

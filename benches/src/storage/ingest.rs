@@ -5,10 +5,10 @@ use std::time::Instant;
 use bitkin_storage::{Options, Storage};
 
 use crate::data::{Ids, Rows};
-use crate::measure::wait_for_rest;
 use crate::plain::Plain;
 use crate::report::{Cell, Table};
 use crate::{Bench, Result};
+use bitkin_benches::measure::wait_for_rest;
 
 const BATCH: u64 = 10_000;
 

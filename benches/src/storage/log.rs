@@ -5,10 +5,10 @@ use std::time::Instant;
 use bitkin_storage::{Options, Storage};
 
 use crate::data::{Ids, Rows};
-use crate::measure::Spread;
 use crate::plain::Plain;
 use crate::report::{Cell, Table};
 use crate::{Bench, Result};
+use bitkin_benches::measure::Spread;
 
 const BATCH: u64 = 10_000;
 /// Batches after which it is the other's turn, few, so that both meet the same disk.

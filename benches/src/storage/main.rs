@@ -18,25 +18,20 @@ mod counting;
 mod data;
 mod ingest;
 mod log;
-mod machine;
-mod measure;
 mod open;
 mod plain;
 mod readers;
 mod report;
 mod size;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bitkin_benches::{Result, fail, machine};
 use clap::{Args, Parser, ValueEnum};
 use tempfile::TempDir;
 
 use crate::report::Report;
-
-/// What a measurement gives; its errors may come from other threads.
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Measures the storage engine of Bitkin.
 #[derive(Debug, Parser)]
@@ -128,7 +123,7 @@ fn main() -> ExitCode {
     match run(line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::fail(&*error);
+            fail(&*error);
             ExitCode::FAILURE
         }
     }

@@ -6,9 +6,9 @@ use std::time::Instant;
 use bitkin_storage::{Options, Storage};
 
 use crate::data::{Ids, Rows, filling};
-use crate::measure::{Spread, wait_for_rest};
 use crate::report::{Cell, Table};
 use crate::{Bench, Result};
+use bitkin_benches::measure::{Spread, wait_for_rest};
 
 /// Rows that a close leaves in the log rather than flush them: just under 1 MiB.
 const LEFT_BY_CLOSE: u64 = (1 << 20) / 16 - 10_000;

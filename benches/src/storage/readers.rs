@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use bitkin_storage::{Batch, CollectionId, CollectionView, Options, Storage};
 
 use crate::data::{Ids, Random, Rows, filling};
-use crate::measure::{percentiles, wait_for_rest};
 use crate::report::{Cell, Table};
 use crate::{Bench, Result};
+use bitkin_benches::measure::{percentiles, wait_for_rest};
 
 /// Reads of single rows between two scans.
 const READS: usize = 100;

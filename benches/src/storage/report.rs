@@ -1,7 +1,5 @@
 //! How figures are printed: aligned tables for people, or JSON objects, one a line.
 
-use std::error::Error;
-
 use serde_json::{Map, Value, json};
 
 /// One value of a table.
@@ -180,16 +178,5 @@ impl Report {
         for note in &table.notes {
             println!("  {note}");
         }
-    }
-}
-
-/// Says why the program ends.
-#[allow(clippy::print_stderr, reason = "the program's own last word")]
-pub(crate) fn fail(error: &(dyn Error + Send + Sync)) {
-    eprintln!("error: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        eprintln!("  caused by: {cause}");
-        source = cause.source();
     }
 }
