@@ -121,7 +121,9 @@ fn hypergeometric(items: u64, relevant: u64, taken: u64) -> impl Iterator<Item =
         weights.push((x, weight));
     }
     let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    weights.into_iter().map(move |(x, weight)| (x, weight / sum))
+    weights
+        .into_iter()
+        .map(move |(x, weight)| (x, weight / sum))
 }
 
 /// Expected average precision of one query over a whole database of codes.

@@ -281,7 +281,7 @@ impl RunArgs {
                 group(&["clustered"], &[64, 256], &[small], &[10], &[]),
                 group(&["uniform", "duplicates"], &[64], &[small], &[10], &[]),
                 group(&["planted"], &[256], &[small], &[], &[31]),
-                group(&["pdq", "orb", "ecfp"], &[0], &[usize::MAX], &[10], &[]),
+                group(&["pdq", "ecfp"], &[0], &[usize::MAX], &[10], &[]),
             ];
         }
         vec![
