@@ -44,8 +44,7 @@ use std::time::Duration;
 use bitkin_benches::{Result, fail, machine};
 use clap::{Args, Parser, Subcommand};
 
-use crate::codes::Codes;
-use crate::quality::Quality;
+use crate::quality::{Labelled, Quality};
 use crate::run::Plan;
 use crate::system::{SYSTEMS, System};
 use crate::work::{Places, Wanted, Work};
@@ -158,23 +157,34 @@ struct RunArgs {
 #[derive(Debug, Args)]
 struct QualityArgs {
     /// Codes that are searched (.npy)
-    #[arg(long)]
-    rows: PathBuf,
+    #[arg(long, requires_all = ["row_labels", "queries", "query_labels"])]
+    rows: Option<PathBuf>,
     /// Their classes: a text file, one a line
-    #[arg(long)]
-    row_labels: PathBuf,
+    #[arg(long, requires = "rows")]
+    row_labels: Option<PathBuf>,
     /// Codes that are asked for (.npy)
-    #[arg(long)]
-    queries: PathBuf,
+    #[arg(long, requires = "rows")]
+    queries: Option<PathBuf>,
     /// Their classes
-    #[arg(long)]
-    query_labels: PathBuf,
+    #[arg(long, requires = "rows")]
+    query_labels: Option<PathBuf>,
+    /// A collection of a Bitkin database instead, whose payloads have a label
+    #[arg(long, value_names = ["DB", "NAME"], num_args = 2, conflicts_with = "rows")]
+    #[arg(required_unless_present = "rows")]
+    collection: Option<Vec<String>>,
+    /// Another collection of it whose rows are asked for [default: one row in twelve of NAME, which is
+    /// then not searched]
+    #[arg(long, value_name = "NAME", requires = "collection")]
+    asked: Option<String>,
+    /// The key of the label in the payloads
+    #[arg(long, value_name = "KEY", default_value = "label")]
+    label: String,
     /// What these codes are called in the report
     #[arg(long, default_value = "codes")]
     name: String,
-    /// The K of mAP@K
-    #[arg(short, default_value_t = 1000)]
-    k: usize,
+    /// The K of mAP@K [default: 1000, or all rows if there are fewer]
+    #[arg(short)]
+    k: Option<usize>,
     /// The folder of results to which it is added
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     out: PathBuf,
@@ -480,21 +490,31 @@ fn print_changes(old: &[record::Line], new: &[record::Line]) {
 }
 
 fn measure_quality(arguments: &QualityArgs, root: &Path) -> Result<()> {
-    let mut classes = BTreeMap::new();
-    let row_labels = quality::read_labels(&arguments.row_labels, &mut classes)?;
-    let query_labels = quality::read_labels(&arguments.query_labels, &mut classes)?;
-    let (rows, queries) = (
-        Codes::open(&arguments.rows)?,
-        Codes::open(&arguments.queries)?,
-    );
     let commit = peers::commit(root);
-    let found = Quality::measure(
-        &arguments.name,
-        (&rows, &row_labels),
-        (&queries, &query_labels),
-        arguments.k,
-        &commit,
-    )?;
+    let files = (
+        &arguments.rows,
+        &arguments.row_labels,
+        &arguments.queries,
+        &arguments.query_labels,
+    );
+    let (rows, queries) = match (files, arguments.collection.as_deref()) {
+        ((Some(rows), Some(row_labels), Some(queries), Some(query_labels)), _) => {
+            let mut classes = BTreeMap::new();
+            (
+                Labelled::files(rows, row_labels, &mut classes)?,
+                Labelled::files(queries, query_labels, &mut classes)?,
+            )
+        }
+        (_, Some([database, name])) => Labelled::collections(
+            Path::new(database),
+            name,
+            arguments.asked.as_deref(),
+            &arguments.label,
+        )?,
+        _ => return Err("say --rows and --queries with their labels, or --collection".into()),
+    };
+    let k = arguments.k.unwrap_or(1000.min(rows.len()));
+    let found = Quality::measure(&arguments.name, &rows, &queries, k, &commit)?;
     std::fs::create_dir_all(&arguments.out).map_err(codes::named(&arguments.out))?;
     quality::append(&arguments.out.join("quality.jsonl"), &found)?;
     println!(

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use bitkin::metrics;
+use bitkin::{Database, metrics};
 use bitkin_benches::Result;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::codes::{Codes, distance, named};
 use super::plot::{Plot, Series};
@@ -40,34 +41,137 @@ pub(crate) struct Quality {
 /// Counts at each distance: all rows, and those of the query's class.
 type Ties = Vec<(u64, u64)>;
 
+/// Codes, and the class of each.
+#[derive(Debug)]
+pub(crate) struct Labelled {
+    bytes: Vec<u8>,
+    row_bytes: usize,
+    labels: Vec<i64>,
+}
+
+/// Of a collection that is asked for itself, one row in so many is a query, and not searched.
+const HELD_OUT: usize = 12;
+
+impl Labelled {
+    /// Codes of an `.npy` file, and their classes, one a line, in a text file.
+    pub(crate) fn files(
+        codes: &Path,
+        labels: &Path,
+        classes: &mut BTreeMap<String, i64>,
+    ) -> Result<Labelled> {
+        let found = Codes::open(codes)?;
+        let text = std::fs::read_to_string(labels).map_err(named(labels))?;
+        let labels: Vec<i64> = text
+            .lines()
+            .map(|line| class(line.trim(), classes))
+            .collect();
+        if found.rows() != labels.len() {
+            let what = format!("{} labels for {} codes", labels.len(), found.rows());
+            return Err(format!("{}: {what}", codes.display()).into());
+        }
+        Ok(Labelled {
+            bytes: found.bytes().to_vec(),
+            row_bytes: found.row_bytes(),
+            labels,
+        })
+    }
+
+    /// The rows of a collection, and as queries those of `asked` or some of its own. Rows whose
+    /// payload has no `label` are left out.
+    pub(crate) fn collections(
+        database: &Path,
+        name: &str,
+        asked: Option<&str>,
+        label: &str,
+    ) -> Result<(Labelled, Labelled)> {
+        let database = Database::open_read_only(database)?;
+        let mut classes = BTreeMap::new();
+        let mut read = |name: &str| -> Result<Labelled> {
+            let collection = database.collection(name)?;
+            let mut found = Labelled::empty(collection.code_bytes());
+            for row in collection.rows()? {
+                let row = row?;
+                let payload = row.payload.as_deref().unwrap_or("null");
+                let payload: Value = serde_json::from_str(payload)?;
+                match &payload[label] {
+                    Value::Null => {}
+                    Value::String(text) => found.push(&row.code, class(text, &mut classes)),
+                    other => found.push(&row.code, class(&other.to_string(), &mut classes)),
+                }
+            }
+            match found.labels.is_empty() {
+                true => Err(format!("no row of {name} has a {label:?} in its payload").into()),
+                false => Ok(found),
+            }
+        };
+        let all = read(name)?;
+        if let Some(asked) = asked {
+            return Ok((all, read(asked)?));
+        }
+        let (mut rows, mut queries) = (
+            Labelled::empty(all.row_bytes),
+            Labelled::empty(all.row_bytes),
+        );
+        for (at, (code, label)) in all.iter().enumerate() {
+            let part = if at % HELD_OUT == 0 {
+                &mut queries
+            } else {
+                &mut rows
+            };
+            part.push(code, label);
+        }
+        Ok((rows, queries))
+    }
+
+    fn empty(row_bytes: usize) -> Labelled {
+        Labelled {
+            bytes: Vec::new(),
+            row_bytes,
+            labels: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, code: &[u8], label: i64) {
+        self.bytes.extend_from_slice(code);
+        self.labels.push(label);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> {
+        let codes = self.bytes.chunks_exact(self.row_bytes);
+        codes.zip(self.labels.iter().copied())
+    }
+}
+
+/// The number of a class, a new one if it was not met before.
+fn class(name: &str, classes: &mut BTreeMap<String, i64>) -> i64 {
+    let next = classes.len() as i64;
+    *classes.entry(name.to_owned()).or_insert(next)
+}
+
 impl Quality {
     pub(crate) fn measure(
         name: &str,
-        rows: (&Codes, &[i64]),
-        queries: (&Codes, &[i64]),
+        rows: &Labelled,
+        queries: &Labelled,
         k: usize,
         commit: &str,
     ) -> Result<Quality> {
-        let ((rows, row_labels), (asked, asked_labels)) = (rows, queries);
-        if rows.row_bytes() != asked.row_bytes() {
+        if rows.row_bytes != queries.row_bytes {
             return Err("rows and queries are codes of different width".into());
         }
-        for (codes, labels) in [(rows, row_labels), (asked, asked_labels)] {
-            if codes.rows() != labels.len() {
-                let what = format!("{} labels for {} codes", labels.len(), codes.rows());
-                return Err(format!("{}: {what}", codes.path().display()).into());
-            }
+        if k == 0 || k > rows.len() {
+            return Err(format!("there are no {k} nearest of {} rows", rows.len()).into());
         }
-        if k == 0 || k > rows.rows() {
-            return Err(format!("there are no {k} nearest of {} rows", rows.rows()).into());
-        }
-        let bits = 8 * rows.row_bytes();
-        let all: Vec<Ties> = asked
+        let bits = 8 * rows.row_bytes;
+        let all: Vec<Ties> = queries
             .iter()
-            .zip(asked_labels)
             .map(|(query, label)| {
                 let mut ties = vec![(0, 0); bits + 1];
-                for (row, row_label) in rows.iter().zip(row_labels) {
+                for (row, row_label) in rows.iter() {
                     let tie: &mut (u64, u64) = &mut ties[distance(query, row) as usize];
                     tie.0 += 1;
                     tie.1 += u64::from(row_label == label);
@@ -76,7 +180,7 @@ impl Quality {
             })
             .collect();
         let tops = [1, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000];
-        let tops = tops.into_iter().filter(|n| *n <= rows.rows());
+        let tops = tops.into_iter().filter(|n| *n <= rows.len());
         let average =
             |ties: &Ties| metrics::expected_average_precision_of_ties(ties.iter().copied());
         let average_at = |ties: &Ties| {
@@ -86,8 +190,8 @@ impl Quality {
             system: "quality".to_owned(),
             work: name.to_owned(),
             bits: bits as u32,
-            rows: rows.rows(),
-            queries: asked.rows(),
+            rows: rows.len(),
+            queries: queries.len(),
             k,
             recall: None,
             queries_per_second: None,
@@ -155,16 +259,6 @@ fn curve(all: &[Ties]) -> Vec<(f64, f64)> {
     }
     points.dedup();
     points
-}
-
-/// Labels, one a line: whole numbers, or any text, of which each one is a class.
-pub(crate) fn read_labels(path: &Path, classes: &mut BTreeMap<String, i64>) -> Result<Vec<i64>> {
-    let text = std::fs::read_to_string(path).map_err(named(path))?;
-    let label = |line: &str| {
-        let next = classes.len() as i64;
-        *classes.entry(line.trim().to_owned()).or_insert(next)
-    };
-    Ok(text.lines().map(label).collect())
 }
 
 /// Adds a measurement to a file.

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use bitkin::{CollectionConfig, Database};
 use bitkin_benches::measure::Spread;
 
 use super::codes::{self, Codes, Form, distance, read_rows, write_rows};
 use super::compare::changes;
 use super::generate::Kind;
-use super::quality::Quality;
+use super::quality::{Labelled, Quality};
 use super::record::{self, Line, short};
 use super::report::{page, standings};
 use super::truth::Truth;
@@ -334,24 +335,35 @@ fn changes_count_when_they_pass_the_noise() {
 #[test]
 fn quality_is_that_of_the_metrics_row_by_row() {
     let folder = tempfile::tempdir().unwrap();
-    let (rows, queries) = generated(Kind::Clustered, 16, 300, folder.path());
+    generated(Kind::Clustered, 16, 300, folder.path());
+    let labelled = |codes: &str, labels: &[i64]| {
+        let text: String = labels.iter().map(|label| format!("{label}\n")).collect();
+        let file = folder.path().join("labels.txt");
+        std::fs::write(&file, text).unwrap();
+        let mut classes = (0..4).map(|class| (class.to_string(), class)).collect();
+        Labelled::files(&folder.path().join(codes), &file, &mut classes)
+    };
     let labels: Vec<i64> = (0..300).map(|row| row % 3).collect();
     let asked: Vec<i64> = (0..50).map(|query| query % 4).collect();
-    let found = Quality::measure("x", (&rows, &labels), (&queries, &asked), 20, "c").unwrap();
+    let (rows, queries) = (
+        labelled("rows.npy", &labels).unwrap(),
+        labelled("queries.npy", &asked).unwrap(),
+    );
+    let found = Quality::measure("x", &rows, &queries, 20, "c").unwrap();
     let mut all = Vec::new();
     let mut within = Vec::new();
-    for (query, label) in queries.iter().zip(&asked) {
-        let distances: Vec<u32> = rows.iter().map(|row| distance(row, query)).collect();
+    let (codes, queries_of) = (
+        Codes::open(&folder.path().join("rows.npy")).unwrap(),
+        Codes::open(&folder.path().join("queries.npy")).unwrap(),
+    );
+    for (query, label) in queries_of.iter().zip(&asked) {
+        let distances: Vec<u32> = codes.iter().map(|row| distance(row, query)).collect();
         let relevant: Vec<bool> = labels.iter().map(|one| one == label).collect();
         all.push(bitkin::metrics::expected_average_precision_of_distances(
             &distances, &relevant, 16,
         ));
-        let near: Vec<bool> = distances
-            .iter()
-            .zip(&relevant)
-            .filter(|(d, _)| **d <= 2)
-            .map(|(_, r)| *r)
-            .collect();
+        let near = distances.iter().zip(&relevant).filter(|(d, _)| **d <= 2);
+        let near: Vec<bool> = near.map(|(_, relevant)| *relevant).collect();
         within.push(bitkin::metrics::precision_at(
             near.iter().copied(),
             near.len(),
@@ -364,8 +376,40 @@ fn quality_is_that_of_the_metrics_row_by_row() {
     // Of a class that no row has nothing is found; of the others a third of the rows.
     let share = asked.iter().filter(|label| **label < 3).count() as f64 / 50.0 / 3.0;
     assert!((precision - share).abs() < 1e-12);
-    assert!(Quality::measure("x", (&rows, &labels[1..]), (&queries, &asked), 20, "c").is_err());
-    assert!(Quality::measure("x", (&rows, &labels), (&queries, &asked), 301, "c").is_err());
+    assert!(labelled("rows.npy", &labels[1..]).is_err());
+    assert!(Quality::measure("x", &rows, &queries, 301, "c").is_err());
+}
+
+#[test]
+fn a_collection_with_labels_is_judged_by_a_part_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let database = Database::create(&path).unwrap();
+    let collection = database
+        .create_collection("c", CollectionConfig::bits(8))
+        .unwrap();
+    // Two classes that no code confuses; every 25th row has no label.
+    let codes: Vec<u8> = (0..240)
+        .map(|row| if row % 2 == 0 { 0x0f } else { 0xf0 })
+        .collect();
+    let payloads: Vec<Option<String>> = (0..240)
+        .map(|row| (row % 25 != 7).then(|| format!("{{\"kind\": {}}}", row % 2)))
+        .collect();
+    let payloads: Vec<Option<&str>> = payloads.iter().map(Option::as_deref).collect();
+    collection
+        .insert_with_payloads(None, &codes, &payloads)
+        .unwrap();
+    let (rows, queries) = Labelled::collections(&path, "c", None, "kind").unwrap();
+    assert_eq!((rows.len() + queries.len(), queries.len()), (230, 20));
+    let found = Quality::measure("x", &rows, &queries, 50, "c").unwrap();
+    assert_eq!(
+        (found.map, found.map_at_k, found.precision_within_2),
+        (1.0, 1.0, 1.0)
+    );
+    let (rows, queries) = Labelled::collections(&path, "c", Some("c"), "kind").unwrap();
+    assert_eq!((rows.len(), queries.len()), (230, 230));
+    let error = Labelled::collections(&path, "c", None, "label").unwrap_err();
+    assert!(error.to_string().contains("\"label\""), "{error}");
 }
 
 #[test]
