@@ -30,7 +30,10 @@ class Faiss:
         self.index = self.make(len(rows))
         rows = np.ascontiguousarray(rows)
         if not self.index.is_trained:
-            self.index.train(rows[: 256 * self.index.nlist])
+            # It asks for 30 to 256 rows a list.
+            count = min(len(rows), 64 * self.index.nlist)
+            chosen = np.random.default_rng(1).choice(len(rows), count, replace=False)
+            self.index.train(rows[np.sort(chosen)])
         self.index.add(rows)
 
     def search(self, queries, k):
@@ -53,15 +56,26 @@ class Radius:
 
 class Flat(Radius, Faiss):
     def make(self, rows):
+        self.ids = None
         return faiss.IndexBinaryFlat(self.bits)
 
     def delete(self, ids):
+        # Its rows move up.
+        self.ids = np.delete(np.arange(self.index.ntotal), ids.astype(np.int64))
         self.index.remove_ids(ids.astype(np.int64))
+
+    def search(self, queries, k):
+        found = super().search(queries, k)
+        return found if self.ids is None else self.ids[found]
+
+    def load(self):
+        super().load()
+        self.ids = None
 
 
 class Ivf(Radius, Faiss):
     def make(self, rows):
-        # The guidelines of FAISS: lists by the root of the rows, trained on 256 rows a list.
+        # The guidelines of FAISS: lists by the root of the rows.
         lists = 1 << round(math.log2(max(16, 4 * math.sqrt(rows))))
         self.quantizer = faiss.IndexBinaryFlat(self.bits)
         return faiss.IndexBinaryIVF(self.quantizer, self.bits, lists)
@@ -85,7 +99,7 @@ class Hnsw(Faiss):
 
 class MultiHash(Radius, Faiss):
     def make(self, rows):
-        return faiss.IndexBinaryMultiHash(self.bits, self.bits // 16, 16)
+        return faiss.IndexBinaryMultiHash(self.bits, max(1, self.bits // 16), min(16, self.bits))
 
     def tune(self, params):
         self.index.nflip = params.get("nflip", 0)

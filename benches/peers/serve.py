@@ -32,6 +32,7 @@ SYSTEMS = {
 class Server:
     def __init__(self, name):
         module, cls = SYSTEMS[name]
+        self.cores = sorted(os.sched_getaffinity(0))
         self.cls = getattr(importlib.import_module(module), cls)
         self.system = None
 
@@ -39,8 +40,8 @@ class Server:
         able = {verb: hasattr(self.cls, verb) for verb in ("radius", "delete", "save")}
         return {"version": self.cls.version(), "durable": getattr(self.cls, "durable", False), **able}
 
-    def start(self, bits, dir, threads, params):
-        self.system = self.cls(bits, dir, threads, params)
+    def start(self, bits, dir, threads):
+        self.system = self.cls(bits, dir, threads, {})
         return {}
 
     def build(self, rows):
@@ -54,6 +55,10 @@ class Server:
         return self.system.index_bytes() if hasattr(self.system, "index_bytes") else None
 
     def set(self, threads, params):
+        # Some peers have threads of their own that nobody can number: all get as many cores.
+        cores = set(self.cores[:threads])
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), cores)
         self.system.set(threads, params)
         return {}
 
@@ -77,6 +82,9 @@ class Server:
         else:
             ask, how = self.system.radius, radius
         pieces = [queries[at : at + batch] for at in range(0, len(queries) - batch + 1, batch)]
+        # Caches and threads are those of another setting, or have slept.
+        for piece in pieces[: 3 if batch == 1 else 1]:
+            ask(piece, how)
         nanos = []
         clock = time.perf_counter_ns
         begin = clock()
@@ -101,15 +109,17 @@ class Server:
         self.system.save()
         return {}
 
-    def load(self, query, k):
+    def load(self, query, k, threads, params):
         """Opens what was saved, in a process that did not build it, and asks one question."""
         query = np.load(query)[:1]
         begin = time.perf_counter()
         self.system.load()
         opened = time.perf_counter()
+        self.set(threads, params)
+        before = time.perf_counter()
         self.system.search(query, k)
         done = time.perf_counter()
-        return {"open_seconds": opened - begin, "first_seconds": done - opened}
+        return {"open_seconds": opened - begin, "first_seconds": done - before}
 
 
 def main():

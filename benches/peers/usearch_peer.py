@@ -22,7 +22,7 @@ class Usearch:
 
 class Exact(Usearch):
     def build(self, rows):
-        self.rows = np.ascontiguousarray(rows)
+        self.rows = np.array(rows)
 
     def search(self, queries, k):
         found = search(self.rows, queries, k, MetricKind.Hamming, exact=True, threads=self.threads)

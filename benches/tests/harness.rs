@@ -76,6 +76,8 @@ fn a_run_gives_results_and_a_page() {
     assert_eq!(of("mih-rs").count(), 3);
     assert!(of("bitkin-native").all(|line| line["disk_bytes"].as_u64() > Some(3000 * 8)));
     assert!(of("bitkin-native").all(|line| line["deletes_per_second"].as_f64() > Some(0.0)));
+    assert!(of("bitkin-native").all(|line| line["recall_after_deletes"] == 1.0));
+    assert!(of("bitkin-native").all(|line| line["costs_error"].is_null()));
     // What is not there stands in the results and on the page, with the reason.
     assert!(of("faiss-flat").count() > 0);
     assert!(of("faiss-flat").all(|line| line["error"].as_str().unwrap().contains("not here")));

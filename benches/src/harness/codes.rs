@@ -60,6 +60,7 @@ impl Codes {
         self.bytes().get(at..at + self.row_bytes)
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes().chunks_exact(self.row_bytes)
     }

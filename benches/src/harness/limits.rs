@@ -4,9 +4,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use bitkin::kernels::Kernels;
-use bitkin_benches::Result;
-
 use super::codes::Codes;
 
 /// Bytes of codes that stay in the first-level cache.
@@ -23,7 +20,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn measure(rows: &Codes) -> Result<Limits> {
+    pub(crate) fn measure(rows: &Codes) -> Limits {
         let words = whole_words(rows.bytes());
         let mut best = f64::INFINITY;
         for streams in [1, 2, 4, 8] {
@@ -37,10 +34,10 @@ impl Limits {
                 best = best.min(begin.elapsed().as_secs_f64() / passes as f64);
             }
         }
-        Ok(Limits {
+        Limits {
             read: 1.0 / best,
-            popcount: 1.0 / count(rows)?,
-        })
+            popcount: 1.0 / count(rows),
+        }
     }
 }
 
@@ -109,22 +106,55 @@ fn prefetch_line(line: &[u8; 64]) {
     let _ = line;
 }
 
-/// Seconds for the distances of as many codes as there are rows.
-fn count(rows: &Codes) -> Result<f64> {
-    let kernels = Kernels::get()?;
+/// Seconds for counting the bits in which as many codes as there are rows differ from one, where
+/// all is in the cache and nothing is done with the counts.
+fn count(rows: &Codes) -> f64 {
     let cached = (CACHED / rows.row_bytes()).clamp(1, rows.rows());
     let few = &rows.bytes()[..cached * rows.row_bytes()];
-    let query = rows.get(0).ok_or("there are no rows")?;
-    let mut distances = vec![0; cached];
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let passes = 500;
         let begin = Instant::now();
         for _ in 0..passes {
-            kernels.distances(black_box(query), black_box(few), &mut distances);
-            black_box(&distances);
+            black_box(differing(black_box(few)));
         }
         best = best.min(begin.elapsed().as_secs_f64() / passes as f64);
     }
-    Ok(best * rows.rows() as f64 / cached as f64)
+    best * rows.rows() as f64 / cached as f64
+}
+
+/// The number of bits in which words differ from a pattern, by the best instructions that there are.
+fn differing(bytes: &[u8]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+        fn with_avx512(bytes: &[u8]) -> u64 {
+            differing_words(bytes)
+        }
+        #[target_feature(enable = "avx2,popcnt")]
+        fn with_avx2(bytes: &[u8]) -> u64 {
+            differing_words(bytes)
+        }
+        if std::is_x86_feature_detected!("avx512vpopcntdq") {
+            // SAFETY: the processor has the instructions, as was just asked.
+            return unsafe { with_avx512(bytes) };
+        }
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("popcnt") {
+            // SAFETY: as above.
+            return unsafe { with_avx2(bytes) };
+        }
+    }
+    differing_words(bytes)
+}
+
+#[inline(always)]
+fn differing_words(bytes: &[u8]) -> u64 {
+    let mut counts = [0; 8];
+    for line in bytes.as_chunks::<64>().0 {
+        for (count, word) in counts.iter_mut().zip(line.as_chunks::<8>().0) {
+            let word = u64::from_le_bytes(*word) ^ 0x5a5a_a5a5_0ff0_f00f;
+            *count += u64::from(word.count_ones());
+        }
+    }
+    counts.iter().sum()
 }

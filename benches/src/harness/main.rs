@@ -18,6 +18,7 @@
     reason = "printing is its purpose"
 )]
 
+mod arguments;
 mod codes;
 mod compare;
 mod generate;
@@ -39,15 +40,16 @@ mod work;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitkin_benches::{Result, fail, machine};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
+use crate::arguments::{Job, QualityArgs, RunArgs};
+use crate::compare::Kind;
 use crate::quality::{Labelled, Quality};
 use crate::run::Plan;
-use crate::system::{SYSTEMS, System};
-use crate::work::{Places, Wanted, Work};
+use crate::work::{Places, Work};
 
 /// Measures Bitkin beside other systems.
 #[derive(Debug, Parser)]
@@ -104,107 +106,6 @@ enum Verb {
     },
 }
 
-#[derive(Debug, Args)]
-struct RunArgs {
-    /// A few minutes: to see that all works, not to quote
-    #[arg(long)]
-    quick: bool,
-    /// Where results.jsonl and report.html go; a run that was interrupted goes on there
-    #[arg(long, value_name = "DIR", default_value = "target/bench")]
-    out: PathBuf,
-    /// What is searched: uniform, clustered, duplicates, planted; orb, pdq, ecfp
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    work: Vec<String>,
-    /// Own codes instead: rows and queries, as .npy or .u8bin
-    #[arg(long, value_names = ["ROWS", "QUERIES"], num_args = 2, conflicts_with = "work")]
-    files: Option<Vec<PathBuf>>,
-    /// Widths of generated codes
-    #[arg(long, value_name = "BITS", value_delimiter = ',')]
-    bits: Vec<u32>,
-    /// Numbers of generated rows: 100k, 1M
-    #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = count)]
-    rows: Vec<usize>,
-    /// Neighbours to find
-    #[arg(short, value_name = "K", value_delimiter = ',')]
-    k: Vec<usize>,
-    /// Distances within which to find all rows
-    #[arg(long, value_name = "R", value_delimiter = ',')]
-    radius: Vec<u32>,
-    /// Only these systems
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    systems: Vec<String>,
-    /// Number of queries
-    #[arg(long, value_name = "N")]
-    queries: Option<usize>,
-    #[arg(long, value_name = "N")]
-    rounds: Option<usize>,
-    /// Seconds of each measurement in each round
-    #[arg(long, value_name = "S")]
-    seconds: Option<f64>,
-    /// Seconds after which a system that gives no answer is given up
-    #[arg(long, value_name = "S")]
-    patience: Option<u64>,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Print what changed since these results, beyond noise
-    #[arg(long, value_name = "OLD.jsonl")]
-    compare: Option<PathBuf>,
-    /// Where generated codes, truths and the peers are kept
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct QualityArgs {
-    /// Codes that are searched (.npy)
-    #[arg(long, requires_all = ["row_labels", "queries", "query_labels"])]
-    rows: Option<PathBuf>,
-    /// Their classes: a text file, one a line
-    #[arg(long, requires = "rows")]
-    row_labels: Option<PathBuf>,
-    /// Codes that are asked for (.npy)
-    #[arg(long, requires = "rows")]
-    queries: Option<PathBuf>,
-    /// Their classes
-    #[arg(long, requires = "rows")]
-    query_labels: Option<PathBuf>,
-    /// A collection of a Bitkin database instead, whose payloads have a label
-    #[arg(long, value_names = ["DB", "NAME"], num_args = 2, conflicts_with = "rows")]
-    #[arg(required_unless_present = "rows")]
-    collection: Option<Vec<String>>,
-    /// Another collection of it whose rows are asked for [default: one row in twelve of NAME, which is
-    /// then not searched]
-    #[arg(long, value_name = "NAME", requires = "collection")]
-    asked: Option<String>,
-    /// The key of the label in the payloads
-    #[arg(long, value_name = "KEY", default_value = "label")]
-    label: String,
-    /// What these codes are called in the report
-    #[arg(long, default_value = "codes")]
-    name: String,
-    /// The K of mAP@K [default: 1000, or all rows if there are fewer]
-    #[arg(short)]
-    k: Option<usize>,
-    /// The folder of results to which it is added
-    #[arg(long, value_name = "DIR", default_value = "target/bench")]
-    out: PathBuf,
-}
-
-/// 100k, 1M, 1.5M, 250000.
-fn count(text: &str) -> std::result::Result<usize, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
-        Some(b'M') => (&text[..text.len() - 1], 1e6),
-        _ => (text, 1.0),
-    };
-    let value: f64 = digits.parse().map_err(|_| format!("{text} is no number"))?;
-    let value = value * unit;
-    if !(1.0..=1e9).contains(&value) || value.fract() != 0.0 {
-        return Err(format!("{text} is no number of rows up to 1000M"));
-    }
-    Ok(value as usize)
-}
-
 fn main() -> ExitCode {
     match main_of(Line::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -225,142 +126,13 @@ fn main_of(line: Line) -> Result<()> {
             Ok(())
         }
         Some(Verb::Compare { old, new }) => {
-            print_changes(&record::read_existing(&old)?, &record::read_existing(&new)?);
-            Ok(())
+            print_changes(&record::read_existing(&old)?, &record::read_existing(&new)?)
         }
         Some(Verb::Quality(arguments)) => measure_quality(&arguments, &root),
         Some(Verb::Instructions { compare }) => count_instructions(compare.as_deref(), &root),
         Some(Verb::Convert { file, dir }) => convert(&file, &dir, &root),
         Some(Verb::Serve { system }) => serve::serve(&system),
         Some(Verb::Loop { which, bits, times }) => instructions::run_loop(&which, bits, times),
-    }
-}
-
-/// A work, and what is asked of it.
-struct Job {
-    /// `None`: the user's own files.
-    wanted: Option<Wanted>,
-    ks: Vec<usize>,
-    radii: Vec<u32>,
-}
-
-/// One group of a grid: works of the same widths, numbers of rows and questions.
-struct Group {
-    works: Vec<String>,
-    bits: Vec<u32>,
-    rows: Vec<usize>,
-    ks: Vec<usize>,
-    radii: Vec<u32>,
-}
-
-impl RunArgs {
-    /// What is measured: what the arguments say, or else the grid of a quick or full run.
-    fn groups(&self) -> Vec<Group> {
-        let own = |given: &[usize], otherwise: &[usize]| match given {
-            [] => otherwise.to_vec(),
-            given => given.to_vec(),
-        };
-        let group = |works: &[&str], bits: &[u32], rows: &[usize], ks: &[usize], radii: &[u32]| {
-            let wanted =
-                |name: &&&str| self.work.is_empty() || self.work.iter().any(|w| w == **name);
-            Group {
-                works: works
-                    .iter()
-                    .filter(wanted)
-                    .map(|name| (*name).to_owned())
-                    .collect(),
-                bits: if self.bits.is_empty() {
-                    bits.to_vec()
-                } else {
-                    self.bits.clone()
-                },
-                rows: own(&self.rows, rows),
-                ks: match (self.k.is_empty(), self.radius.is_empty()) {
-                    (true, true) => ks.to_vec(),
-                    _ => self.k.clone(),
-                },
-                radii: match (self.k.is_empty(), self.radius.is_empty()) {
-                    (true, true) => radii.to_vec(),
-                    _ => self.radius.clone(),
-                },
-            }
-        };
-        let (small, middle, large) = (100_000, 1_000_000, 10_000_000);
-        if self.quick {
-            return vec![
-                group(&["clustered"], &[64, 256], &[small], &[10], &[]),
-                group(&["uniform", "duplicates"], &[64], &[small], &[10], &[]),
-                group(&["planted"], &[256], &[small], &[], &[31]),
-                group(&["pdq", "ecfp"], &[0], &[usize::MAX], &[10], &[]),
-            ];
-        }
-        vec![
-            group(
-                &["clustered"],
-                &[64, 128, 256],
-                &[small, middle, large],
-                &[10],
-                &[],
-            ),
-            group(&["uniform"], &[64, 256], &[small, middle], &[10], &[]),
-            group(&["duplicates"], &[64], &[middle], &[10, 100], &[]),
-            group(&["planted"], &[256], &[middle, large], &[], &[31]),
-            group(&["pdq", "orb", "ecfp"], &[0], &[usize::MAX], &[10], &[]),
-        ]
-    }
-
-    /// Every work, with its questions.
-    fn jobs(&self) -> Result<Vec<Job>> {
-        if self.files.is_some() {
-            let neither = self.k.is_empty() && self.radius.is_empty();
-            return Ok(vec![Job {
-                wanted: None,
-                ks: if neither { vec![10] } else { self.k.clone() },
-                radii: self.radius.clone(),
-            }]);
-        }
-        for name in &self.work {
-            work::is_generated(name)?;
-        }
-        let mut jobs = Vec::new();
-        for group in self.groups() {
-            for name in &group.works {
-                let generated = work::is_generated(name)?;
-                let bits: &[u32] = if generated { &group.bits } else { &[0] };
-                let rows: &[usize] = if generated {
-                    &group.rows
-                } else {
-                    &[usize::MAX]
-                };
-                let queries = self.queries.unwrap_or(if self.quick { 200 } else { 1_000 });
-                let shapes = bits
-                    .iter()
-                    .flat_map(|bits| rows.iter().map(move |rows| (bits, rows)));
-                jobs.extend(shapes.map(|(&bits, &rows)| Job {
-                    wanted: Some(Wanted {
-                        name: name.clone(),
-                        bits,
-                        rows,
-                        queries,
-                        seed: self.seed,
-                    }),
-                    ks: group.ks.clone(),
-                    radii: group.radii.clone(),
-                }));
-            }
-        }
-        Ok(jobs)
-    }
-
-    fn systems(&self) -> Result<Vec<System>> {
-        match self.systems.is_empty() {
-            true => Ok(SYSTEMS.to_vec()),
-            false => self
-                .systems
-                .iter()
-                .map(|name| System::named(name))
-                .collect(),
-        }
     }
 }
 
@@ -383,7 +155,7 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
     let mut plan = Plan {
         ks: Vec::new(),
         radii: Vec::new(),
-        rounds: arguments.rounds.unwrap_or(if quick { 3 } else { 5 }).max(1),
+        rounds: arguments.rounds.unwrap_or(if quick { 4 } else { 6 }) as usize,
         seconds: arguments.seconds.unwrap_or(if quick { 0.1 } else { 0.5 }),
         patience: Duration::from_secs(arguments.patience.unwrap_or(if quick { 120 } else { 1800 })),
         quick,
@@ -393,10 +165,14 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
         commit,
         machine: facts(&places.cache)?,
         results: arguments.out.join("results.jsonl"),
+        run: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_millis() as u64),
+        build: build()?,
         places,
         systems,
     };
-    // All that can be wrong is said before the first long step.
+    // All that can be wrong is said before the first long step; making codes is not one of them.
     for job in &jobs {
         if let Some(wanted) = &job.wanted
             && work::is_generated(&wanted.name)?
@@ -410,6 +186,13 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
         .map(record::read_existing)
         .transpose()?;
     record::read(&plan.results)?;
+    let mut works = Vec::new();
+    for job in jobs {
+        if let Some(work) = load(&job, arguments, &plan.places)? {
+            run::check(&work.as_wanted(), &job.ks, &job.radii)?;
+            works.push((work, job.ks, job.radii));
+        }
+    }
     if plan
         .systems
         .iter()
@@ -417,20 +200,8 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
     {
         plan.python = peers::prepare(root, &plan.places.cache, &plan.commit, &say);
     }
-    for Job { wanted, ks, radii } in jobs {
-        let work = match (&wanted, arguments.files.as_deref()) {
-            (Some(wanted), _) => Work::load(wanted, &plan.places)?,
-            (None, Some([rows, queries])) => Some(Work::files(rows, queries, &plan.places)?),
-            (None, _) => None,
-        };
-        let Some(work) = work else {
-            let name = wanted.map_or(String::new(), |wanted| wanted.name);
-            eprintln!(
-                "{name}: its codes are not here ({})",
-                plan.places.data.display()
-            );
-            continue;
-        };
+    let mut failed = 0;
+    for (work, ks, radii) in works {
         eprintln!(
             "{}, {} bits, {} rows",
             work.name,
@@ -438,15 +209,44 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
             record::short(work.rows.rows())
         );
         (plan.ks, plan.radii) = (ks, radii);
-        plan.run(&work, &say)?;
+        // The others are worth measuring still.
+        if let Err(error) = plan.run(&work, &say) {
+            fail(&*error);
+            failed += 1;
+        }
     }
     let lines = record::read(&plan.results)?;
     print!("{}", report::summary(&lines));
-    if let Some(old) = old {
-        print_changes(&old, &lines);
-    }
     println!("{}", write_page(&arguments.out, &plan.commit)?.display());
-    Ok(())
+    if let Some(old) = old {
+        print_changes(&old, &lines)?;
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(format!("{failed} works could not be measured").into()),
+    }
+}
+
+/// The work of a job, made or read; `None` and a word why if its codes are not here.
+fn load(job: &Job, arguments: &RunArgs, places: &Places) -> Result<Option<Work>> {
+    let row_bytes = arguments.row_bytes.map(|bytes| bytes as usize);
+    let work = match (&job.wanted, arguments.files.as_deref()) {
+        (Some(wanted), _) => Work::load(wanted, places)?,
+        (None, Some([rows, queries])) => Some(Work::files(rows, queries, row_bytes, places)?),
+        (None, _) => None,
+    };
+    if work.is_none() {
+        let name = job.wanted.as_ref().map_or("", |wanted| &wanted.name);
+        eprintln!("{name}: its codes are not here ({})", places.data.display());
+    }
+    Ok(work)
+}
+
+/// Hash of this program.
+fn build() -> Result<String> {
+    let program = std::env::current_exe()?;
+    let bytes = std::fs::read(&program).map_err(codes::named(&program))?;
+    Ok(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&bytes)))
 }
 
 fn facts(cache: &Path) -> Result<BTreeMap<String, String>> {
@@ -472,21 +272,38 @@ fn write_page(dir: &Path, commit: &str) -> Result<PathBuf> {
     Ok(page)
 }
 
-fn print_changes(old: &[record::Line], new: &[record::Line]) {
-    let changes = compare::changes(old, new);
-    if changes.is_empty() {
-        println!("the two have no measurement in common");
-        return;
+/// Prints what changed, and fails if anything is worse.
+fn print_changes(old: &[record::Line], new: &[record::Line]) -> Result<()> {
+    let changes = compare::changes(old, new)?;
+    for change in &changes {
+        let what = &change.what;
+        match change.kind {
+            Kind::Gone => println!("gone, or failed: {what}"),
+            Kind::FindsLess(old, new) | Kind::FindsMore(old, new) => {
+                println!("recall {old:.4} -> {new:.4}: {what}");
+            }
+            Kind::Slower(ratio) | Kind::Faster(ratio) => {
+                println!("{ratio:.2} times as fast: {what}");
+            }
+            Kind::Same => {}
+        }
     }
-    let (loud, quiet): (Vec<_>, Vec<_>) = changes.iter().partition(|c| c.beyond_noise);
-    for change in &loud {
-        println!("{:>7.2} times as fast: {}", change.ratio, change.what);
-    }
+    let same = changes
+        .iter()
+        .filter(|change| change.kind == Kind::Same)
+        .count();
     println!(
-        "{} changed beyond noise, {} did not",
-        loud.len(),
-        quiet.len()
+        "{} changed beyond noise, {same} did not",
+        changes.len() - same
     );
+    match changes
+        .iter()
+        .filter(|change| change.kind.is_worse())
+        .count()
+    {
+        0 => Ok(()),
+        worse => Err(format!("{worse} are worse than before").into()),
+    }
 }
 
 fn measure_quality(arguments: &QualityArgs, root: &Path) -> Result<()> {

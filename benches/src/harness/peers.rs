@@ -30,6 +30,10 @@ fn try_prepare(root: &Path, cache: &Path, commit: &str, say: Say<'_>) -> Result<
     let fresh = std::fs::read_to_string(&installed).is_ok_and(|known| known == commit);
     if module.exists() && (!fresh || commit.ends_with('+')) {
         say("building the Python module");
+        // What was built of another commit must not be measured as this one.
+        let _ = std::fs::remove_file(&installed);
+        let mut remove = Command::new(&python);
+        run(remove.args(["-m", "pip", "uninstall", "--quiet", "--yes", "bitkin"]))?;
         let mut install = pip(&python);
         install
             .args(["--force-reinstall", "--no-deps"])
@@ -54,14 +58,19 @@ pub(crate) fn environment(root: &Path, cache: &Path, say: Say<'_>) -> Result<Pat
     }
     say("installing the peers into an environment of their own, once");
     let mut environment = Command::new("python3");
-    run(environment.args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(environment.args(["-m", "venv"]).arg(&folder))?;
     let lines = text.lines().map(str::trim);
+    let mut all = true;
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Err(error) = run(pip(&python).arg(line)) {
             say(&format!("{line} is left out: {error}"));
+            all = false;
         }
     }
-    std::fs::write(&complete, "").map_err(named(&complete))?;
+    // What is missing is tried again by the next run.
+    if all {
+        std::fs::write(&complete, "").map_err(named(&complete))?;
+    }
     Ok(python)
 }
 

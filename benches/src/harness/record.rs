@@ -49,8 +49,16 @@ pub(crate) struct Line {
     pub(crate) error: Option<String>,
     pub(crate) seed: u64,
     pub(crate) quick: bool,
+    /// Seconds of each round.
+    pub(crate) seconds: f64,
+    /// Which run it was: lines of different runs have no rounds next to each other.
+    pub(crate) run: u64,
+    /// Hash of rows and queries.
+    pub(crate) data: String,
     /// Of Bitkin, with `+` if files differ from it.
     pub(crate) commit: String,
+    /// Hash of the harness's own program, which has Bitkin in it.
+    pub(crate) build: String,
     /// Seconds since 1970, in UTC.
     pub(crate) at: u64,
     pub(crate) machine: BTreeMap<String, String>,
@@ -63,49 +71,37 @@ pub(crate) struct Costs {
     pub(crate) durable: bool,
     pub(crate) build_seconds: Option<f64>,
     pub(crate) build_rows_per_second: Option<f64>,
-    /// What its process came to hold while it built, its own mapped files included.
+    /// What its process came to hold since it started, after all queries were answered once, its own
+    /// mapped files included.
     pub(crate) resident_bytes: Option<u64>,
+    /// The part of that which is no mapped file, and which the operating system cannot just drop.
+    pub(crate) anonymous_bytes: Option<u64>,
     /// The most that its process ever held, the mapped file of the rows included.
     pub(crate) peak_bytes: Option<u64>,
     /// What the system itself says that its index holds.
     pub(crate) index_bytes: Option<u64>,
     pub(crate) disk_bytes: Option<u64>,
-    /// Opening in a new process, with nothing of its files in memory.
+    /// Opening in a new process, with nothing of its files in memory; the median of three.
     pub(crate) cold_open_seconds: Option<f64>,
-    /// The first query after that.
+    /// The first query after that, at its fastest setting that finds enough.
     pub(crate) cold_first_seconds: Option<f64>,
     /// Deleting a tenth of the rows.
     pub(crate) deletes_per_second: Option<f64>,
-    /// Queries a second one by one afterwards, in parts of what it was before.
+    /// The time of a single query before that in parts of the time after it.
     pub(crate) speed_after_deletes: Option<f64>,
+    /// The recall among the rows that are left; a deleted row that is found counts as none.
+    pub(crate) recall_after_deletes: Option<f64>,
+    /// Why some of these are missing.
+    pub(crate) costs_error: Option<String>,
 }
 
 /// What makes two lines the same measurement.
-pub(crate) type Key = (
-    String,
-    String,
-    u32,
-    usize,
-    Option<usize>,
-    Option<u32>,
-    Params,
-    usize,
-    usize,
-);
+pub(crate) type Key = (String, Cell, Params, usize, usize);
 
 impl Line {
     pub(crate) fn key(&self) -> Key {
-        (
-            self.system.clone(),
-            self.work.clone(),
-            self.bits,
-            self.rows,
-            self.k,
-            self.radius,
-            self.params.clone(),
-            self.threads,
-            self.batch,
-        )
+        let (system, params) = (self.system.clone(), self.params.clone());
+        (system, self.cell(), params, self.threads, self.batch)
     }
 
     /// The key without the system and its settings: lines of one cell are comparable.
@@ -116,6 +112,7 @@ impl Line {
             rows: self.rows,
             k: self.k,
             radius: self.radius,
+            data: self.data.clone(),
         }
     }
 
@@ -132,8 +129,12 @@ impl Line {
         self.system.clone() + &params.collect::<String>()
     }
 
-    /// How many times as fast this line is as `other`, round by round.
+    /// How many times as fast this line is as `other`, round by round; `None` if they are not of one
+    /// run.
     pub(crate) fn ratio(&self, other: &Line) -> Option<Spread> {
+        if self.run != other.run {
+            return None;
+        }
         let rounds = self.queries_per_second_rounds.iter();
         let ratios: Vec<f64> = rounds
             .zip(&other.queries_per_second_rounds)
@@ -151,6 +152,8 @@ pub(crate) struct Cell {
     pub(crate) rows: usize,
     pub(crate) k: Option<usize>,
     pub(crate) radius: Option<u32>,
+    /// Hash of rows and queries: files may have the same name.
+    pub(crate) data: String,
 }
 
 impl std::fmt::Display for Cell {
@@ -184,7 +187,8 @@ pub(crate) fn short(count: usize) -> String {
     count.to_string()
 }
 
-/// The lines of a file, the last one of each measurement; none if there is no file.
+/// The lines of a file; of each system in each cell those of its last run, so that what failed once
+/// is gone when it went well. None if there is no file.
 ///
 /// # Errors
 /// With the number of a line that is no result, unless it is the last one and cut off.
@@ -193,7 +197,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Line>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text.map_err(named(path))?,
     };
-    let mut lines: BTreeMap<Key, Line> = BTreeMap::new();
+    let mut lines: Vec<Line> = Vec::new();
+    let mut last: BTreeMap<(String, Cell), u64> = BTreeMap::new();
     let mut rest = text.as_str();
     let mut number = 0;
     while let Some((line, behind)) = rest.split_once('\n') {
@@ -203,9 +208,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Line>> {
         }
         let line: Line = serde_json::from_str(line)
             .map_err(|error| format!("{}, line {number}: {error}", path.display()))?;
-        lines.insert(line.key(), line);
+        let run = last.entry((line.system.clone(), line.cell())).or_default();
+        *run = line.run.max(*run);
+        lines.push(line);
     }
-    Ok(lines.into_values().collect())
+    lines.retain(|line| last.get(&(line.system.clone(), line.cell())) == Some(&line.run));
+    Ok(lines)
 }
 
 /// The lines of a file that must be there.

@@ -1,5 +1,7 @@
 //! Results as one page that needs nothing else.
 
+mod costs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -8,10 +10,10 @@ use bitkin_benches::measure::Spread;
 
 use super::plot::{Plot, Series, number};
 use super::quality::{self, Quality};
-use super::record::{Cell, Line, short};
+use super::record::{Cell, Line};
 
 /// Peers are compared at settings that find at least this share.
-const GOOD: f64 = 0.95;
+pub(crate) const GOOD: f64 = 0.95;
 
 /// Settings that find less are in the tables only: the curves are wanted where recall is high.
 const WORTH_A_LOOK: f64 = 0.5;
@@ -52,15 +54,40 @@ impl Way {
     }
 }
 
-/// How Bitkin stands to the best setting of a peer in one cell.
+/// How Bitkin stands to a peer in one cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     pub(crate) cell: Cell,
     pub(crate) way: &'static str,
+    /// The peer's fastest setting that finds enough, or else the one that finds most.
     pub(crate) peer: String,
     pub(crate) recall: f64,
+    pub(crate) outcome: Outcome,
+    /// Whether it was measured at another commit.
+    pub(crate) commit: String,
+}
+
+/// What came of a comparison.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
     /// Queries a second of Bitkin in parts of the peer's, at the same border.
-    pub(crate) ratio: Spread,
+    Ratio(Spread),
+    /// No setting of the peer finds enough.
+    PeerMisses,
+    /// Bitkin failed, or does not find enough, where the peer does.
+    BitkinMisses,
+    /// They were not measured in one run.
+    Apart,
+}
+
+impl Standing {
+    fn is_lost(&self) -> bool {
+        match &self.outcome {
+            Outcome::Ratio(ratio) => ratio.median < 1.0,
+            Outcome::BitkinMisses => true,
+            Outcome::PeerMisses | Outcome::Apart => false,
+        }
+    }
 }
 
 /// Bitkin beside each peer's fastest setting that finds enough, at the border that the peer has.
@@ -70,34 +97,58 @@ pub(crate) fn standings(lines: &[Line]) -> Vec<Standing> {
         for (way, how) in Way::ALL {
             let lines = lines.iter().filter(|line| Way::of(line) == way);
             let lines: Vec<&Line> = lines.copied().collect();
-            for peer in names(&lines) {
-                if is_bitkin(&peer) {
+            for peer in names(&lines).iter().filter(|name| !is_bitkin(name)) {
+                let settings = lines.iter().filter(|line| line.system == *peer);
+                let settings: Vec<&Line> = settings.copied().collect();
+                let Some(best) = fastest(&settings).or_else(|| finds_most(&settings)) else {
                     continue;
-                }
-                let settings = lines.iter().filter(|line| line.system == peer);
-                let good = settings.filter(|line| line.recall.is_some_and(|r| r >= GOOD));
-                let best = good.max_by(|a, b| {
-                    let speed = |line: &Line| line.queries_per_second.unwrap_or(0.0);
-                    speed(a).total_cmp(&speed(b))
-                });
-                let Some(best) = best else { continue };
+                };
+                let enough = |line: &Line| line.recall.is_some_and(|recall| recall >= GOOD);
                 let own = lines
                     .iter()
                     .find(|line| is_bitkin(&line.system) && line.border == best.border);
-                let Some(ratio) = own.and_then(|own| own.ratio(best)) else {
-                    continue;
+                let outcome = match own {
+                    _ if !enough(best) => Outcome::PeerMisses,
+                    Some(own) if enough(own) => match own.ratio(best) {
+                        Some(ratio) => Outcome::Ratio(ratio),
+                        None => Outcome::Apart,
+                    },
+                    // Who left Bitkin out compares nothing.
+                    None if !lines.iter().any(|line| is_bitkin(&line.system)) => Outcome::Apart,
+                    _ => Outcome::BitkinMisses,
                 };
                 standings.push(Standing {
                     cell: cell.clone(),
                     way: how,
                     peer: best.label(),
                     recall: best.recall.unwrap_or_default(),
-                    ratio,
+                    outcome,
+                    commit: best.commit.clone(),
                 });
             }
         }
     }
     standings
+}
+
+/// The fastest of those lines that find enough.
+fn fastest<'a>(lines: &[&'a Line]) -> Option<&'a Line> {
+    let good = lines
+        .iter()
+        .filter(|line| line.recall.is_some_and(|r| r >= GOOD));
+    let measured = good.filter(|line| line.queries_per_second.is_some());
+    let speed = |line: &Line| line.queries_per_second.unwrap_or(0.0);
+    measured
+        .max_by(|a, b| speed(a).total_cmp(&speed(b)))
+        .copied()
+}
+
+fn finds_most<'a>(lines: &[&'a Line]) -> Option<&'a Line> {
+    let measured = lines.iter().filter(|line| line.recall.is_some());
+    let recall = |line: &Line| line.recall.unwrap_or(0.0);
+    measured
+        .max_by(|a, b| recall(a).total_cmp(&recall(b)))
+        .copied()
 }
 
 fn is_bitkin(system: &str) -> bool {
@@ -128,17 +179,24 @@ pub(crate) fn page(lines: &[Line], quality: &[Quality], commit: &str) -> Result<
     head(&mut page, lines, commit);
     let standings = standings(lines);
     losses(&mut page, &standings, lines);
-    ratios(&mut page, &standings);
+    ratios(&mut page, &standings, commit);
     for (cell, lines) in by_cell(lines) {
         let _ = write!(page, "<h2>{}</h2>", escape(&cell.to_string()));
-        for (way, how) in Way::ALL {
-            let lines = lines.iter().filter(|line| Way::of(line) == way);
-            let lines: Vec<&Line> = lines.copied().collect();
-            page += &recall_plot(&lines, how)?.svg()?;
+        for border in ["python", "native"] {
+            for (way, how) in Way::ALL {
+                let lines = lines
+                    .iter()
+                    .filter(|line| Way::of(line) == way && line.border == border);
+                let lines: Vec<&Line> = lines.copied().collect();
+                // A curve needs something to be beside.
+                if names(&lines).len() > 1 {
+                    page += &recall_plot(&lines, &format!("{how}, called from {border}")).svg()?;
+                }
+            }
         }
-        page += &latency_plot(&lines)?.svg()?;
+        page += &latency_plot(&lines).svg()?;
         searches(&mut page, &lines, commit);
-        costs(&mut page, &lines);
+        costs::table(&mut page, &lines, commit);
     }
     for plot in growth(lines) {
         page += &plot.svg()?;
@@ -151,6 +209,7 @@ pub(crate) fn page(lines: &[Line], quality: &[Quality], commit: &str) -> Result<
 fn head(page: &mut String, lines: &[Line], commit: &str) {
     let commits: BTreeSet<&str> = lines.iter().map(|line| line.commit.as_str()).collect();
     let seeds: BTreeSet<u64> = lines.iter().map(|line| line.seed).collect();
+    let runs: BTreeSet<u64> = lines.iter().map(|line| line.run).collect();
     let machines: BTreeSet<String> = lines
         .iter()
         .map(|line| {
@@ -168,8 +227,8 @@ fn head(page: &mut String, lines: &[Line], commit: &str) {
     let _ = write!(
         page,
         "<p class=\"note\">Machine: {}.<br>Versions: {}.<br>Commit: {}; seed: {}.{}</p>\
-         <p class=\"note\">All systems ran in one run on the same files, in turns, each in a process of \
-         its own. A row counts as found when it is no farther than the true k-th neighbour. Ratios are \
+         <p class=\"note\">All systems had the same files, each a process of its own; {} A \
+         row counts as found when it is no farther than the true k-th neighbour. Ratios are \
          of neighbouring rounds, at the same border: Python beside Python, native beside native. \
          Absolute figures are context; the ratios are the result.</p>",
         join(machines.into_iter().collect()),
@@ -180,6 +239,11 @@ fn head(page: &mut String, lines: &[Line], commit: &str) {
             " A quick run: to see that all works, not to quote."
         } else {
             ""
+        },
+        if runs.len() == 1 {
+            "they took turns in one run."
+        } else {
+            "they took turns in several runs, and ratios are of one run each."
         }
     );
     if commits.iter().any(|known| *known != commit) {
@@ -194,32 +258,60 @@ fn head(page: &mut String, lines: &[Line], commit: &str) {
 /// Where Bitkin loses, in plain words.
 fn losses(page: &mut String, standings: &[Standing], lines: &[Line]) {
     *page += "<h2>Where Bitkin loses</h2>";
-    let mut lost: Vec<&Standing> = standings.iter().filter(|s| s.ratio.median < 1.0).collect();
-    lost.sort_by(|a, b| a.ratio.median.total_cmp(&b.ratio.median));
-    if lost.is_empty() {
-        *page += "<p>In no cell of this run, beside settings that find at least 95 %.</p>";
+    let compared = standings
+        .iter()
+        .filter(|standing| matches!(standing.outcome, Outcome::Ratio(_) | Outcome::BitkinMisses));
+    let compared = compared.count();
+    let lost: Vec<&Standing> = standings.iter().filter(|s| s.is_lost()).collect();
+    if compared == 0 {
+        *page +=
+            "<p>Nothing was compared: Bitkin and a peer that finds enough were not in one run.</p>";
+    } else if lost.is_empty() {
+        let _ = write!(page, "<p>In speed, in none of {compared} comparisons.</p>");
     } else {
-        let all = standings.len();
-        let _ = write!(page, "<p>In {} of {all} comparisons:</p><ul>", lost.len());
+        let _ = write!(
+            page,
+            "<p>In speed, in {} of {compared} comparisons:</p><ul>",
+            lost.len()
+        );
         for standing in &lost {
+            let (cell, peer) = (escape(&standing.cell.to_string()), escape(&standing.peer));
+            let how = match &standing.outcome {
+                Outcome::Ratio(ratio) => {
+                    format!(
+                        "answers {} times as many queries",
+                        number(1.0 / ratio.median)
+                    )
+                }
+                _ => "answers; Bitkin failed, or found too little".to_owned(),
+            };
+            let (way, recall) = (standing.way, standing.recall);
             let _ = write!(
                 page,
-                "<li>{}, {}: {} (recall {:.3}) answers {} times as many queries</li>",
-                escape(&standing.cell.to_string()),
-                standing.way,
-                escape(&standing.peer),
-                standing.recall,
-                number(1.0 / standing.ratio.median)
+                "<li>{cell}, {way}: {peer} (recall {recall:.3}) {how}</li>"
             );
+        }
+        *page += "</ul>";
+    }
+    let dearer = costs::dearer(lines);
+    if !dearer.is_empty() {
+        *page += "<p>In costs:</p><ul>";
+        for what in dearer {
+            let _ = write!(page, "<li>{}</li>", escape(&what));
         }
         *page += "</ul>";
     }
     let failed: BTreeSet<String> = lines
         .iter()
-        .filter_map(|line| {
-            let error = line.error.as_ref()?;
-            Some(format!("{}, {}: {error}", line.cell(), line.label()))
+        .flat_map(|line| {
+            let errors = [
+                (&line.error, line.label()),
+                (&line.costs.costs_error, line.system.clone()),
+            ];
+            errors
+                .map(|(error, name)| Some(format!("{}, {name}: {}", line.cell(), error.as_ref()?)))
         })
+        .flatten()
         .collect();
     if !failed.is_empty() {
         *page += "<h3>Systems that failed or were not there</h3><ul>";
@@ -230,35 +322,41 @@ fn losses(page: &mut String, standings: &[Standing], lines: &[Line]) {
     }
 }
 
-fn ratios(page: &mut String, standings: &[Standing]) {
+fn ratios(page: &mut String, standings: &[Standing], commit: &str) {
     *page += "<h2>Bitkin beside each peer</h2><p class=\"note\">Queries a second of Bitkin in parts of \
               those of the peer's fastest setting with a recall of at least 0.95: the median of the \
               rounds, and the least and greatest.</p>\
-              <table><tr><th>work</th><th class=\"text\">asked</th><th class=\"text\">peer</th><th>its recall</th><th>ratio</th>\
-              <th>least</th><th>most</th></tr>";
+              <table><tr><th>work</th><th class=\"text\">asked</th><th class=\"text\">peer</th>\
+              <th>its recall</th><th>ratio</th><th>least</th><th>most</th></tr>";
     for standing in standings {
-        let class = if standing.ratio.median < 1.0 {
-            "lose"
+        let (class, [ratio, least, most]) = match &standing.outcome {
+            Outcome::Ratio(ratio) => {
+                let class = if ratio.median < 1.0 { "lose" } else { "win" };
+                (class, [ratio.median, ratio.least, ratio.most].map(number))
+            }
+            Outcome::PeerMisses => ("note", ["it finds too little", "", ""].map(str::to_owned)),
+            Outcome::BitkinMisses => ("lose", ["Bitkin failed", "", ""].map(str::to_owned)),
+            Outcome::Apart => ("note", ["not in one run", "", ""].map(str::to_owned)),
+        };
+        let old = if standing.commit == commit {
+            ""
         } else {
-            "win"
+            " †"
         };
         let _ = write!(
             page,
-            "<tr><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td><td>{:.3}</td>\
-             <td class=\"{class}\">{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}{old}</td><td class=\"text\">{}</td><td class=\"text\">{}</td><td>{:.3}</td>\
+             <td class=\"{class}\">{ratio}</td><td>{least}</td><td>{most}</td></tr>",
             escape(&standing.cell.to_string()),
             standing.way,
             escape(&standing.peer),
             standing.recall,
-            number(standing.ratio.median),
-            number(standing.ratio.least),
-            number(standing.ratio.most)
         );
     }
     *page += "</table>";
 }
 
-fn recall_plot(lines: &[&Line], how: &str) -> Result<Plot> {
+fn recall_plot(lines: &[&Line], how: &str) -> Plot {
     let mut series = Vec::new();
     let mut all = Vec::new();
     for name in ordered(lines) {
@@ -280,14 +378,14 @@ fn recall_plot(lines: &[&Line], how: &str) -> Result<Plot> {
         better.any(|other| other != point)
     };
     let frontier = all.iter().filter(|point| !beaten(point)).copied().collect();
-    Ok(Plot {
+    Plot {
         title: format!("Recall and speed: {how}"),
         across: "recall",
         up: "queries a second",
         log_across: false,
         series,
         frontier,
-    })
+    }
 }
 
 /// Bitkin first: its colour is the same everywhere.
@@ -297,18 +395,16 @@ fn ordered(lines: &[&Line]) -> Vec<String> {
     names
 }
 
-fn latency_plot(lines: &[&Line]) -> Result<Plot> {
+fn latency_plot(lines: &[&Line]) -> Plot {
     let mut series = Vec::new();
     for name in ordered(lines) {
-        let settings = lines.iter().filter(|line| {
-            let single = Way::of(line) == Way::Single;
-            line.system == name && single && line.recall.is_some_and(|r| r >= GOOD)
-        });
-        let best = settings.max_by(|a, b| {
-            let speed = |line: &Line| line.queries_per_second.unwrap_or(0.0);
-            speed(a).total_cmp(&speed(b))
-        });
-        let Some(line) = best else { continue };
+        let settings = lines
+            .iter()
+            .filter(|line| line.system == name && Way::of(line) == Way::Single);
+        let settings: Vec<&Line> = settings.copied().collect();
+        let Some(line) = fastest(&settings) else {
+            continue;
+        };
         let shares = [
             (50.0, line.p50_us),
             (90.0, line.p90_us),
@@ -324,7 +420,7 @@ fn latency_plot(lines: &[&Line]) -> Result<Plot> {
             points,
         });
     }
-    Ok(Plot {
+    Plot {
         title: "Latency of single queries: half, 90 %, 99 % and all of them take at most"
             .to_owned(),
         across: "percent of the queries",
@@ -332,7 +428,7 @@ fn latency_plot(lines: &[&Line]) -> Result<Plot> {
         log_across: false,
         series,
         frontier: Vec::new(),
-    })
+    }
 }
 
 /// Time of a single query against the number of rows, for each width.
@@ -401,14 +497,15 @@ fn searches(page: &mut String, lines: &[&Line], commit: &str) {
     };
     let _ = write!(
         page,
-        "<p class=\"note\">What one thread of the machine can do at all: {}; {}. The column “of reading” \
-         says how many of the bytes of a full pass a single query went through, as if it read them all: \
-         a scan cannot pass 100 %, an index can.</p>",
+        "<p class=\"note\">What one thread of the machine can do at all: {}; {}. The columns “of reading” \
+         and “of counting” say how many such passes its queries are worth, in parts of these (times the \
+         threads): a single query of a scan cannot pass 100 % of either, a batch can share its reading, \
+         and an index can pass both.</p>",
         limits("reading all codes", read),
         limits("counting their bits in the cache", popcount)
     );
     *page += "<table><tr><th>system</th><th class=\"text\">asked</th><th>recall</th><th>queries/s</th><th>p50 µs</th>\
-              <th>p90</th><th>p99</th><th>max</th><th>of reading</th></tr>";
+              <th>p90</th><th>p99</th><th>max</th><th>of reading</th><th>of counting</th></tr>";
     for (way, how) in Way::ALL {
         for name in ordered(lines) {
             for line in lines
@@ -419,15 +516,19 @@ fn searches(page: &mut String, lines: &[&Line], commit: &str) {
                     continue;
                 };
                 let cell = |value: Option<f64>| value.map_or("–".to_owned(), number);
-                let of_reading = match (way, read) {
-                    (Way::Single, Some(read)) => format!("{:.0} %", 100.0 * speed / read),
-                    _ => "–".to_owned(),
+                let part = |limit: Option<f64>| match limit {
+                    Some(limit) => {
+                        let share = 100.0 * speed / (limit * line.threads as f64);
+                        format!("{} %", number(share))
+                    }
+                    None => "–".to_owned(),
                 };
+                let (of_reading, of_counting) = (part(read), part(popcount));
                 let old = if line.commit == commit { "" } else { " †" };
                 let _ = write!(
                     page,
                     "<tr><td>{}{old}</td><td class=\"text\">{how}</td><td>{}</td><td>{}</td><td>{}</td>\
-                     <td>{}</td><td>{}</td><td>{}</td><td>{of_reading}</td></tr>",
+                     <td>{}</td><td>{}</td><td>{}</td><td>{of_reading}</td><td>{of_counting}</td></tr>",
                     escape(&line.label()),
                     line.recall
                         .map_or("–".to_owned(), |recall| format!("{recall:.4}")),
@@ -443,67 +544,34 @@ fn searches(page: &mut String, lines: &[&Line], commit: &str) {
     *page += "</table>";
 }
 
-fn costs(page: &mut String, lines: &[&Line]) {
-    *page += "<table><tr><th>system</th><th>build, s</th><th>rows/s</th><th>durable</th><th>bytes a row held</th>\
-              <th>peak MB</th><th>bytes a row on disk</th><th>cold open, ms</th><th>first query, ms</th>\
-              <th>deletes/s</th><th>speed after 10 % deleted</th></tr>";
-    for name in ordered(lines) {
-        let Some(line) = lines.iter().find(|line| line.system == name) else {
-            continue;
-        };
-        let costs = &line.costs;
-        if costs.build_seconds.is_none() {
-            continue;
-        }
-        let rows = line.rows as f64;
-        let cell = |value: Option<f64>| value.map_or("–".to_owned(), number);
-        let bytes = |value: Option<u64>, parts: f64| cell(value.map(|bytes| bytes as f64 / parts));
-        let _ = write!(
-            page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(&name),
-            cell(costs.build_seconds),
-            cell(costs.build_rows_per_second),
-            if costs.durable { "yes" } else { "no" },
-            bytes(costs.resident_bytes, rows),
-            bytes(costs.peak_bytes, 1e6),
-            bytes(costs.disk_bytes, rows),
-            cell(costs.cold_open_seconds.map(|s| 1e3 * s)),
-            cell(costs.cold_first_seconds.map(|s| 1e3 * s)),
-            cell(costs.deletes_per_second),
-            cell(costs.speed_after_deletes)
-        );
-    }
-    *page += "</table>";
-}
-
-/// For the terminal: how Bitkin stands, in a few words a peer.
+/// For the terminal: how Bitkin stands, a line a peer.
 pub(crate) fn summary(lines: &[Line]) -> String {
-    let mut text = String::new();
+    let mut text = "Queries a second of Bitkin in parts of each peer's:\n".to_owned();
     for standing in standings(lines) {
+        let ratio = match &standing.outcome {
+            Outcome::Ratio(ratio) => format!(
+                "{:>8} ({} to {})",
+                number(ratio.median),
+                number(ratio.least),
+                number(ratio.most)
+            ),
+            Outcome::PeerMisses => "it finds too little:".to_owned(),
+            Outcome::BitkinMisses => "Bitkin failed:".to_owned(),
+            Outcome::Apart => "not in one run:".to_owned(),
+        };
+        let Standing {
+            cell, way, peer, ..
+        } = &standing;
         let _ = writeln!(
             text,
-            "{:>8} times ({} to {}) {} (recall {:.3}): {}, {}",
-            number(standing.ratio.median),
-            number(standing.ratio.least),
-            number(standing.ratio.most),
-            standing.peer,
-            standing.recall,
-            standing.cell,
-            standing.way
+            "{ratio} {peer} (recall {:.3}), {cell}, {way}",
+            standing.recall
         );
     }
-    let cells: BTreeSet<String> = lines.iter().map(|line| short(line.rows)).collect();
-    let _ = writeln!(
-        text,
-        "Bitkin's queries a second in parts of each peer's (rows: {})",
-        cells.into_iter().collect::<Vec<_>>().join(", ")
-    );
     text
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -1,5 +1,7 @@
 //! A run: every work, every system, in turns.
 
+mod costs;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,11 +10,11 @@ use bitkin_benches::Result;
 use bitkin_benches::measure::{Spread, percentiles};
 use serde_json::{Value, json};
 
-use super::codes::{read_numbers, write_numbers};
+use super::codes::{Codes, read_numbers};
 use super::limits::Limits;
 use super::peers::Say;
 use super::record::{self, Cell, Costs, Line};
-use super::system::{Params, Peer, PeerError, System, bytes_on_disk, evict};
+use super::system::{MISSING, Params, Peer, PeerError, System};
 use super::truth::Truth;
 use super::work::{Places, Wanted, Work};
 
@@ -37,6 +39,10 @@ pub(crate) struct Plan {
     pub(crate) machine: BTreeMap<String, String>,
     /// The file of results.
     pub(crate) results: PathBuf,
+    /// When this run began.
+    pub(crate) run: u64,
+    /// Hash of this program.
+    pub(crate) build: String,
 }
 
 /// Queries of a call when they are asked together.
@@ -79,31 +85,42 @@ struct Contender {
     peer: Option<Peer>,
     folder: PathBuf,
     version: String,
+    /// What its process held before it built.
+    before: Option<[u64; 2]>,
     costs: Costs,
+    /// Why it cannot be asked, or not any more.
     error: Option<String>,
 }
 
 impl Plan {
     /// Measures one work and adds its lines to the results; says why if it is left out.
     pub(crate) fn run(&self, work: &Work, say: Say<'_>) -> Result<()> {
-        let questions = self.questions(work)?;
+        let questions = self.questions();
         let known = record::read(&self.results)?;
         if self.is_done(work, &questions, &known) {
             say("measured already");
             return Ok(());
         }
         say("working out the truth");
-        let truth = Truth::load(&work.rows, &work.queries, &self.places.cache)?;
+        let cache = &self.places.cache;
+        let truth = Truth::load(&work.rows, &work.queries, &work.data, cache)?;
+        remove_abandoned(cache)?;
         let scratch = tempfile::Builder::new()
-            .prefix("run-")
-            .tempdir_in(&self.places.cache)?;
+            .prefix(&format!("run-{}-", std::process::id()))
+            .tempdir_in(cache)?;
         let mut contenders = self.start(work, &questions, scratch.path(), say)?;
         let mut entries = self.entries(work, &questions, &contenders);
         self.judge(work, &truth, scratch.path(), &mut contenders, &mut entries)?;
-        let limits = self.measure(work, scratch.path(), &mut contenders, &mut entries, say)?;
         for contender in &mut contenders {
-            if let Err(error) = self.persist(work, scratch.path(), contender, say) {
+            contender.weigh(&work.rows);
+        }
+        let limits = self.measure(work, scratch.path(), &mut contenders, &mut entries, say)?;
+        for (number, contender) in contenders.iter_mut().enumerate() {
+            let own = entries.iter().filter(|entry| entry.system == number);
+            let params = costs::fastest(own);
+            if let Err(error) = self.persist(work, scratch.path(), contender, &params, say) {
                 say(&format!("{}: {error}", contender.system.name));
+                contender.costs.costs_error = Some(error.to_string());
             }
         }
         let mut lines: Vec<Line> = entries
@@ -117,16 +134,8 @@ impl Plan {
         record::append(&self.results, &lines)
     }
 
-    /// What is asked of a work. Radius search is for work that names a radius, or has planted rows.
-    fn questions(&self, work: &Work) -> Result<Vec<Question>> {
-        let found = Wanted {
-            name: work.name.clone(),
-            bits: work.bits,
-            rows: work.rows.rows(),
-            queries: work.queries.rows(),
-            seed: self.seed,
-        };
-        check(&found, &self.ks, &self.radii)?;
+    /// What is asked of every work.
+    fn questions(&self) -> Vec<Question> {
         let k = |k: &usize| Question {
             k: Some(*k),
             radius: None,
@@ -136,29 +145,38 @@ impl Plan {
             radius: Some(*radius),
         };
         let questions = self.ks.iter().map(k);
-        Ok(questions.chain(self.radii.iter().map(radius)).collect())
+        questions.chain(self.radii.iter().map(radius)).collect()
     }
 
-    /// Whether all of it was measured by an earlier run of the same commit, seed and length.
+    /// Whether all of it was measured by an earlier run of the same program, in the same way, so that
+    /// an interrupted run can go on behind it. What failed is not tried again, but for peers that were
+    /// not there.
     fn is_done(&self, work: &Work, questions: &[Question], known: &[Line]) -> bool {
+        let same = |line: &&Line| {
+            let rounds = line.queries_per_second_rounds.len();
+            let tried = match &line.error {
+                None => rounds == self.rounds,
+                Some(error) => self.python.is_none() || !error.starts_with(MISSING),
+            };
+            tried
+                && line.build == self.build
+                && (&line.commit, line.seed, line.quick) == (&self.commit, self.seed, self.quick)
+                && line.seconds == self.seconds
+        };
+        let known: Vec<&Line> = known.iter().filter(same).collect();
         let mut wanted = self.systems.iter().flat_map(|system| {
             let suited = move |question: &&Question| self.suits(system, work, **question);
             questions.iter().filter(suited).map(move |q| (system, q))
         });
         wanted.all(|(system, question)| {
-            known.iter().any(|line| {
-                line.system == system.name
-                    && line.cell() == cell(work, *question)
-                    && line.commit == self.commit
-                    && !line.commit.ends_with('+')
-                    && line.seed == self.seed
-                    && line.quick == self.quick
-            })
+            let cell = cell(work, *question);
+            let mut known = known.iter();
+            known.any(|line| line.system == system.name && line.cell() == cell)
         })
     }
 
     fn suits(&self, system: &System, work: &Work, question: Question) -> bool {
-        system.suits(work.bits, work.rows.rows(), question.radius.is_some())
+        system.suits(work.bits, question.radius.is_some())
     }
 
     /// Starts every system that suits and lets it build.
@@ -182,9 +200,16 @@ impl Plan {
                 peer: None,
                 folder,
                 version: String::new(),
+                before: None,
                 costs: Costs::default(),
                 error: None,
             };
+            if system.most_rows < work.rows.rows() {
+                let most = record::short(system.most_rows);
+                contender.error = Some(format!("not tried with more than {most} rows"));
+                contenders.push(contender);
+                continue;
+            }
             say(&format!("building {}", system.name));
             if let Err(error) = self.build(work, scratch, &mut contender) {
                 say(&format!("{} is left out: {error}", system.name));
@@ -198,9 +223,8 @@ impl Plan {
 
     fn build(&self, work: &Work, scratch: &Path, contender: &mut Contender) -> Result<()> {
         let mut peer = self.open(work, scratch, contender)?;
-        let rows = work.rows.path();
-        let before = peer.resident(rows);
-        let command = json!({"do": "build", "rows": rows});
+        contender.before = peer.resident(work.rows.path());
+        let command = json!({"do": "build", "rows": work.rows.path()});
         let built = peer.ask(&command, self.patience)?;
         let seconds = built["seconds"].as_f64();
         let costs = &mut contender.costs;
@@ -208,9 +232,6 @@ impl Plan {
         costs.build_seconds = seconds;
         costs.build_rows_per_second = seconds.map(|seconds| work.rows.rows() as f64 / seconds);
         costs.index_bytes = built["index_bytes"].as_u64();
-        if let (Some(before), Some(after)) = (before, peer.resident(rows)) {
-            costs.resident_bytes = Some(after.saturating_sub(before));
-        }
         contender.version.clone_from(&peer.version);
         contender.peer = Some(peer);
         Ok(())
@@ -225,7 +246,6 @@ impl Plan {
         let mut peer = Peer::start(command, log)?;
         let start = json!({
             "do": "start", "bits": work.bits, "dir": contender.folder, "threads": all_threads(),
-            "params": {},
         });
         peer.ask(&start, self.patience)?;
         Ok(peer)
@@ -288,13 +308,12 @@ impl Plan {
             let count = entries[at..].iter().take_while(same).count();
             let contender = &mut contenders[entry.system];
             let recall = self.recall(work, truth, &out, contender, entry);
-            if contender.system.name == "faiss-flat"
-                && let Ok(recall) = recall
-                && recall < 1.0
-            {
-                let what = "of what the truth says FAISS's flat index finds only";
-                return Err(format!("{what} {recall}: one of them is wrong").into());
-            }
+            let recall = recall.and_then(|recall| match contender.system.exact && recall < 1.0 {
+                true => {
+                    Err(format!("it is exact, and yet found only {recall} of the truth").into())
+                }
+                false => Ok(recall),
+            });
             for entry in &mut entries[at..at + count] {
                 match &recall {
                     Ok(recall) => entry.recall = Some(*recall),
@@ -314,14 +333,14 @@ impl Plan {
         contender: &mut Contender,
         entry: &Entry,
     ) -> Result<f64> {
-        let peer = contender.peer.as_mut().ok_or("its process has ended")?;
+        let peer = contender.peer()?;
         set(peer, all_threads(), &entry.params, self.patience)?;
         let mut command = entry.question.json();
         command["do"] = json!("answers");
         command["queries"] = json!(work.queries.path());
         command["out"] = json!(out);
         let answered = peer.ask(&command, self.patience);
-        self.note_end(contender, &answered);
+        contender.note_end(&answered);
         answered?;
         let numbers = |what: &str| {
             let mut file = out.as_os_str().to_owned();
@@ -329,30 +348,18 @@ impl Plan {
             read_numbers(Path::new(&file))
         };
         let (ids, offsets) = (numbers("ids")?, numbers("offsets")?);
-        let (rows, queries) = (&work.rows, &work.queries);
-        match entry.question {
-            Question {
-                radius: Some(radius),
-                ..
-            } => truth.recall_of_radius(rows, queries, radius, &ids, &offsets),
-            Question { k, .. } => {
-                truth.recall_of_nearest(rows, queries, k.unwrap_or_default(), &ids)
-            }
+        if let Some(radius) = entry.question.radius {
+            return truth.recall_of_radius(work, radius, &ids, &offsets);
         }
+        let k = entry.question.k.unwrap_or_default();
+        if contender.system.name == "faiss-flat" && !truth.agrees(work, k, &ids) {
+            return Err("it does not agree with the truth: one of both is wrong".into());
+        }
+        truth.recall_of_nearest(work, k, &ids, |_| true)
     }
 
-    /// A process that hangs or ended answers nothing any more.
-    fn note_end(
-        &self,
-        contender: &mut Contender,
-        answered: &std::result::Result<Value, PeerError>,
-    ) {
-        if let Err(PeerError::TimedOut(_) | PeerError::Ended(_)) = answered {
-            contender.peer = None;
-        }
-    }
-
-    /// All settings in turns, round after round, every second round from the last to the first.
+    /// All settings in turns, round after round: what is asked in one way by all systems one after
+    /// another, every second round from the last to the first.
     fn measure(
         &self,
         work: &Work,
@@ -365,8 +372,12 @@ impl Plan {
         let mut limits = Vec::new();
         for round in 0..self.rounds {
             say(&format!("round {} of {}", round + 1, self.rounds));
-            limits.push(Limits::measure(&work.rows)?);
+            limits.push(Limits::measure(&work.rows));
             let mut order: Vec<usize> = (0..entries.len()).collect();
+            order.sort_by_key(|at| {
+                let Entry { question, mode, .. } = &entries[*at];
+                (question.k, question.radius, *mode)
+            });
             if round % 2 == 1 {
                 order.reverse();
             }
@@ -398,7 +409,7 @@ impl Plan {
         contender: &mut Contender,
         entry: &Entry,
     ) -> Result<Vec<u64>> {
-        let peer = contender.peer.as_mut().ok_or("its process has ended")?;
+        let peer = contender.peer()?;
         let (threads, batch) = entry.mode;
         set(peer, threads, &entry.params, self.patience)?;
         let mut command = entry.question.json();
@@ -409,74 +420,9 @@ impl Plan {
         command["seconds"] = json!(self.seconds);
         command["least"] = json!(if batch == 1 { 10 } else { 1 });
         let answered = peer.ask(&command, self.patience);
-        self.note_end(contender, &answered);
+        contender.note_end(&answered);
         answered?;
         read_numbers(out)
-    }
-
-    /// What stays on disk, how it is opened again, and what deletes cost.
-    fn persist(
-        &self,
-        work: &Work,
-        scratch: &Path,
-        contender: &mut Contender,
-        say: Say<'_>,
-    ) -> Result<()> {
-        let Some(mut peer) = contender.peer.take() else {
-            return Ok(());
-        };
-        contender.costs.peak_bytes = peer.peak();
-        if !peer.can("save") {
-            return Ok(());
-        }
-        say(&format!("opening {} again", contender.system.name));
-        peer.ask(&json!({"do": "save"}), self.patience)?;
-        let deletes = peer.can("delete");
-        drop(peer);
-        contender.costs.disk_bytes = Some(bytes_on_disk(&contender.folder)?);
-        evict(&contender.folder)?;
-        let mut peer = self.open(work, scratch, contender)?;
-        let k = 10.min(work.rows.rows());
-        let load = json!({"do": "load", "query": work.queries.path(), "k": k});
-        let loaded = peer.ask(&load, self.patience)?;
-        contender.costs.cold_open_seconds = loaded["open_seconds"].as_f64();
-        contender.costs.cold_first_seconds = loaded["first_seconds"].as_f64();
-        if !deletes {
-            return Ok(());
-        }
-        let settings = contender.system.settings(self.quick);
-        let mut entry = Entry {
-            system: 0,
-            question: Question {
-                k: Some(k),
-                radius: None,
-            },
-            params: settings.last().cloned().unwrap_or_default(),
-            mode: (1, 1),
-            recall: None,
-            rounds: Vec::new(),
-            micros: Vec::new(),
-            error: None,
-        };
-        contender.peer = Some(peer);
-        let out = scratch.join("nanos.npy");
-        let mut median = |contender: &mut Contender| -> Result<f64> {
-            entry.rounds.clear();
-            let mut nanos = self.time(work, &out, contender, &entry)?;
-            nanos.sort_unstable();
-            Ok(nanos[nanos.len() / 2] as f64)
-        };
-        let before = median(contender)?;
-        let gone: Vec<u64> = (0..work.rows.rows() as u64).step_by(10).collect();
-        let ids = scratch.join("deleted.npy");
-        write_numbers(&ids, &gone)?;
-        let peer = contender.peer.as_mut().ok_or("its process has ended")?;
-        let deleted = peer.ask(&json!({"do": "delete", "ids": ids}), self.patience)?;
-        let seconds = deleted["seconds"].as_f64();
-        contender.costs.deletes_per_second = seconds.map(|seconds| gone.len() as f64 / seconds);
-        contender.costs.speed_after_deletes = Some(before / median(contender)?);
-        contender.peer = None;
-        Ok(())
     }
 
     fn line(&self, work: &Work, entry: &mut Entry, contender: &Contender) -> Line {
@@ -506,7 +452,7 @@ impl Plan {
     fn failures(&self, work: &Work, questions: &[Question], contenders: &[Contender]) -> Vec<Line> {
         let failed = contenders
             .iter()
-            .filter(|contender| contender.error.is_some());
+            .filter(|contender| contender.error.is_some() && contender.version.is_empty());
         let lines = failed.flat_map(|contender| {
             let suited = |question: &&Question| self.suits(&contender.system, work, **question);
             questions.iter().filter(suited).map(|question| Line {
@@ -552,6 +498,10 @@ impl Plan {
             batch: 1,
             seed: self.seed,
             quick: self.quick,
+            seconds: self.seconds,
+            run: self.run,
+            data: work.data.clone(),
+            build: self.build.clone(),
             commit: self.commit.clone(),
             at: now.map_or(0, |now| now.as_secs()),
             machine: self.machine.clone(),
@@ -567,7 +517,50 @@ fn cell(work: &Work, question: Question) -> Cell {
         rows: work.rows.rows(),
         k: question.k,
         radius: question.radius,
+        data: work.data.clone(),
     }
+}
+
+impl Contender {
+    /// Its process.
+    fn peer(&mut self) -> Result<&mut Peer> {
+        let error = self.error.as_deref().unwrap_or("its process has ended");
+        self.peer.as_mut().ok_or_else(|| error.into())
+    }
+
+    /// A process that hangs or ended answers nothing any more.
+    fn note_end(&mut self, answered: &std::result::Result<Value, PeerError>) {
+        if let Err(error @ (PeerError::TimedOut(_) | PeerError::Ended(_))) = answered {
+            self.error = Some(format!("since an earlier question: {error}"));
+            self.peer = None;
+        }
+    }
+
+    /// Notes what it holds now.
+    fn weigh(&mut self, rows: &Codes) {
+        let after = self
+            .peer
+            .as_ref()
+            .and_then(|peer| peer.resident(rows.path()));
+        if let (Some(before), Some(after)) = (self.before, after) {
+            self.costs.resident_bytes = Some(after[0].saturating_sub(before[0]));
+            self.costs.anonymous_bytes = Some(after[1].saturating_sub(before[1]));
+        }
+    }
+}
+
+/// Removes what runs left that were killed.
+fn remove_abandoned(cache: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(cache)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("run-"));
+        let process = process.and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn set(

@@ -46,6 +46,8 @@ pub(crate) struct System {
     pub(crate) kinds: Kinds,
     /// Whether it has a call for many queries, and threads for it.
     pub(crate) batched: bool,
+    /// Whether it says of itself that it misses nothing.
+    pub(crate) exact: bool,
 }
 
 /// Which searches a system is there for.
@@ -53,8 +55,8 @@ pub(crate) struct System {
 pub(crate) enum Kinds {
     All,
     Nearest,
-    /// And only of codes of at most 64 bits.
-    Narrow,
+    /// Only of codes of eight bytes.
+    Words,
 }
 
 const EF: &[u64] = &[10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
@@ -68,6 +70,14 @@ const fn python(name: &'static str) -> System {
         most_rows: usize::MAX,
         kinds: Kinds::All,
         batched: true,
+        exact: false,
+    }
+}
+
+const fn exact(system: System) -> System {
+    System {
+        exact: true,
+        ..system
     }
 }
 
@@ -78,11 +88,11 @@ const fn native(name: &'static str) -> System {
     }
 }
 
-/// Every system. What is bounded in rows takes hours to build, or seconds a query, beyond them.
+/// Every system. What is bounded in rows takes hours to build beyond them.
 pub(crate) const SYSTEMS: [System; 11] = [
-    python("bitkin"),
-    native("bitkin-native"),
-    python("faiss-flat"),
+    exact(python("bitkin")),
+    exact(native("bitkin-native")),
+    exact(python("faiss-flat")),
     System {
         sweep: Some(("nprobe", PROBES)),
         ..python("faiss-ivf")
@@ -98,9 +108,8 @@ pub(crate) const SYSTEMS: [System; 11] = [
         ..python("faiss-multihash")
     },
     System {
-        most_rows: 2_000_000,
         kinds: Kinds::Nearest,
-        ..python("usearch-exact")
+        ..exact(python("usearch-exact"))
     },
     System {
         sweep: Some(("ef", EF)),
@@ -109,18 +118,17 @@ pub(crate) const SYSTEMS: [System; 11] = [
         ..python("usearch-hnsw")
     },
     System {
-        kinds: Kinds::Narrow,
+        kinds: Kinds::Words,
         batched: false,
-        ..native("mih-rs")
+        ..exact(native("mih-rs"))
     },
     System {
-        most_rows: 2_000_000,
         kinds: Kinds::Nearest,
         batched: false,
-        ..python("sqlite-vec")
+        ..exact(python("sqlite-vec"))
     },
     System {
-        sweep: Some(("nprobes", &[0, 1, 4, 16, 64])),
+        sweep: Some(("nprobes", &[0, 1, 4, 16, 64, 256])),
         most_rows: 2_000_000,
         kinds: Kinds::Nearest,
         batched: false,
@@ -143,21 +151,21 @@ impl System {
         let Some((name, values)) = self.sweep else {
             return vec![Params::new()];
         };
-        let step = if quick && values.len() > 5 { 3 } else { 1 };
-        let values = values.iter().step_by(step);
+        // Always the last, which finds most.
+        let step = if quick && values.len() > 3 { 3 } else { 1 };
+        let values = values.iter().rev().step_by(step).rev();
         values
             .map(|value| Params::from([(name.to_owned(), *value)]))
             .collect()
     }
 
-    /// Whether it is there for codes of this width and number, and for radius search.
-    pub(crate) fn suits(&self, bits: u32, rows: usize, radius: bool) -> bool {
-        rows <= self.most_rows
-            && match self.kinds {
-                Kinds::All => true,
-                Kinds::Nearest => !radius,
-                Kinds::Narrow => bits <= 64,
-            }
+    /// Whether it is there for codes of this width, and for radius search.
+    pub(crate) fn suits(&self, bits: u32, radius: bool) -> bool {
+        match self.kinds {
+            Kinds::All => true,
+            Kinds::Nearest => !radius,
+            Kinds::Words => bits.div_ceil(8) == 8,
+        }
     }
 
     /// How its process is started.
@@ -186,25 +194,28 @@ pub(crate) struct Peer {
     input: ChildStdin,
     answers: Receiver<std::io::Result<String>>,
     /// Where what it prints goes.
-    pub(crate) log: PathBuf,
+    log: PathBuf,
     pub(crate) version: String,
     /// Whether it keeps rows safely as they are written.
     pub(crate) durable: bool,
     able: Value,
 }
 
+/// How the error of a system begins that is not installed.
+pub(crate) const MISSING: &str = "it is not here";
+
 /// Why a system gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
     /// It is not installed.
-    #[error("it is not here: {0}")]
+    #[error("{MISSING}: {0}")]
     Missing(String),
     /// It said so itself.
     #[error("{0}")]
     Failed(String),
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
-    #[error("its process ended; {0} has what it said")]
+    #[error("its process ended{}{}", if .0.is_empty() { "" } else { "; it said last: " }, .0)]
     Ended(String),
 }
 
@@ -281,31 +292,32 @@ impl Peer {
     }
 
     fn ended(&self) -> PeerError {
-        PeerError::Ended(self.log.display().to_string())
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = said.lines().rfind(|line| !line.trim().is_empty());
+        PeerError::Ended(last.unwrap_or_default().to_owned())
     }
 
-    /// Bytes of memory that it holds, its mapped files included, but for the file `except`: every
-    /// system reads the rows from there, and none needs it any more.
-    pub(crate) fn resident(&self, except: &Path) -> Option<u64> {
+    /// Bytes of memory that it holds, and how many of them are in no file; but for the file
+    /// `except`: every system reads the rows from there, and none needs it any more.
+    pub(crate) fn resident(&self, except: &Path) -> Option<[u64; 2]> {
         let except = except.canonicalize().ok()?;
         let except = except.to_str()?;
         let maps = std::fs::read_to_string(format!("/proc/{}/smaps", self.child.id())).ok()?;
-        let (mut kib, mut counts) = (0, true);
+        let (mut bytes, mut counts) = ([0, 0], true);
         for line in maps.lines() {
-            match line.strip_prefix("Rss:") {
-                Some(rss) if counts => {
-                    kib += rss.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+            // The first line of a mapping, which ends with its file: it starts with an address, all
+            // others with a capital.
+            if !line.starts_with(|c: char| c.is_ascii_uppercase()) {
+                counts = !line.ends_with(except);
+            }
+            for (bytes, name) in bytes.iter_mut().zip(["Rss:", "Anonymous:"]) {
+                if let (true, Some(kib)) = (counts, line.strip_prefix(name)) {
+                    let kib = kib.trim().trim_end_matches(" kB").parse::<u64>();
+                    *bytes += 1024 * kib.unwrap_or(0);
                 }
-                Some(_) => {}
-                // The first line of a mapping, which ends with its file: it starts with an address, all
-                // others with a capital.
-                None if !line.starts_with(|c: char| c.is_ascii_uppercase()) => {
-                    counts = !line.ends_with(except);
-                }
-                None => {}
             }
         }
-        Some(1024 * kib)
+        Some(bytes)
     }
 
     /// The most bytes that it ever held, all mapped files included.

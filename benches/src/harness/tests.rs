@@ -6,12 +6,13 @@ use bitkin::{CollectionConfig, Database};
 use bitkin_benches::measure::Spread;
 
 use super::codes::{self, Codes, Form, distance, read_rows, write_rows};
-use super::compare::changes;
+use super::compare::{Kind as Change, changes};
 use super::generate::Kind;
 use super::quality::{Labelled, Quality};
 use super::record::{self, Line, short};
-use super::report::{page, standings};
+use super::report::{Outcome, page, standings};
 use super::truth::Truth;
+use super::work::Work;
 
 fn codes_of(folder: &Path, name: &str, rows: &[[u8; 2]]) -> Codes {
     let path = folder.join(name);
@@ -27,21 +28,26 @@ fn generated(kind: Kind, bits: u32, rows: usize, folder: &Path) -> (Codes, Codes
     (rows, Codes::open(&asked).unwrap())
 }
 
+fn work_of(rows: Codes, queries: Codes) -> Work {
+    let bits = 8 * rows.row_bytes() as u32;
+    Work::of("w".to_owned(), bits, rows, queries).unwrap()
+}
+
+fn truth_of(work: &Work) -> Truth {
+    Truth::work_out(&work.rows, &work.queries, |_| true)
+}
+
 #[test]
 fn recall_counts_every_row_at_the_kth_distance() {
     let folder = tempfile::tempdir().unwrap();
     // Distances from the query: 0, 1, 1, 1, 2.
-    let rows = codes_of(
-        folder.path(),
-        "r.npy",
-        &[[0, 0], [1, 0], [2, 0], [4, 0], [3, 0]],
-    );
-    let query = codes_of(folder.path(), "q.npy", &[[0, 0]]);
-    let truth = Truth::work_out(&rows, &query);
+    let rows = [[0, 0], [1, 0], [2, 0], [4, 0], [3, 0]];
+    let rows = codes_of(folder.path(), "r.npy", &rows);
+    let work = work_of(rows, codes_of(folder.path(), "q.npy", &[[0, 0]]));
+    let truth = truth_of(&work);
     let nearest = |ids: &[u64]| {
-        truth
-            .recall_of_nearest(&rows, &query, ids.len(), ids)
-            .unwrap()
+        let found = truth.recall_of_nearest(&work, ids.len(), ids, |_| true);
+        found.unwrap()
     };
     assert_eq!(nearest(&[0, 1]), 1.0);
     assert_eq!(
@@ -53,24 +59,37 @@ fn recall_counts_every_row_at_the_kth_distance() {
     assert_eq!(nearest(&[0, 0]), 0.5, "a row counts once");
     assert_eq!(nearest(&[0, u64::MAX]), 0.5, "no row is none");
     assert_eq!(nearest(&[0, 5]), 0.5, "there is no row 5");
-    assert!(truth.recall_of_nearest(&rows, &query, 3, &[0, 1]).is_err());
-    let radius = |ids: &[u64]| {
-        let offsets = [0, ids.len() as u64];
-        truth
-            .recall_of_radius(&rows, &query, 1, ids, &offsets)
-            .unwrap()
-    };
-    assert_eq!(radius(&[0, 1, 2, 3]), 1.0);
-    assert_eq!(radius(&[3, 4]), 0.25, "row 4 is outside");
     assert!(
         truth
-            .recall_of_radius(&rows, &query, 1, &[0], &[0, 2])
+            .recall_of_nearest(&work, 3, &[0, 1], |_| true)
             .is_err()
     );
-    assert!(
-        truth
-            .recall_of_radius(&rows, &query, 1, &[0], &[0])
-            .is_err()
+    assert!(truth.agrees(&work, 2, &[2, 0]) && truth.agrees(&work, 5, &[2, 0, 1, 4, 3]));
+    assert!(!truth.agrees(&work, 2, &[0, 4]) && !truth.agrees(&work, 2, &[0, 0]));
+    // Too near would say that the truth misses rows.
+    assert!(!truth.agrees(&work, 5, &[0, 1, 2, 3, 5]));
+    let radius = |ids: &[u64]| {
+        let offsets = [0, ids.len() as u64];
+        truth.recall_of_radius(&work, 1, ids, &offsets)
+    };
+    assert_eq!(radius(&[0, 1, 2, 3]).unwrap(), 1.0);
+    assert_eq!(radius(&[3]).unwrap(), 0.25);
+    assert!(radius(&[3, 4]).is_err(), "row 4 is outside");
+    assert!(truth.recall_of_radius(&work, 1, &[0], &[0, 2]).is_err());
+    assert!(truth.recall_of_radius(&work, 1, &[0], &[0]).is_err());
+}
+
+#[test]
+fn deleted_rows_are_no_neighbours() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = codes_of(folder.path(), "r.npy", &[[0, 0], [1, 0], [3, 0], [7, 0]]);
+    let work = work_of(rows, codes_of(folder.path(), "q.npy", &[[0, 0]]));
+    let keep = |row: usize| row != 0;
+    let truth = Truth::work_out(&work.rows, &work.queries, keep);
+    let recall = |ids: &[u64]| truth.recall_of_nearest(&work, 2, ids, keep).unwrap();
+    assert_eq!(
+        [recall(&[1, 2]), recall(&[0, 1]), recall(&[1, 3])],
+        [1.0, 0.5, 0.5]
     );
 }
 
@@ -78,24 +97,26 @@ fn recall_counts_every_row_at_the_kth_distance() {
 fn the_truth_is_what_sorting_says() {
     for bits in [13, 64, 100] {
         let folder = tempfile::tempdir().unwrap();
-        let (rows, queries) = generated(Kind::Duplicates, bits, 3_000, folder.path());
-        let truth = Truth::load(&rows, &queries, folder.path()).unwrap();
-        for k in [1, 7, 100, 3_000] {
+        let (rows, queries) = generated(Kind::Duplicates, bits, 10_000, folder.path());
+        let work = work_of(rows, queries);
+        let truth = truth_of(&work);
+        for k in [1, 7, 100, 10_000] {
             let mut ids = Vec::new();
-            for query in queries.iter() {
-                let mut all: Vec<(u32, u64)> = (0..)
-                    .zip(rows.iter())
-                    .map(|(id, row)| (distance(row, query), id))
-                    .collect();
+            for query in work.queries.iter() {
+                let rows = (0_u64..).zip(work.rows.iter());
+                let mut all: Vec<(u32, u64)> =
+                    rows.map(|(id, row)| (distance(row, query), id)).collect();
                 all.sort_unstable();
                 ids.extend(all.iter().take(k).map(|(_, id)| *id));
             }
-            let recall = truth.recall_of_nearest(&rows, &queries, k, &ids).unwrap();
-            assert_eq!(recall, 1.0, "{bits} bits, k = {k}");
-            // The farthest rows are not the nearest ones, until all are wanted.
-            if k < 3_000 {
-                let far: Vec<u64> = ids.iter().map(|id| 2_999 - id).collect();
-                assert!(truth.recall_of_nearest(&rows, &queries, k, &far).unwrap() < 1.0);
+            let recall = |ids: &[u64]| truth.recall_of_nearest(&work, k, ids, |_| true).unwrap();
+            assert_eq!(recall(&ids), 1.0, "{bits} bits, k = {k}");
+            assert!(truth.agrees(&work, k, &ids), "{bits} bits, k = {k}");
+            // Any other rows are not the nearest ones, until all are wanted.
+            if k < 10_000 {
+                let far: Vec<u64> = ids.iter().map(|id| 9_999 - id).collect();
+                assert!(recall(&far) < 1.0);
+                assert!(!truth.agrees(&work, k, &far));
             }
         }
     }
@@ -105,21 +126,16 @@ fn the_truth_is_what_sorting_says() {
 fn a_truth_is_kept_and_a_damaged_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (rows, queries) = generated(Kind::Uniform, 32, 500, folder.path());
-    let truth = Truth::load(&rows, &queries, folder.path()).unwrap();
-    assert_eq!(Truth::load(&rows, &queries, folder.path()).unwrap(), truth);
-    let files = folder
-        .path()
-        .read_dir()
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    let kept: Vec<_> = files
-        .filter(|file| file.extension().unwrap() == "bin")
-        .collect();
-    assert_eq!(kept.len(), 1);
-    let whole = std::fs::read(&kept[0]).unwrap();
+    let work = work_of(rows, queries);
+    let load = || Truth::load(&work.rows, &work.queries, &work.data, folder.path());
+    let truth = load().unwrap();
+    assert_eq!(truth, truth_of(&work));
+    assert_eq!(load().unwrap(), truth);
+    let kept = folder.path().join(format!("truth-{}.bin", work.data));
+    let whole = std::fs::read(&kept).unwrap();
     for damaged in [&whole[..whole.len() - 1], &[&whole[1..], &[0]].concat()] {
-        std::fs::write(&kept[0], damaged).unwrap();
-        let error = Truth::load(&rows, &queries, folder.path()).unwrap_err();
+        std::fs::write(&kept, damaged).unwrap();
+        let error = load().unwrap_err();
         assert!(error.to_string().contains("is damaged"), "{error}");
     }
 }
@@ -234,10 +250,15 @@ fn results_outlive_an_interrupted_write() {
             .collect();
         assert_eq!(systems, ["a", "c"]);
     }
-    // The later of two measurements counts.
-    record::append(&file, &[line("a", &[], 0.75, &[9.0])]).unwrap();
+    // What a later run found of a system takes the place of all that an earlier one did.
+    let later = |system, params: &[(&str, u64)]| Line {
+        run: 1,
+        ..line(system, params, 0.75, &[9.0])
+    };
+    record::append(&file, &[later("a", &[("ef", 2)])]).unwrap();
     let read = record::read(&file).unwrap();
-    assert_eq!((read.len(), read[0].recall), (2, Some(0.75)));
+    let labels: Vec<String> = read.iter().map(Line::label).collect();
+    assert_eq!(labels, ["c", "a ef=2"]);
     std::fs::write(&file, "{\"system\": 1}\n").unwrap();
     let error = record::read(&file).unwrap_err().to_string();
     assert!(error.contains("line 1"), "{error}");
@@ -281,17 +302,68 @@ fn a_peer_is_compared_at_its_fastest_setting_that_finds_enough() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].peer, "peer ef=2");
     // Round by round: 100/200, 120/60, 80/160.
-    let ratio = found[0].ratio;
+    let Outcome::Ratio(ratio) = found[0].outcome else {
+        panic!("{found:?}");
+    };
     assert_eq!((ratio.least, ratio.median, ratio.most), (0.5, 0.5, 2.0));
-    let page = page(&lines, &[], "c0ffee").unwrap();
+    let whole = page(&lines, &[], "c0ffee").unwrap();
     assert!(
-        page.contains("In 1 of 1 comparisons"),
+        whole.contains("In speed, in 1 of 1 comparisons"),
         "it loses, and says so"
     );
-    assert!(page.contains("<svg") && !page.contains("http-equiv") && !page.contains("src="));
-    assert!(!page.contains('†'));
-    let page = super::report::page(&lines, &[], "decaf").unwrap();
+    assert!(whole.contains("<svg") && !whole.contains("http-equiv") && !whole.contains("src="));
+    assert!(!whole.contains('†'));
+    let page = page(&lines, &[], "decaf").unwrap();
     assert!(page.contains('†'), "figures of another commit are marked");
+}
+
+#[test]
+fn nothing_is_won_by_failing() {
+    let peer = line("peer", &[], 0.99, &[90.0, 90.0]);
+    let bitkin = |recall, run| Line {
+        run,
+        ..line("bitkin", &[], recall, &[100.0, 100.0])
+    };
+    let outcome = |lines: &[Line]| {
+        let found = standings(lines);
+        assert_eq!(found.len(), 1);
+        let said = page(lines, &[], "c0ffee").unwrap();
+        let of = |what: &str| said.contains(what);
+        match found[0].outcome {
+            Outcome::Ratio(_) => assert!(of("in none of 1 comparisons")),
+            Outcome::BitkinMisses => assert!(of("in 1 of 1 comparisons") && of("found too little")),
+            Outcome::PeerMisses | Outcome::Apart => assert!(of("Nothing was compared")),
+        }
+        std::mem::discriminant(&found[0].outcome)
+    };
+    let kind = |outcome: &Outcome| std::mem::discriminant(outcome);
+    let won = kind(&Outcome::Ratio(Spread::default()));
+    assert_eq!(outcome(&[peer.clone(), bitkin(1.0, 0)]), won);
+    // It finds too little, or it failed.
+    let missed = kind(&Outcome::BitkinMisses);
+    assert_eq!(outcome(&[peer.clone(), bitkin(0.2, 0)]), missed);
+    let mut failed = bitkin(1.0, 0);
+    (failed.recall, failed.queries_per_second) = (None, None);
+    failed.queries_per_second_rounds.clear();
+    assert_eq!(outcome(&[peer.clone(), failed]), missed);
+    // Rounds of different runs are not next to each other; nor is there anything without Bitkin.
+    let apart = kind(&Outcome::Apart);
+    assert_eq!(outcome(&[peer.clone(), bitkin(1.0, 7)]), apart);
+    assert_eq!(outcome(std::slice::from_ref(&peer)), apart);
+    let weak = line("peer", &[], 0.5, &[1e9]);
+    assert_eq!(outcome(&[weak, bitkin(1.0, 0)]), kind(&Outcome::PeerMisses));
+}
+
+#[test]
+fn dearer_costs_are_told() {
+    let with = |name, disk| {
+        let mut line = line(name, &[], 1.0, &[1.0]);
+        line.costs.disk_bytes = Some(disk);
+        line
+    };
+    let said = |own| page(&[with("bitkin", own), with("peer", 100)], &[], "c").unwrap();
+    assert!(said(200).contains("Bitkin takes more disk than peer (2 times)"));
+    assert!(!said(110).contains("more disk"), "within noise");
 }
 
 #[test]
@@ -305,31 +377,65 @@ fn what_failed_stands_in_the_page() {
 
 #[test]
 fn changes_count_when_they_pass_the_noise() {
+    let (steady, wild) = ([100.0, 101.0, 99.0, 100.0], [100.0, 150.0, 50.0, 90.0]);
     let old = [
-        line("a", &[], 1.0, &[100.0, 101.0, 99.0]),
-        line("b", &[], 1.0, &[100.0, 150.0, 50.0]),
-        line("gone", &[], 1.0, &[1.0]),
+        line("a", &[], 1.0, &steady),
+        line("b", &[], 1.0, &wild),
+        line("gone", &[], 1.0, &steady),
+        line("blind", &[], 0.99, &steady),
     ];
+    let slow = [80.0, 81.0, 80.0, 79.0];
     let new = [
-        line("a", &[], 1.0, &[80.0, 81.0]),
-        line("b", &[], 1.0, &[80.0, 81.0]),
+        line("a", &[], 1.0, &slow),
+        line("b", &[], 1.0, &slow),
+        line("blind", &[], 0.9, &[500.0; 4]),
     ];
-    let found = changes(&old, &new);
-    assert_eq!(found.len(), 2);
-    assert!(
-        found[0].beyond_noise && found[0].what.contains(", a,"),
-        "{found:?}"
-    );
-    assert!((found[0].ratio - 0.805).abs() < 1e-9);
-    assert!(!found[1].beyond_noise);
-    // The machine itself was slower by as much: then nothing changed.
-    let with_limit = |lines: &[Line], speed| {
-        let mut lines = lines.to_vec();
-        lines.push(line("limit-read", &[], 1.0, &[speed]));
+    let kinds = |old: &[Line], new: &[Line]| {
+        let found = changes(old, new).unwrap();
+        found
+            .into_iter()
+            .map(|change| change.kind)
+            .collect::<Vec<_>>()
+    };
+    let found = kinds(&old, &new);
+    let [
+        Change::Gone,
+        Change::FindsLess(0.99, 0.9),
+        Change::Slower(ratio),
+        Change::Same,
+    ] = found[..]
+    else {
+        panic!("{found:?}");
+    };
+    assert!((ratio - 0.8).abs() < 1e-9);
+    // Few rounds lie on one side by chance.
+    let few = |lines: &[Line]| {
+        let mut lines = lines[..1].to_vec();
+        lines[0].queries_per_second_rounds.truncate(3);
         lines
     };
-    let found = changes(&with_limit(&old, 1000.0), &with_limit(&new, 800.0));
-    assert!(found.iter().all(|change| !change.beyond_noise), "{found:?}");
+    assert_eq!(kinds(&few(&old), &few(&new)), [Change::Same]);
+    // The machine itself was slower by as much: then nothing changed.
+    let with_flat = |lines: &[Line], speed| {
+        let mut lines = lines[..1].to_vec();
+        lines.push(line("faiss-flat", &[], 1.0, &[speed; 4]));
+        lines
+    };
+    let found = kinds(&with_flat(&old, 1000.0), &with_flat(&new, 800.0));
+    assert_eq!(
+        found,
+        [Change::Slower(0.8), Change::Same],
+        "of FAISS itself"
+    );
+    let mut other = new.clone();
+    other[0].seed = 9;
+    assert!(
+        changes(&old, &other)
+            .unwrap_err()
+            .to_string()
+            .contains("seed")
+    );
+    assert!(changes(&old, &[]).is_err());
 }
 
 #[test]
@@ -418,9 +524,9 @@ fn numbers_are_said_shortly() {
         [short(100_000), short(1_500_000), short(20_123)],
         ["100k", "1.5M", "20123"]
     );
-    assert_eq!(super::count("1.5M"), Ok(1_500_000));
-    assert_eq!(super::count("100k"), Ok(100_000));
+    assert_eq!(super::arguments::count("1.5M"), Ok(1_500_000));
+    assert_eq!(super::arguments::count("100k"), Ok(100_000));
     for wrong in ["", "M", "0", "1.5", "-3", "1e99", "NaN", "2000M"] {
-        assert!(super::count(wrong).is_err(), "{wrong}");
+        assert!(super::arguments::count(wrong).is_err(), "{wrong}");
     }
 }

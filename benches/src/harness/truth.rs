@@ -8,9 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use bitkin_benches::Result;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::codes::{Codes, distance, named};
+use super::work::Work;
 
 /// Rows looked at by all queries before the next ones are: they stay in the cache.
 const BLOCK: usize = 1 << 12;
@@ -23,15 +24,11 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    /// The truth of these rows and queries, from `cache` if it was worked out before.
-    pub(crate) fn load(rows: &Codes, queries: &Codes, cache: &Path) -> Result<Truth> {
+    /// The truth of these rows and queries, whose hash is `data`, from `cache` if it was worked out
+    /// before.
+    pub(crate) fn load(rows: &Codes, queries: &Codes, data: &str, cache: &Path) -> Result<Truth> {
         let distances = 8 * rows.row_bytes() + 1;
-        let mut hash = Xxh3::new();
-        for codes in [rows, queries] {
-            hash.update(&(codes.rows() as u64).to_le_bytes());
-            hash.update(codes.bytes());
-        }
-        let file = cache.join(format!("truth-{:032x}.bin", hash.digest128()));
+        let file = cache.join(format!("truth-{data}.bin"));
         let expected = 4 * queries.rows() * distances;
         if file.exists() {
             let bytes = fs::read(&file).map_err(named(&file))?;
@@ -41,7 +38,7 @@ impl Truth {
                 format!("{file} is damaged: remove it, and it is worked out anew").into()
             });
         }
-        let truth = Truth::work_out(rows, queries);
+        let truth = Truth::work_out(rows, queries, |_| true);
         let mut bytes: Vec<u8> = truth.counts.iter().flat_map(|n| n.to_le_bytes()).collect();
         bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
         let fresh = tempfile::NamedTempFile::new_in(cache).map_err(named(cache))?;
@@ -66,7 +63,12 @@ impl Truth {
             .then_some(truth)
     }
 
-    pub(crate) fn work_out(rows: &Codes, queries: &Codes) -> Truth {
+    /// Of the rows that `keep` keeps.
+    pub(crate) fn work_out(
+        rows: &Codes,
+        queries: &Codes,
+        keep: impl Fn(usize) -> bool + Sync,
+    ) -> Truth {
         let distances = 8 * rows.row_bytes() + 1;
         let mut counts = vec![0; queries.rows() * distances];
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -75,13 +77,19 @@ impl Truth {
         std::thread::scope(|scope| {
             let queries = queries.bytes().chunks(share * row_bytes);
             for (queries, counts) in queries.zip(counts.chunks_mut(share * distances)) {
+                let keep = &keep;
                 scope.spawn(move || {
-                    for block in rows.bytes().chunks(BLOCK * row_bytes) {
+                    let mut kept = Vec::new();
+                    for (number, block) in rows.bytes().chunks(BLOCK * row_bytes).enumerate() {
+                        kept.clear();
+                        let codes = block.chunks_exact(row_bytes).enumerate();
+                        let codes = codes.filter(|(at, _)| keep(number * BLOCK + at));
+                        codes.for_each(|(_, code)| kept.extend_from_slice(code));
                         for (query, counts) in queries
                             .chunks_exact(row_bytes)
                             .zip(counts.chunks_exact_mut(distances))
                         {
-                            count(query, block, counts);
+                            count(query, &kept, counts);
                         }
                     }
                 });
@@ -115,32 +123,49 @@ impl Truth {
         found.count() as u32
     }
 
-    /// The share of the `k` nearest that are among `ids`, which holds `k` for each query, -1 for
-    /// none. A row counts once, and when it is no farther than the k-th neighbour.
+    /// The share of the `k` nearest that are among `ids`, which holds `k` for each query. A row counts
+    /// once, and when it is no farther than the k-th neighbour, and one that `keep` keeps.
     pub(crate) fn recall_of_nearest(
         &self,
-        rows: &Codes,
-        queries: &Codes,
+        work: &Work,
         k: usize,
         ids: &[u64],
+        keep: impl Fn(usize) -> bool,
     ) -> Result<f64> {
-        let k = k.min(rows.rows());
         if ids.len() != self.queries() * k {
             let (found, wanted) = (ids.len(), self.queries() * k);
             return Err(format!("it gave {found} ids instead of {wanted}").into());
         }
-        let mut right = 0;
+        let (mut right, mut all) = (0, 0);
         for (query, found) in ids.chunks_exact(k.max(1)).enumerate() {
-            right += self.right(rows, queries, query, found, self.kth_distance(query, k));
+            let most = self.kth_distance(query, k);
+            let near = distances(work, query, found, &keep);
+            right += near.iter().filter(|distance| **distance <= most).count() as u64;
+            all += self
+                .within(query, 8 * work.rows.row_bytes() as u32)
+                .min(k as u64);
         }
-        Ok(right as f64 / (self.queries() * k) as f64)
+        Ok(right as f64 / all as f64)
+    }
+
+    /// Whether the farthest of the `k` rows that an exact system found for each query is just as far
+    /// as the k-th neighbour is said to be here: a second opinion.
+    pub(crate) fn agrees(&self, work: &Work, k: usize, ids: &[u64]) -> bool {
+        ids.chunks_exact(k.max(1))
+            .enumerate()
+            .all(|(query, found)| {
+                let found = distances(work, query, found, |_| true);
+                found.len() == k && found.into_iter().max() == Some(self.kth_distance(query, k))
+            })
     }
 
     /// The share of the rows within `radius` that are among `ids`; all of them, if there are none.
+    ///
+    /// # Errors
+    /// If a row outside of the radius is among them.
     pub(crate) fn recall_of_radius(
         &self,
-        rows: &Codes,
-        queries: &Codes,
+        work: &Work,
         radius: u32,
         ids: &[u64],
         offsets: &[u64],
@@ -151,8 +176,16 @@ impl Truth {
         }
         for (query, bounds) in offsets.windows(2).enumerate() {
             let found = ids.get(bounds[0] as usize..bounds[1] as usize);
-            let found = found.ok_or("its offsets lie outside of its ids")?;
-            right += self.right(rows, queries, query, found, radius);
+            let found = distances(
+                work,
+                query,
+                found.ok_or("its offsets lie outside of its ids")?,
+                |_| true,
+            );
+            if let Some(far) = found.iter().find(|distance| **distance > radius) {
+                return Err(format!("it returned a row at distance {far} for {radius}").into());
+            }
+            right += found.len() as u64;
             all += self.within(query, radius);
         }
         Ok(if all == 0 {
@@ -161,18 +194,18 @@ impl Truth {
             right as f64 / all as f64
         })
     }
+}
 
-    fn right(&self, rows: &Codes, queries: &Codes, query: usize, found: &[u64], most: u32) -> u64 {
-        let mut found: Vec<u64> = found.to_vec();
-        found.sort_unstable();
-        found.dedup();
-        let code = queries.get(query).unwrap_or_default();
-        let near = found.iter().filter(|&&id| {
-            let row = usize::try_from(id).ok().and_then(|row| rows.get(row));
-            row.is_some_and(|row| distance(row, code) <= most)
-        });
-        near.count() as u64
-    }
+/// The distances of those rows from a query that there are, each counted once.
+fn distances(work: &Work, query: usize, found: &[u64], keep: impl Fn(usize) -> bool) -> Vec<u32> {
+    let mut found: Vec<u64> = found.to_vec();
+    found.sort_unstable();
+    found.dedup();
+    let code = work.queries.get(query).unwrap_or_default();
+    let rows = found.into_iter().filter_map(|id| usize::try_from(id).ok());
+    let rows = rows.filter(|row| keep(*row));
+    rows.filter_map(|row| Some(distance(work.rows.get(row)?, code)))
+        .collect()
 }
 
 /// Adds the rows of a block to the counts of a query.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bitkin_benches::Result;
 
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
 use super::codes::{self, Codes, Form};
 use super::generate::{self, Kind};
 
@@ -14,6 +16,8 @@ pub(crate) struct Work {
     pub(crate) bits: u32,
     pub(crate) rows: Codes,
     pub(crate) queries: Codes,
+    /// Hash of both.
+    pub(crate) data: String,
 }
 
 /// What to make or read.
@@ -56,6 +60,17 @@ pub(crate) fn is_generated(name: &str) -> Result<bool> {
 }
 
 impl Work {
+    /// What it turned out to be.
+    pub(crate) fn as_wanted(&self) -> Wanted {
+        Wanted {
+            name: self.name.clone(),
+            bits: self.bits,
+            rows: self.rows.rows(),
+            queries: self.queries.rows(),
+            seed: 0,
+        }
+    }
+
     /// Makes or reads the work; from the cache if it is there. `None` if its files are not here.
     pub(crate) fn load(wanted: &Wanted, places: &Places) -> Result<Option<Work>> {
         let Wanted { name, .. } = wanted;
@@ -127,7 +142,7 @@ impl Work {
                 }
             };
             // Spread over all, not the first ones, which resemble each other.
-            let step = (asked.len() / queries).max(1);
+            let step = (asked.len() / queries.max(&1)).max(1);
             let asked: Vec<&[u8]> = asked.into_iter().step_by(step).take(*queries).collect();
             codes::write_rows(&rows_file, row_bytes, rows.into_iter())?;
             codes::write_rows(&queries_file, row_bytes, asked.into_iter())?;
@@ -137,15 +152,25 @@ impl Work {
         Work::of(name.clone(), bits, rows, Codes::open(&queries_file)?).map(Some)
     }
 
-    /// A user's own files: `.npy`, or `.u8bin`.
-    pub(crate) fn files(rows: &Path, queries: &Path, places: &Places) -> Result<Work> {
+    /// A user's own files: `.npy` or `.u8bin`, or else raw rows of `row_bytes`.
+    pub(crate) fn files(
+        rows: &Path,
+        queries: &Path,
+        row_bytes: Option<usize>,
+        places: &Places,
+    ) -> Result<Work> {
         let name = rows.file_stem().unwrap_or_default().to_string_lossy();
-        let rows = open(rows, places)?;
+        let rows = open(rows, row_bytes, places)?;
         let bits = 8 * rows.row_bytes() as u32;
-        Work::of(name.into_owned(), bits, rows, open(queries, places)?)
+        Work::of(
+            name.into_owned(),
+            bits,
+            rows,
+            open(queries, row_bytes, places)?,
+        )
     }
 
-    fn of(name: String, bits: u32, rows: Codes, queries: Codes) -> Result<Work> {
+    pub(crate) fn of(name: String, bits: u32, rows: Codes, queries: Codes) -> Result<Work> {
         if rows.row_bytes() != queries.row_bytes() {
             return Err(format!(
                 "{} has codes of {} bytes, {} of {}: they must be of one width",
@@ -161,25 +186,35 @@ impl Work {
                 return Err(format!("{} has no rows", codes.path().display()).into());
             }
         }
+        let mut hash = Xxh3::new();
+        for codes in [&rows, &queries] {
+            hash.update(&(codes.rows() as u64).to_le_bytes());
+            hash.update(codes.bytes());
+        }
         Ok(Work {
             name,
             bits,
             rows,
             queries,
+            data: format!("{:032x}", hash.digest128()),
         })
     }
 }
 
-fn open(path: &Path, places: &Places) -> Result<Codes> {
-    if path
-        .extension()
-        .is_none_or(|extension| extension != "u8bin")
-    {
-        return Codes::open(path);
-    }
-    let (bytes, row_bytes) = codes::read_rows(path, Form::U8bin)?;
-    let hash = xxhash_rust::xxh3::xxh3_128(&bytes);
-    let file = places.cache.join(format!("file-{hash:032x}.npy"));
+fn open(path: &Path, row_bytes: Option<usize>, places: &Places) -> Result<Codes> {
+    let form = match (path.extension().and_then(|e| e.to_str()), row_bytes) {
+        (Some("npy"), _) => return Codes::open(path),
+        (Some("u8bin"), _) => Form::U8bin,
+        (_, Some(row_bytes)) => Form::Raw(row_bytes),
+        (_, None) => {
+            let what = "is neither .npy nor .u8bin: say --row-bytes N for raw rows";
+            return Err(format!("{} {what}", path.display()).into());
+        }
+    };
+    let (bytes, row_bytes) = codes::read_rows(path, form)?;
+    let file = places
+        .cache
+        .join(format!("file-{:032x}-{row_bytes}.npy", xxh3_128(&bytes)));
     if !file.exists() {
         codes::write_rows(&file, row_bytes, bytes.chunks_exact(row_bytes))?;
     }

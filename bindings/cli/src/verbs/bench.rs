@@ -70,7 +70,10 @@ pub(crate) fn run(session: &mut Session, arguments: &Bench) -> Result<(), Failur
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(cores, usize::from);
     let mut measured = Vec::new();
-    for (threads, batch) in [(1, 1), (1, BATCH.min(count)), (threads, BATCH.min(count))] {
+    let batch = BATCH.min(count);
+    let mut ways = vec![(1, 1), (1, batch), (threads, batch)];
+    ways.dedup();
+    for (threads, batch) in ways {
         measured.push(search.measure(&queries, threads, batch)?);
     }
     match arguments.format {
@@ -146,6 +149,12 @@ fn sample(snapshot: &Snapshot, count: usize, seed: u64) -> Result<Vec<u8>, Failu
     Ok(queries)
 }
 
+/// The distance of two codes.
+fn far(one: &[u8], other: &[u8]) -> usize {
+    let bytes = one.iter().zip(other);
+    bytes.map(|(a, b)| (a ^ b).count_ones() as usize).sum()
+}
+
 /// The same question to one moment of a collection, for any query.
 struct Ask<'a> {
     arguments: &'a Bench,
@@ -180,7 +189,7 @@ impl Ask<'_> {
         search.run().map_err(failure)
     }
 
-    /// Asks again and again for so many seconds, once through all queries beforehand.
+    /// Asks again and again for so many seconds, after a first call that does not count.
     fn measure(&self, queries: &[u8], threads: usize, batch: usize) -> Result<Measured, Failure> {
         let calls: Vec<&[u8]> = queries.chunks_exact(batch * self.code_bytes).collect();
         let call = |at: usize| -> Result<f64, Failure> {
@@ -192,8 +201,8 @@ impl Ask<'_> {
             }
             Ok(before.elapsed().as_secs_f64())
         };
-        let end = Instant::now() + Duration::from_secs_f64(self.arguments.seconds);
         call(0)?;
+        let end = Instant::now() + Duration::from_secs_f64(self.arguments.seconds);
         let mut seconds = Vec::new();
         while seconds.len() < 3 || Instant::now() < end {
             seconds.push(call(seconds.len())?);
@@ -222,9 +231,7 @@ impl Ask<'_> {
         for (at, row) in rows.enumerate() {
             let row = row.map_err(failure)?;
             for (query, counts) in queries.iter().zip(&mut counts) {
-                let bytes = query.iter().zip(&row.code);
-                let distance: u32 = bytes.map(|(a, b)| (a ^ b).count_ones()).sum();
-                counts[distance as usize] += 1;
+                counts[far(query, &row.code)] += 1;
             }
             if at % 65_536 == 0 {
                 interrupt::check(String::new)?;
@@ -237,9 +244,15 @@ impl Ask<'_> {
                 None => u64::from(self.arguments.k).min(counts.iter().sum()),
             };
             wanted += left;
+            let mut ids: Vec<u64> = self.alone(query)?.hits.iter().map(|hit| hit.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            // What the rows say counts, not what the hits do.
             let mut hits = vec![0_u64; counts.len()];
-            for hit in self.alone(query)?.hits {
-                hits[hit.distance as usize] += 1;
+            for id in ids {
+                if let Some(row) = self.snapshot.get(id).map_err(failure)? {
+                    hits[far(query, &row.code)] += 1;
+                }
             }
             // Of the nearest distance all that there are, and so on, until so many are found.
             for (there, hits) in counts.iter().zip(&hits) {
@@ -260,6 +273,7 @@ impl Ask<'_> {
         let k = radius.is_none().then_some(self.arguments.k);
         json!({
             "system": "bitkin",
+            "version": env!("CARGO_PKG_VERSION"),
             "work": self.arguments.name,
             "bits": self.snapshot.bits(),
             "rows": self.snapshot.len(),
