@@ -156,7 +156,7 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
         ks: Vec::new(),
         radii: Vec::new(),
         rounds: arguments.rounds.unwrap_or(if quick { 4 } else { 6 }) as usize,
-        seconds: arguments.seconds.unwrap_or(if quick { 0.1 } else { 0.5 }),
+        seconds: arguments.seconds.unwrap_or(if quick { 0.1 } else { 0.25 }),
         patience: Duration::from_secs(arguments.patience.unwrap_or(if quick { 120 } else { 1800 })),
         quick,
         seed: arguments.seed,
