@@ -253,7 +253,8 @@ impl Plan {
 
     fn entries(&self, work: &Work, questions: &[Question], contenders: &[Contender]) -> Vec<Entry> {
         let batch = BATCH.min(work.queries.rows());
-        let modes = [(1, 1), (1, batch), (all_threads(), batch)];
+        let mut modes = vec![(1, 1), (1, batch), (all_threads(), batch)];
+        modes.dedup();
         let mut entries = Vec::new();
         for (number, contender) in contenders.iter().enumerate() {
             if contender.peer.is_none() {
