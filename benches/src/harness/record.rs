@@ -81,7 +81,8 @@ pub(crate) struct Costs {
     /// What the system itself says that its index holds.
     pub(crate) index_bytes: Option<u64>,
     pub(crate) disk_bytes: Option<u64>,
-    /// Opening in a new process, with nothing of its files in memory; the median of three.
+    /// Opening in a new process, with nothing of its files in memory; the median of three (in a
+    /// quick run, once).
     pub(crate) cold_open_seconds: Option<f64>,
     /// The first query after that, at its fastest setting that finds enough.
     pub(crate) cold_first_seconds: Option<f64>,

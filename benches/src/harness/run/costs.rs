@@ -41,7 +41,7 @@ impl Plan {
             "do": "load", "query": work.queries.path(), "k": k, "threads": 1, "params": params,
         });
         let (mut opened, mut first) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
+        for _ in 0..if self.quick { 1 } else { 3 } {
             contender.peer = None;
             evict(&contender.folder)?;
             let mut peer = self.open(work, scratch, contender)?;
