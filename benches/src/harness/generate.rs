@@ -12,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::codes::{Codes, write_npy};
 
 /// Part of the names of files: raised when a generator gives other rows.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Rows that share a stream.
 const BLOCK: usize = 1 << 14;
@@ -155,7 +155,7 @@ const LATENT: usize = 24;
 const FEATURES: usize = 128;
 /// How far points lie from their centres, in parts of how far these lie from another: such that the
 /// 10th neighbour of 64-bit codes among a million is about 8 bits away.
-const SPREAD: f32 = 0.35;
+const SPREAD: f32 = 0.61;
 
 /// Gaussian clusters in a few latent dimensions, seen as features of more, hashed by hyperplanes.
 struct Clusters {
