@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::codes::{Codes, distance, named};
 use super::plot::{Plot, Series};
+use super::work::HELD_OUT;
 
 /// The retrieval quality of one set of codes. Rows at one distance have no order among themselves:
 /// every figure is the mean over all their orders.
@@ -48,9 +49,6 @@ pub(crate) struct Labelled {
     row_bytes: usize,
     labels: Vec<i64>,
 }
-
-/// Of a collection that is asked for itself, one row in so many is a query, and not searched.
-const HELD_OUT: usize = 12;
 
 impl Labelled {
     /// Codes of an `.npy` file, and their classes, one a line, in a text file.

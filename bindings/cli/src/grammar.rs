@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use reading::{Bench, Get, Search, Stats, Verify};
+pub(crate) use reading::{Bench, Get, Search, Stats, Verify, Wanted};
 
 /// Bitkin finds the kin of any image, or of any binary code, by its bits.
 ///

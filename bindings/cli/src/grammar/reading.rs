@@ -32,21 +32,9 @@ pub(crate) struct Search {
     /// What to search for
     #[command(flatten)]
     pub(crate) query: Query,
-    /// How many to find
-    #[arg(
-        short,
-        value_name = "N",
-        default_value_t = 10,
-        conflicts_with = "radius"
-    )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) k: u32,
-    /// Find everything within this distance instead
-    #[arg(long, value_name = "R")]
-    pub(crate) radius: Option<u32>,
-    /// Only among rows for which this is true
-    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
-    pub(crate) filter: Option<Filter>,
+    /// Which rows to find
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -65,6 +53,26 @@ pub(crate) struct Query {
     /// Many codes, as for import
     #[arg(long, value_name = "FILE.npy")]
     pub(crate) queries: Option<PathBuf>,
+}
+
+/// Which rows a search finds.
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// How many to find
+    #[arg(
+        short,
+        value_name = "N",
+        default_value_t = 10,
+        conflicts_with = "radius"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) k: u32,
+    /// Find everything within this distance instead
+    #[arg(long, value_name = "R")]
+    pub(crate) radius: Option<u32>,
+    /// Only among rows for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
 }
 
 /// Arguments of `bench`.
@@ -99,21 +107,9 @@ pub(crate) struct Bench {
     /// Another seed draws others
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// How many to find
-    #[arg(
-        short,
-        value_name = "N",
-        default_value_t = 10,
-        conflicts_with = "radius"
-    )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) k: u32,
-    /// Find everything within this distance instead
-    #[arg(long, value_name = "R")]
-    pub(crate) radius: Option<u32>,
-    /// Only among rows for which this is true
-    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
-    pub(crate) filter: Option<Filter>,
+    /// Which rows to find
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
     /// Seconds of each of the three measurements
     #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
     pub(crate) seconds: f64,

@@ -1,6 +1,7 @@
 //! `bitkin bench`: how fast searches of a user's own collection are, here and now.
 
 use super::{check_file, collection, failure, open_to_read, outside};
+use crate::dice::Dice;
 use crate::error::Failure;
 use crate::grammar::{Bench, Format};
 use crate::interrupt;
@@ -126,21 +127,13 @@ fn cells(one: &Measured) -> Vec<String> {
 fn sample(snapshot: &Snapshot, count: usize, seed: u64) -> Result<Vec<u8>, Failure> {
     say("drawing queries from the rows");
     let step = (snapshot.len() as usize / count).max(1);
-    let bits = u64::from(snapshot.bits());
-    let mut chance = seed;
-    let mut next = move || {
-        // splitmix64
-        chance = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = chance;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
+    let bits = snapshot.bits();
+    let mut dice = Dice::new(&[seed]);
     let mut queries = Vec::new();
     for row in snapshot.rows().step_by(step).take(count) {
         let mut code = row.map_err(failure)?.code;
-        for _ in 0..next() % (bits / 16 + 1) {
-            let bit = (next() % bits) as usize;
+        for _ in 0..dice.whole(0, bits / 16) {
+            let bit = dice.whole(0, bits - 1) as usize;
             code[bit / 8] ^= 1 << (bit % 8);
         }
         queries.extend_from_slice(&code);
@@ -165,28 +158,12 @@ struct Ask<'a> {
 impl Ask<'_> {
     fn together(&self, queries: &[u8], threads: usize) -> Result<Vec<Answer>, Failure> {
         let search = self.snapshot.search_batch(queries).threads(threads);
-        let search = match self.arguments.radius {
-            Some(radius) => search.radius(radius),
-            None => search.k(self.arguments.k as usize),
-        };
-        let search = match &self.arguments.filter {
-            Some(filter) => search.filter(filter),
-            None => search,
-        };
-        search.run().map_err(failure)
+        self.arguments.wanted.of_many(search).run().map_err(failure)
     }
 
     fn alone(&self, query: &[u8]) -> Result<Answer, Failure> {
         let search = self.snapshot.search(query);
-        let search = match self.arguments.radius {
-            Some(radius) => search.radius(radius),
-            None => search.k(self.arguments.k as usize),
-        };
-        let search = match &self.arguments.filter {
-            Some(filter) => search.filter(filter),
-            None => search,
-        };
-        search.run().map_err(failure)
+        self.arguments.wanted.of_one(search).run().map_err(failure)
     }
 
     /// Asks again and again for so many seconds, after a first call that does not count.
@@ -222,7 +199,7 @@ impl Ask<'_> {
     /// distance are as good as each other.
     fn recall(&self, queries: &[u8]) -> Result<f64, Failure> {
         say("checking answers by brute force");
-        let rows = match &self.arguments.filter {
+        let rows = match &self.arguments.wanted.filter {
             Some(filter) => self.snapshot.rows_where(filter).map_err(failure)?,
             None => self.snapshot.rows(),
         };
@@ -239,9 +216,9 @@ impl Ask<'_> {
         }
         let (mut found, mut wanted) = (0, 0);
         for (query, counts) in queries.iter().zip(&counts) {
-            let mut left = match self.arguments.radius {
+            let mut left = match self.arguments.wanted.radius {
                 Some(radius) => counts.iter().take(radius as usize + 1).sum(),
-                None => u64::from(self.arguments.k).min(counts.iter().sum()),
+                None => u64::from(self.arguments.wanted.k).min(counts.iter().sum()),
             };
             wanted += left;
             let mut ids: Vec<u64> = self.alone(query)?.hits.iter().map(|hit| hit.id).collect();
@@ -269,8 +246,8 @@ impl Ask<'_> {
     }
 
     fn json(&self, one: &Measured, queries: usize, recall: f64) -> serde_json::Value {
-        let radius = self.arguments.radius;
-        let k = radius.is_none().then_some(self.arguments.k);
+        let radius = self.arguments.wanted.radius;
+        let k = radius.is_none().then_some(self.arguments.wanted.k);
         json!({
             "system": "bitkin",
             "version": env!("CARGO_PKG_VERSION"),

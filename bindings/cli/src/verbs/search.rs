@@ -4,11 +4,11 @@ use super::{
     check_file, collection, encode_file, encoder, failure, open_to_read, outside, parse_code,
 };
 use crate::error::Failure;
-use crate::grammar::{Format, Search};
+use crate::grammar::{Format, Search, Wanted};
 use crate::output::{Column, plain};
 use crate::session::Session;
 use bitkin::npy::CodesReader;
-use bitkin::{Answer, Collection};
+use bitkin::{Answer, BatchSearch, Collection};
 use serde_json::{Value, json};
 
 /// Queries searched at a time: enough to share passes over the codes, few enough that the first
@@ -43,7 +43,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failu
     };
     check_file(file, collection.bits())?;
     let mut codes = CodesReader::open(file).map_err(outside)?;
-    let size = match &arguments.filter {
+    let size = match &arguments.wanted.filter {
         Some(_) => FILTERED_BATCH,
         None => BATCH,
     };
@@ -60,6 +60,32 @@ pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failu
     }
 }
 
+impl Wanted {
+    /// The search for these rows.
+    pub(crate) fn of_many<'a>(&self, search: BatchSearch<'a>) -> BatchSearch<'a> {
+        let search = match self.radius {
+            Some(radius) => search.radius(radius),
+            None => search.k(self.k as usize),
+        };
+        match &self.filter {
+            Some(filter) => search.filter(filter),
+            None => search,
+        }
+    }
+
+    /// The same for one query.
+    pub(crate) fn of_one<'a>(&self, search: bitkin::Search<'a>) -> bitkin::Search<'a> {
+        let search = match self.radius {
+            Some(radius) => search.radius(radius),
+            None => search.k(self.k as usize),
+        };
+        match &self.filter {
+            Some(filter) => search.filter(filter),
+            None => search,
+        }
+    }
+}
+
 /// Answers a batch of queries, `name` giving each its name.
 fn answer(
     session: &mut Session,
@@ -68,15 +94,7 @@ fn answer(
     codes: &[u8],
     name: impl Fn(usize) -> Value,
 ) -> Result<(), Failure> {
-    let search = collection.search_batch(codes);
-    let search = match arguments.radius {
-        Some(radius) => search.radius(radius),
-        None => search.k(arguments.k as usize),
-    };
-    let search = match &arguments.filter {
-        Some(filter) => search.filter(filter),
-        None => search,
-    };
+    let search = arguments.wanted.of_many(collection.search_batch(codes));
     for (row, found) in search.run().map_err(failure)?.iter().enumerate() {
         match arguments.format {
             Format::Json => session.out.line(as_json(&name(row), found).to_string())?,
