@@ -99,7 +99,8 @@ class Hnsw(Faiss):
 
 class MultiHash(Radius, Faiss):
     def make(self, rows):
-        return faiss.IndexBinaryMultiHash(self.bits, max(1, self.bits // 16), min(16, self.bits))
+        width = min(self.params["b"], self.bits)
+        return faiss.IndexBinaryMultiHash(self.bits, self.bits // width, width)
 
     def tune(self, params):
         self.index.nflip = params.get("nflip", 0)

@@ -40,8 +40,8 @@ class Server:
         able = {verb: hasattr(self.cls, verb) for verb in ("radius", "delete", "save")}
         return {"version": self.cls.version(), "durable": getattr(self.cls, "durable", False), **able}
 
-    def start(self, bits, dir, threads):
-        self.system = self.cls(bits, dir, threads, {})
+    def start(self, bits, dir, threads, params):
+        self.system = self.cls(bits, dir, threads, params)
         return {}
 
     def build(self, rows):

@@ -71,9 +71,10 @@ fn a_run_gives_results_and_a_page() {
         assert_eq!(line["rows"], 3000);
         assert!(line["p50_us"].as_f64() <= line["max_us"].as_f64(), "{line}");
     }
-    // Two widths, three questions, three ways; codes of 100 bits are not for mih-rs, nor batches.
+    // Two widths, three questions, three ways; codes of 100 bits are not for mih-rs, nor batches, but it is
+    // built in five ways.
     assert_eq!(of("bitkin-native").count(), 18);
-    assert_eq!(of("mih-rs").count(), 3);
+    assert_eq!(of("mih-rs").count(), 15);
     assert!(of("bitkin-native").all(|line| line["disk_bytes"].as_u64() > Some(3000 * 8)));
     assert!(of("bitkin-native").all(|line| line["deletes_per_second"].as_f64() > Some(0.0)));
     assert!(of("bitkin-native").all(|line| line["recall_after_deletes"] == 1.0));
@@ -111,7 +112,7 @@ fn a_run_gives_results_and_a_page() {
     );
     let said = String::from_utf8_lossy(&compared.stdout);
     assert!(
-        said.contains("0 changed beyond noise, 30 did not"),
+        said.contains("0 changed beyond noise, 42 did not"),
         "{said}"
     );
 }

@@ -126,6 +126,7 @@ pub(crate) fn count(text: &str) -> std::result::Result<usize, String> {
 }
 
 /// A work, and what is asked of it.
+#[derive(PartialEq)]
 pub(crate) struct Job {
     /// `None`: the user's own files.
     pub(crate) wanted: Option<Wanted>,
@@ -191,16 +192,10 @@ impl RunArgs {
             ];
         }
         vec![
-            group(
-                &["clustered"],
-                &[64, 128, 256],
-                &[small, middle, large],
-                &[10],
-                &[],
-            ),
-            group(&["uniform"], &[64, 256], &[small, middle], &[10], &[]),
-            group(&["duplicates"], &[64], &[middle], &[10, 100], &[]),
-            group(&["planted"], &[256], &[middle, large], &[], &[31]),
+            group(&["clustered"], &[64], &[small, middle, large], &[10], &[]),
+            group(&["clustered"], &[128, 256], &[middle], &[10], &[]),
+            group(&["uniform", "duplicates"], &[64], &[middle], &[10], &[]),
+            group(&["planted"], &[256], &[middle], &[], &[31]),
             group(&["pdq", "orb", "ecfp"], &[0], &[usize::MAX], &[10], &[]),
         ]
     }
@@ -232,17 +227,23 @@ impl RunArgs {
                 let shapes = bits
                     .iter()
                     .flat_map(|bits| rows.iter().map(move |rows| (bits, rows)));
-                jobs.extend(shapes.map(|(&bits, &rows)| Job {
-                    wanted: Some(Wanted {
-                        name: name.clone(),
-                        bits,
-                        rows,
-                        queries: queries as usize,
-                        seed: self.seed,
-                    }),
-                    ks: group.ks.clone(),
-                    radii: group.radii.clone(),
-                }));
+                for (&bits, &rows) in shapes {
+                    let job = Job {
+                        wanted: Some(Wanted {
+                            name: name.clone(),
+                            bits,
+                            rows,
+                            queries: queries as usize,
+                            seed: self.seed,
+                        }),
+                        ks: group.ks.clone(),
+                        radii: group.radii.clone(),
+                    };
+                    // Groups whose widths or rows were given instead of their own may be alike.
+                    if !jobs.contains(&job) {
+                        jobs.push(job);
+                    }
+                }
             }
         }
         Ok(jobs)

@@ -29,6 +29,9 @@ pub(crate) struct Line {
     /// Distance up to which all rows were asked for; `null` in a search for neighbours.
     pub(crate) radius: Option<u32>,
     pub(crate) params: Params,
+    /// Those of them that it was built with: what it cost belongs to them.
+    #[serde(default)]
+    pub(crate) built: Params,
     pub(crate) threads: usize,
     /// Queries a call.
     pub(crate) batch: usize,
@@ -99,6 +102,14 @@ pub(crate) struct Costs {
 /// What makes two lines the same measurement.
 pub(crate) type Key = (String, Cell, Params, usize, usize);
 
+/// A system with its settings.
+pub(crate) fn label(system: &str, params: &Params) -> String {
+    let params = params
+        .iter()
+        .map(|(name, value)| format!(" {name}={value}"));
+    system.to_owned() + &params.collect::<String>()
+}
+
 impl Line {
     pub(crate) fn key(&self) -> Key {
         let (system, params) = (self.system.clone(), self.params.clone());
@@ -123,11 +134,7 @@ impl Line {
 
     /// The name with the settings.
     pub(crate) fn label(&self) -> String {
-        let params = self
-            .params
-            .iter()
-            .map(|(name, value)| format!(" {name}={value}"));
-        self.system.clone() + &params.collect::<String>()
+        label(&self.system, &self.params)
     }
 
     /// How many times as fast this line is as `other`, round by round; `None` if they are not of one

@@ -82,6 +82,8 @@ struct Entry {
 /// A system in a work: its process while it is well.
 struct Contender {
     system: System,
+    /// What it is built with.
+    built: Params,
     peer: Option<Peer>,
     folder: PathBuf,
     version: String,
@@ -119,7 +121,7 @@ impl Plan {
             let own = entries.iter().filter(|entry| entry.system == number);
             let params = costs::fastest(own);
             if let Err(error) = self.persist(work, scratch.path(), contender, &params, say) {
-                say(&format!("{}: {error}", contender.system.name));
+                say(&format!("{}: {error}", contender.label()));
                 contender.costs.costs_error = Some(error.to_string());
             }
         }
@@ -191,12 +193,17 @@ impl Plan {
             let mut questions = questions.iter();
             questions.any(|question| self.suits(system, work, *question))
         });
+        let suited = suited.flat_map(|system| {
+            let builds = system.built_with(self.quick).into_iter();
+            builds.map(|built| (*system, built))
+        });
         let mut contenders = Vec::new();
-        for &system in suited {
-            let folder = scratch.join(system.name);
+        for (number, (system, built)) in suited.enumerate() {
+            let folder = scratch.join(format!("{}-{number}", system.name));
             std::fs::create_dir(&folder)?;
             let mut contender = Contender {
                 system,
+                built,
                 peer: None,
                 folder,
                 version: String::new(),
@@ -210,9 +217,9 @@ impl Plan {
                 contenders.push(contender);
                 continue;
             }
-            say(&format!("building {}", system.name));
-            if let Err(error) = self.build(work, scratch, &mut contender) {
-                say(&format!("{} is left out: {error}", system.name));
+            say(&format!("building {}", contender.label()));
+            if let Err(error) = self.build(work, &mut contender) {
+                say(&format!("{} is left out: {error}", contender.label()));
                 contender.error = Some(error.to_string());
                 contender.peer = None;
             }
@@ -221,8 +228,8 @@ impl Plan {
         Ok(contenders)
     }
 
-    fn build(&self, work: &Work, scratch: &Path, contender: &mut Contender) -> Result<()> {
-        let mut peer = self.open(work, scratch, contender)?;
+    fn build(&self, work: &Work, contender: &mut Contender) -> Result<()> {
+        let mut peer = self.open(work, contender)?;
         contender.before = peer.resident(work.rows.path());
         let command = json!({"do": "build", "rows": work.rows.path()});
         let built = peer.ask(&command, self.patience)?;
@@ -238,14 +245,15 @@ impl Plan {
     }
 
     /// A new process of the system, which has built nothing.
-    fn open(&self, work: &Work, scratch: &Path, contender: &Contender) -> Result<Peer> {
+    fn open(&self, work: &Work, contender: &Contender) -> Result<Peer> {
         let system = contender.system;
         let command = system.command(self.python.as_deref(), &self.peers);
         let command = command.ok_or_else(|| PeerError::Missing("there is no Python".into()))?;
-        let log = scratch.join(format!("{}.log", system.name));
+        let log = contender.folder.with_extension("log");
         let mut peer = Peer::start(command, log)?;
         let start = json!({
             "do": "start", "bits": work.bits, "dir": contender.folder, "threads": all_threads(),
+            "params": contender.built,
         });
         peer.ask(&start, self.patience)?;
         Ok(peer)
@@ -270,6 +278,8 @@ impl Plan {
                     &modes[..1]
                 };
                 for params in contender.system.settings(self.quick) {
+                    let mut params = params;
+                    params.extend(contender.built.clone());
                     for &mode in modes {
                         entries.push(Entry {
                             system: number,
@@ -434,6 +444,7 @@ impl Plan {
             border: contender.system.border.name().to_owned(),
             version: contender.version.clone(),
             params: entry.params.clone(),
+            built: contender.built.clone(),
             threads: entry.mode.0,
             batch: entry.mode.1,
             recall: entry.recall,
@@ -460,6 +471,8 @@ impl Plan {
                 system: contender.system.name.to_owned(),
                 border: contender.system.border.name().to_owned(),
                 version: contender.version.clone(),
+                params: contender.built.clone(),
+                built: contender.built.clone(),
                 error: contender.error.clone(),
                 ..self.blank(work, *question)
             })
@@ -523,6 +536,11 @@ fn cell(work: &Work, question: Question) -> Cell {
 }
 
 impl Contender {
+    /// Its name, with what it is built with.
+    fn label(&self) -> String {
+        record::label(self.system.name, &self.built)
+    }
+
     /// Its process.
     fn peer(&mut self) -> Result<&mut Peer> {
         let error = self.error.as_deref().unwrap_or("its process has ended");

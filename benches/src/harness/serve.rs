@@ -69,7 +69,10 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
         let dir = PathBuf::from(text("dir")?);
         let threads = number("threads")? as usize;
         *system = Some(match name {
-            "mih-rs" => Box::new(Mih { searchers: None }),
+            "mih-rs" => Box::new(Mih {
+                blocks: command["params"]["blocks"].as_u64().unwrap_or(0) as usize,
+                searchers: None,
+            }),
             _ => Box::new(Bitkin::new(&dir, number("bits")? as u32, threads)),
         });
         return Ok(json!({}));
@@ -274,6 +277,8 @@ impl Native for Bitkin {
 
 /// The crate mih-rs: codes of 64 bits, one thread. Its searchers keep their buffers from query to query.
 struct Mih {
+    /// 0: what it chooses by itself.
+    blocks: usize,
     searchers: Option<(TopkSearcher<'static, u64>, RangeSearcher<'static, u64>)>,
 }
 
@@ -291,8 +296,12 @@ impl Native for Mih {
         if rows.row_bytes() != 8 {
             return Err("it is measured with codes of 64 bits".into());
         }
-        let index =
-            mih_rs::Index::new(words(rows.bytes(), 8)).map_err(|error| error.to_string())?;
+        let rows = words(rows.bytes(), 8);
+        let index = match self.blocks {
+            0 => mih_rs::Index::new(rows),
+            blocks => mih_rs::Index::with_blocks(rows, blocks),
+        };
+        let index = index.map_err(|error| error.to_string())?;
         // Searchers borrow it; there is one in the life of the process.
         let index: &'static mih_rs::Index<u64> = Box::leak(Box::new(index));
         self.searchers = Some((index.topk_searcher(), index.range_searcher()));

@@ -40,6 +40,9 @@ pub(crate) struct System {
     pub(crate) border: Border,
     /// The setting that is swept, and its values; a system without is measured once.
     pub(crate) sweep: Option<(&'static str, &'static [u64])>,
+    /// What it is built with, and the values of that, the usual one first: for each it has a process
+    /// of its own. A quick run takes the first.
+    pub(crate) builds: Option<(&'static str, &'static [u64])>,
     /// Rows beyond which it is not tried: what builds too slowly.
     pub(crate) most_rows: usize,
     /// What it is measured in.
@@ -67,6 +70,7 @@ const fn python(name: &'static str) -> System {
         name,
         border: Border::Python,
         sweep: None,
+        builds: None,
         most_rows: usize::MAX,
         kinds: Kinds::All,
         batched: true,
@@ -105,6 +109,7 @@ pub(crate) const SYSTEMS: [System; 11] = [
     },
     System {
         sweep: Some(("nflip", &[0, 1, 2])),
+        builds: Some(("b", &[16, 12, 20, 24])),
         ..python("faiss-multihash")
     },
     System {
@@ -118,6 +123,8 @@ pub(crate) const SYSTEMS: [System; 11] = [
         ..python("usearch-hnsw")
     },
     System {
+        // 0: what it chooses by itself.
+        builds: Some(("blocks", &[0, 3, 4, 5, 6])),
         kinds: Kinds::Words,
         batched: false,
         ..exact(native("mih-rs"))
@@ -144,6 +151,18 @@ impl System {
             let known = known.join(", ");
             format!("there is no system named {name:?}; there are {known}").into()
         })
+    }
+
+    /// All that it is built with; with `quick`, the first.
+    pub(crate) fn built_with(&self, quick: bool) -> Vec<Params> {
+        let Some((name, values)) = self.builds else {
+            return vec![Params::new()];
+        };
+        let values = if quick { &values[..1] } else { values };
+        values
+            .iter()
+            .map(|value| Params::from([(name.to_owned(), *value)]))
+            .collect()
     }
 
     /// All settings that it is measured with; with `quick`, every third.

@@ -21,7 +21,7 @@ pub(crate) struct Work {
 }
 
 /// What to make or read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) name: String,
     /// Of generated codes; files have their own.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{by_cell, escape, is_bitkin, ordered};
 use crate::plot::number;
-use crate::record::{Costs, Line};
+use crate::record::{Costs, Line, label};
 
 /// A peer is cheaper when Bitkin takes this many times as much; less is noise.
 const MORE: f64 = 1.2;
@@ -40,10 +40,8 @@ pub(super) fn dearer(lines: &[Line]) -> Vec<String> {
     for (cell, lines) in by_cell(lines) {
         for (what, cost) in KINDS {
             let mut than = Vec::new();
-            for name in ordered(&lines).iter().filter(|name| !is_bitkin(name)) {
-                let Some(peer) = lines.iter().find(|line| line.system == *name) else {
-                    continue;
-                };
+            for peer in built(&lines).iter().filter(|line| !is_bitkin(&line.system)) {
+                let name = label(&peer.system, &peer.built);
                 let own = lines.iter().find(|line| {
                     is_bitkin(&line.system) && line.border == peer.border && line.run == peer.run
                 });
@@ -70,11 +68,8 @@ pub(super) fn table(page: &mut String, lines: &[&Line], commit: &str) {
               <th>bytes a row held</th><th>not in files</th><th>by itself</th><th>peak MB</th>\
               <th>bytes a row on disk</th><th>cold open, ms</th><th>first query, ms</th><th>deletes/s</th>\
               <th>speed after 10 % deleted</th><th>recall then</th></tr>";
-    for name in ordered(lines) {
-        let built = lines
-            .iter()
-            .find(|line| line.system == name && line.costs.build_seconds.is_some());
-        let Some(line) = built else { continue };
+    for line in built(lines) {
+        let name = label(&line.system, &line.built);
         let costs = &line.costs;
         let rows = line.rows as f64;
         let cell = |value: Option<f64>| value.map_or("–".to_owned(), number);
@@ -99,4 +94,21 @@ pub(super) fn table(page: &mut String, lines: &[&Line], commit: &str) {
         let _ = write!(page, "<tr><td>{}{old}</td>{cells}</tr>", escape(&name));
     }
     *page += "</table>";
+}
+
+/// A line of each system that was built, and of each setting that it was built with.
+fn built<'a>(lines: &[&'a Line]) -> Vec<&'a Line> {
+    let mut built: Vec<&Line> = Vec::new();
+    for name in ordered(lines) {
+        let own = lines.iter().filter(|line| line.system == name);
+        for line in own.filter(|line| line.costs != Costs::default()) {
+            if !built
+                .iter()
+                .any(|known| known.system == name && known.built == line.built)
+            {
+                built.push(line);
+            }
+        }
+    }
+    built
 }

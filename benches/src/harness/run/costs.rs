@@ -31,7 +31,7 @@ impl Plan {
         if !peer.can("save") {
             return Ok(());
         }
-        say(&format!("opening {} again", contender.system.name));
+        say(&format!("opening {} again", contender.label()));
         peer.ask(&json!({"do": "save"}), self.patience)?;
         let deletes = peer.can("delete");
         drop(peer);
@@ -44,7 +44,7 @@ impl Plan {
         for _ in 0..if self.quick { 1 } else { 3 } {
             contender.peer = None;
             evict(&contender.folder)?;
-            let mut peer = self.open(work, scratch, contender)?;
+            let mut peer = self.open(work, contender)?;
             let loaded = peer.ask(&load, self.patience)?;
             opened.extend(loaded["open_seconds"].as_f64());
             first.extend(loaded["first_seconds"].as_f64());
