@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bitkin_storage::{
-    BackupReport, Durability, Options, Problem, RepairReport, Stats, Storage, VerifyReport,
+    BackupReport, CollectionInfo, Durability, Options, Problem, RepairReport, SectionBuilder,
+    SectionSink, SegmentRows, Stats, Storage, VerifyReport,
 };
 use sha2::{Digest, Sha256};
 
@@ -14,6 +15,7 @@ use crate::error::Error;
 use crate::filter::index::{IndexBuilder, check_fields};
 use crate::kernels::Kernels;
 use crate::model::{ModelFile, ModelKind};
+use crate::tables::TableBuilder;
 
 /// How a database is opened.
 #[derive(Clone, Debug, Default)]
@@ -62,9 +64,25 @@ impl DatabaseOptions {
     /// Every storage that writes segments writes the engine's sections into them.
     fn for_writing(self) -> Options {
         Options {
-            builder: Some(Arc::new(IndexBuilder)),
+            builder: Some(Arc::new(Sections)),
             ..self.storage
         }
+    }
+}
+
+/// What the engine adds to segments: each builder in turn.
+#[derive(Debug)]
+struct Sections;
+
+impl SectionBuilder for Sections {
+    fn build(
+        &self,
+        collection: &CollectionInfo,
+        rows: &SegmentRows<'_>,
+        sections: &mut SectionSink<'_>,
+    ) -> Result<(), bitkin_storage::Error> {
+        IndexBuilder.build(collection, rows, sections)?;
+        TableBuilder.build(collection, rows, sections)
     }
 }
 
@@ -374,7 +392,7 @@ pub fn backup(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<BackupRe
 /// [`Error::NotADatabase`] if nothing of one is there, [`Error::Locked`], and what storage reports of
 /// `dest`.
 pub fn repair(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<RepairReport, Error> {
-    let builder = Arc::new(IndexBuilder);
+    let builder = Arc::new(Sections);
     Ok(bitkin_storage::repair(
         path.as_ref(),
         dest.as_ref(),

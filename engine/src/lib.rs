@@ -50,6 +50,7 @@ pub mod model;
 pub mod npy;
 mod search;
 mod snapshot;
+mod tables;
 
 pub use bitkin_storage::{
     BackupReport, CollectionStats, Durability, Error as StorageError, Problem, RepairReport,
@@ -63,7 +64,9 @@ pub use self::error::Error;
 #[doc(hidden)]
 pub use self::filter::fuzzing;
 pub use self::filter::{Filter, FilterError, FilterPlace};
-pub use self::search::{Answer, BatchSearch, Hit, Search};
+pub use self::search::{
+    Answer, BatchSearch, Budget, Explanation, Hit, PartExplanation, Search, Way,
+};
 pub use self::snapshot::{Row, Rows, Snapshot};
 
 /// The id that no row can have, 2^64 - 1: interfaces that need a value for "no row" use it.

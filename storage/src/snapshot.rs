@@ -1,5 +1,6 @@
 //! What readers see: one moment of the database, made of parts that never change.
 
+use std::any::Any;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::deleted::{self, Deleted};
 use crate::error::Error;
 use crate::order::{Column, locate};
 use crate::run::Run;
-use crate::segment::{Section, Segment};
+use crate::segment::{LazyBytes, Section, Segment};
 use crate::state::{CollectionState, State};
 
 /// One moment of the database. Cloning it is cheap, and holding it blocks nobody; the files that it
@@ -224,6 +225,20 @@ impl Part {
     /// it has none of this name, as rows in memory have not.
     pub fn section(&self, name: &str) -> Option<Section<'_>> {
         self.as_segment()?.section(name)
+    }
+
+    /// What the layer above derives from the segment, made at the first call and dropped with it;
+    /// `None` for rows in memory, and if what was derived first is of another type.
+    pub fn derived<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.as_segment()?.derived(make)
+    }
+
+    /// The codes of all rows, as [`codes`](Self::codes), for whoever reads a few of them here and there.
+    pub fn lazy_codes(&self) -> LazyBytes<'_> {
+        match &self.source {
+            Source::Memory(run) => LazyBytes::in_memory(&run.codes),
+            Source::Segment(segment) => segment.lazy_codes(),
+        }
     }
 
     /// Number of rows, deleted ones included, at most 2³²−1.

@@ -9,6 +9,7 @@
 //! part like any other: they are zero in stored codes and in queries.
 
 mod portable;
+pub(crate) mod probe;
 mod scan;
 // Miri has not all of the instructions: it runs the portable kernels.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -17,6 +18,8 @@ mod x86_64;
 use std::ffi::OsStr;
 use std::fmt;
 use std::sync::OnceLock;
+
+use self::probe::{Ahead, ProbeError, Shell, Take};
 
 /// The environment variable that forces an instruction set.
 pub const SIMD_VARIABLE: &str = "BITKIN_SIMD";
@@ -57,6 +60,7 @@ pub enum KernelError {
 
 type Within = unsafe fn(&[u8], &[u8], u32, u32, &mut Vec<Candidate>);
 type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
+type ProbeShell = unsafe fn(&[Shell<'_>], &mut Ahead, u32, Take<'_>) -> Result<u64, ProbeError>;
 
 /// The kernels of one instruction set.
 ///
@@ -66,6 +70,7 @@ pub struct Kernels {
     name: &'static str,
     within: Within,
     distances: Distances,
+    shell: ProbeShell,
 }
 
 impl Kernels {
@@ -154,6 +159,22 @@ impl Kernels {
         // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
         // and there is a distance for each row.
         unsafe { (self.distances)(query, rows, distances) }
+    }
+
+    /// Gives to `take` every row of the first of `shells` within the threshold; returns the number of rows
+    /// that were looked at. The others are those that will follow, with the same `ahead`.
+    ///
+    /// # Errors
+    /// When the table is damaged, or leads outside of itself.
+    pub(crate) fn shell(
+        &self,
+        shells: &[Shell<'_>],
+        ahead: &mut Ahead,
+        threshold: u32,
+        take: Take<'_>,
+    ) -> Result<u64, ProbeError> {
+        // SAFETY: `self` exists, so the machine has the instructions.
+        unsafe { (self.shell)(shells, ahead, threshold, take) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Kernels for any machine: 64-bit words, and what the compiler makes of them.
 
+use super::probe::{self, Ahead, ProbeError, Shell, Take};
 use super::scan::{self, Isa};
 use super::{Candidate, Kernels};
 
@@ -7,6 +8,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     name: "portable",
     within,
     distances,
+    shell,
 };
 
 struct Portable;
@@ -29,6 +31,18 @@ unsafe fn within(
 unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
     // SAFETY: every machine has this instruction set; the rest is the caller's.
     unsafe { scan::distances::<Portable>(query, rows, out) }
+}
+
+/// # Safety
+/// None: it is `unsafe` for its type.
+unsafe fn shell(
+    shells: &[Shell<'_>],
+    ahead: &mut Ahead,
+    threshold: u32,
+    take: Take<'_>,
+) -> Result<u64, ProbeError> {
+    // SAFETY: every machine has this instruction set.
+    unsafe { probe::shell::<Portable>(shells, ahead, threshold, take) }
 }
 
 impl Isa for Portable {

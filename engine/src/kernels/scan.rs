@@ -288,19 +288,28 @@ unsafe fn words<const WORDS: usize>(code: *const u8, stride: usize) -> [u64; WOR
     words
 }
 
+/// Distance of two codes that take `WORDS` words.
+///
+/// # Safety
+/// Both must be readable for `stride` bytes, which are more than `8 * (WORDS - 1)`, at most
+/// `8 * WORDS`, and at least 8.
+#[inline(always)]
+pub(super) unsafe fn words_apart<const WORDS: usize>(
+    query: *const u8,
+    row: *const u8,
+    stride: usize,
+) -> u32 {
+    // SAFETY: the caller's.
+    let (a, b) = unsafe { (words::<WORDS>(query, stride), words::<WORDS>(row, stride)) };
+    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
+}
+
 /// Distance of one row of less than 32 bytes: for short rows in any instruction set.
 ///
 /// # Safety
 /// `row` must be readable for `query.len()` bytes, at most 32.
 #[inline(always)]
 pub(super) unsafe fn short_row(query: &[u8], row: *const u8) -> u32 {
-    #[inline(always)]
-    unsafe fn by_words<const WORDS: usize>(query: *const u8, row: *const u8, stride: usize) -> u32 {
-        // SAFETY: the caller's.
-        let (a, b) = unsafe { (words::<WORDS>(query, stride), words::<WORDS>(row, stride)) };
-        a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
-    }
-
     let stride = query.len();
     let query = query.as_ptr();
     // SAFETY: each arm takes the strides that its number of words holds; below 8, every read is
@@ -311,10 +320,10 @@ pub(super) unsafe fn short_row(query: &[u8], row: *const u8) -> u32 {
                 let difference = |at| query.add(at).read() ^ row.add(at).read();
                 (0..stride).map(|at| difference(at).count_ones()).sum()
             }
-            8 => by_words::<1>(query, row, stride),
-            9..=16 => by_words::<2>(query, row, stride),
-            17..=24 => by_words::<3>(query, row, stride),
-            _ => by_words::<4>(query, row, stride),
+            8 => words_apart::<1>(query, row, stride),
+            9..=16 => words_apart::<2>(query, row, stride),
+            17..=24 => words_apart::<3>(query, row, stride),
+            _ => words_apart::<4>(query, row, stride),
         }
     }
 }

@@ -4,20 +4,26 @@
 //! answer to the bit. The obvious answers to odd questions: with `k` = 0 there are no hits, with
 //! `k` beyond the rows all rows are hits, and so they are with a radius of the width or more.
 
+mod costs;
+mod explain;
+mod limit;
 mod nearest;
+mod pass;
 mod scan;
 mod visible;
+mod walk;
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use self::explain::{Explanation, PartExplanation, Way};
+pub use self::limit::Budget;
 use self::nearest::Nearest;
-use self::scan::Columns;
-use self::visible::columns;
+use self::pass::{Pass, visible};
+use self::visible::passing;
 use crate::error::Error;
 use crate::filter::Filter;
-use crate::kernels::Kernels;
 use crate::snapshot::Snapshot;
 
 /// Hits of a search that names neither `k` nor a radius.
@@ -77,6 +83,8 @@ pub struct BatchSearch<'a> {
 struct Wanted {
     k: Option<usize>,
     radius: Option<u32>,
+    budget: Option<Budget>,
+    way: Option<Way>,
 }
 
 impl<'a> Search<'a> {
@@ -101,6 +109,20 @@ impl<'a> Search<'a> {
         self
     }
 
+    /// Ends the search when `budget` is spent. What was found by then is the answer, and its
+    /// certificate says how far it can be trusted.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.wanted.budget = Some(budget);
+        self
+    }
+
+    /// Searches every part in one way, whatever the planner thinks: for measurements. Parts without
+    /// tables are scanned in any case.
+    pub fn way(mut self, way: Way) -> Self {
+        self.wanted.way = Some(way);
+        self
+    }
+
     /// Only rows that pass `filter` are found, as if there were no others. A second filter takes
     /// the place of the first.
     pub fn filter(mut self, filter: &Filter) -> Self {
@@ -114,23 +136,26 @@ impl<'a> Search<'a> {
     /// [`Error::WrongWidth`] or [`Error::PaddingBits`] for a query that is no code of the
     /// collection, and what storage reports of damaged files.
     pub fn run(self) -> Result<Answer, Error> {
+        self.explain().map(|(answer, _)| answer)
+    }
+
+    /// Searches as [`Search::run`] does, and tells how the answer was found.
+    ///
+    /// # Errors
+    /// As [`Search::run`].
+    pub fn explain(self) -> Result<(Answer, Explanation), Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(&self.query, Some(1))?;
-        let mut answers = self.wanted.prepare(1);
-        let mut scratch = Vec::new();
-        for part in columns(&snapshot, self.filter.as_ref())? {
-            scan::scan(
-                snapshot.kernels,
-                &part,
-                &[&self.query],
-                &mut answers,
-                &mut scratch,
-            );
-        }
-        let mut answers = answers
-            .into_iter()
-            .map(|found| self.wanted.answer(found, &snapshot));
-        Ok(answers.next().unwrap_or_default())
+        let passing = passing(&snapshot, self.filter.as_ref())?;
+        let parts = visible(&snapshot, &passing);
+        let mut explanation = Explanation::default();
+        let search = Pass {
+            snapshot: &snapshot,
+            parts: &parts,
+            wanted: self.wanted,
+        };
+        let mut answers = search.run(&[&self.query], Some(&mut explanation))?;
+        Ok((answers.pop().unwrap_or_default(), explanation))
     }
 }
 
@@ -157,6 +182,18 @@ impl<'a> BatchSearch<'a> {
         self
     }
 
+    /// Ends the search of each query when `budget` is spent, as [`Search::budget`].
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.wanted.budget = Some(budget);
+        self
+    }
+
+    /// Searches in one way, as [`Search::way`].
+    pub fn way(mut self, way: Way) -> Self {
+        self.wanted.way = Some(way);
+        self
+    }
+
     /// Only rows that pass `filter` are found, as [`Search::filter`]. It is evaluated once for
     /// all queries.
     pub fn filter(mut self, filter: &Filter) -> Self {
@@ -179,8 +216,13 @@ impl<'a> BatchSearch<'a> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(self.queries, None)?;
         let queries: Vec<&[u8]> = self.queries.chunks_exact(snapshot.stride()).collect();
-        let parts = columns(&snapshot, self.filter.as_ref())?;
-        let (kernels, wanted) = (snapshot.kernels, self.wanted);
+        let passing = passing(&snapshot, self.filter.as_ref())?;
+        let parts = visible(&snapshot, &passing);
+        let search = Pass {
+            snapshot: &snapshot,
+            parts: &parts,
+            wanted: self.wanted,
+        };
         let threads = self
             .threads
             .or_else(|| std::thread::available_parallelism().ok());
@@ -188,14 +230,9 @@ impl<'a> BatchSearch<'a> {
         let pass = queries.len().div_ceil(threads).clamp(1, QUERIES_A_PASS);
         let passes: Vec<&[&[u8]]> = queries.chunks(pass).collect();
         let threads = threads.min(passes.len());
-        let search = |queries: &[&[u8]]| {
-            search_pass(kernels, &parts, queries, wanted)
-                .into_iter()
-                .map(|found| wanted.answer(found, &snapshot))
-                .collect::<Vec<_>>()
-        };
         if threads <= 1 {
-            return Ok(passes.into_iter().flat_map(search).collect());
+            let answers = passes.into_iter().map(|queries| search.run(queries, None));
+            return Ok(answers.collect::<Result<Vec<_>, _>>()?.concat());
         }
 
         let next = AtomicUsize::new(0);
@@ -204,19 +241,21 @@ impl<'a> BatchSearch<'a> {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(queries) = passes.get(number) else {
-                    return done;
+                    return Ok(done);
                 };
-                done.push((number, search(queries)));
+                done.push((number, search.run(queries, None)?));
             }
         };
-        let mut done: Vec<(usize, Vec<Answer>)> = std::thread::scope(|scope| {
+        type Done = Result<Vec<(usize, Vec<Answer>)>, Error>;
+        let mut done = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| match worker.join() {
+            let join = |worker: std::thread::ScopedJoinHandle<'_, Done>| match worker.join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            workers.into_iter().flat_map(join).collect()
-        });
+            let done: Result<Vec<_>, Error> = workers.into_iter().map(join).collect();
+            done.map(|done| done.concat())
+        })?;
         done.sort_unstable_by_key(|(number, _)| *number);
         Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
     }
@@ -232,27 +271,18 @@ impl Wanted {
         }
     }
 
-    fn prepare(self, queries: usize) -> Vec<Nearest> {
-        (0..queries)
-            .map(|_| Nearest::new(self.k(), self.radius))
-            .collect()
-    }
-
-    fn answer(self, found: Nearest, snapshot: &Snapshot) -> Answer {
-        let found = found.finish();
-        let hits: Vec<Hit> = found
-            .into_iter()
-            .map(|(distance, id)| Hit { id, distance })
-            .collect();
-        let certified_radius = if hits.len() == self.k() {
-            hits.last().map(|hit| hit.distance)
-        } else {
-            Some(self.radius.unwrap_or(snapshot.bits()))
+    /// The answer of these rows, when every row at a distance of less than `covered` was offered.
+    fn answer(self, found: Nearest, covered: u32, bits: u32) -> Answer {
+        let hits = found.finish();
+        let clip = match hits.last() {
+            _ if hits.len() < self.k() => Some(self.radius.unwrap_or(bits)),
+            last => last.map(|hit| hit.distance),
         };
+        let proven = covered.checked_sub(1);
         Answer {
+            certified_radius: clip.and_then(|clip| Some(clip.min(proven?))),
+            exact: clip.is_none_or(|clip| proven >= Some(clip)),
             hits,
-            certified_radius,
-            exact: true,
         }
     }
 }
@@ -266,18 +296,4 @@ impl Default for Answer {
             exact: true,
         }
     }
-}
-
-fn search_pass(
-    kernels: &Kernels,
-    parts: &[Columns<'_>],
-    queries: &[&[u8]],
-    wanted: Wanted,
-) -> Vec<Nearest> {
-    let mut answers = wanted.prepare(queries.len());
-    let mut scratch = Vec::new();
-    for part in parts {
-        scan::scan(kernels, part, queries, &mut answers, &mut scratch);
-    }
-    answers
 }

@@ -1,5 +1,7 @@
 //! The best rows found so far, and the threshold that they imply.
 
+use super::Hit;
+
 /// Candidates gathered beyond k before the best k are selected anew: a quarter of k, but not so
 /// few that small k select all the time.
 const SLACK: usize = 16;
@@ -12,8 +14,10 @@ const SLACK: usize = 16;
 pub(super) struct Nearest {
     k: usize,
     radius: Option<u32>,
-    /// (distance, id) of candidates. The best `k` of all offered are among them.
-    found: Vec<(u32, u64)>,
+    /// (distance, id, part) of candidates. The best `k` of all offered are among them.
+    found: Vec<(u32, u64, u32)>,
+    /// Number of the part that was begun last.
+    part: u32,
     /// The k-th best at the last selection: whatever does not come before it is not wanted.
     worst: Option<(u32, u64)>,
 }
@@ -24,6 +28,7 @@ impl Nearest {
             k,
             radius,
             found: Vec::new(),
+            part: 0,
             worst: None,
         }
     }
@@ -43,6 +48,31 @@ impl Nearest {
         }
     }
 
+    pub(super) fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Whether the threshold is the radius, and not yet a distance that was found.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.worst.is_none() && self.radius.is_some()
+    }
+
+    /// Rows offered from here on are those of another part.
+    pub(super) fn begin_part(&mut self) {
+        self.part += 1;
+    }
+
+    /// Forgets the rows of the part that was begun last: they will be offered anew. The threshold stays,
+    /// since those rows are there.
+    pub(super) fn forget_part(&mut self) {
+        let part = self.part;
+        self.found.retain(|(_, _, of)| *of != part);
+        // The row that set it must pass too. No row has the last of all ids.
+        if let Some((_, id)) = &mut self.worst {
+            *id = id.saturating_add(1);
+        }
+    }
+
     /// Whether the threshold still lets every row within the radius pass.
     pub(super) fn is_open(&self) -> bool {
         self.worst.is_none()
@@ -51,7 +81,7 @@ impl Nearest {
     /// Takes a row, which must be at a distance of at most the threshold.
     pub(super) fn offer(&mut self, distance: u32, id: u64) {
         if self.worst.is_none_or(|worst| (distance, id) < worst) {
-            self.found.push((distance, id));
+            self.found.push((distance, id, self.part));
         }
     }
 
@@ -64,15 +94,16 @@ impl Nearest {
         if self.k == 0 || self.found.len() < due {
             return;
         }
-        let (_, worst, _) = self.found.select_nth_unstable(self.k - 1);
-        self.worst = Some(*worst);
+        let (_, &mut (distance, id, _), _) = self.found.select_nth_unstable(self.k - 1);
+        self.worst = Some((distance, id));
         self.found.truncate(self.k);
     }
 
     /// The answer: (distance, id), ascending.
-    pub(super) fn finish(mut self) -> Vec<(u32, u64)> {
+    pub(super) fn finish(mut self) -> Vec<Hit> {
         self.found.sort_unstable();
         self.found.truncate(self.k);
-        self.found
+        let hits = self.found.into_iter();
+        hits.map(|(distance, id, _)| Hit { id, distance }).collect()
     }
 }

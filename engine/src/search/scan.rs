@@ -21,6 +21,8 @@ pub(super) struct Columns<'a> {
     pub(super) codes: Cow<'a, [u8]>,
     /// Rows that are not to be found.
     pub(super) hidden: Hidden<'a>,
+    /// What `hidden` calls the first row.
+    pub(super) first_row: u32,
 }
 
 /// Offers every row of `part` that may be wanted to each query's answer.
@@ -31,14 +33,14 @@ pub(super) fn scan(
     kernels: &Kernels,
     part: &Columns<'_>,
     queries: &[&[u8]],
-    answers: &mut [Nearest],
+    answers: &mut [&mut Nearest],
     scratch: &mut Vec<Candidate>,
 ) {
     let Some(stride) = queries.first().map(|query| query.len()) else {
         return;
     };
     let most_rows = (BLOCK_BYTES / stride).clamp(FIRST_ROWS, 4096);
-    let mut rows = if answers.iter().any(Nearest::is_open) {
+    let mut rows = if answers.iter().any(|answer| answer.is_open()) {
         FIRST_ROWS
     } else {
         most_rows
@@ -57,7 +59,7 @@ pub(super) fn scan(
             kernels.within(query, block, start as u32, threshold, scratch);
             if !scratch.is_empty() {
                 for candidate in &*scratch {
-                    if part.hidden.hides(candidate.row) {
+                    if part.hidden.hides(part.first_row + candidate.row) {
                         continue;
                     }
                     answer.offer(candidate.distance, part.ids[candidate.row as usize]);

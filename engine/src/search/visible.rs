@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bitkin_storage::Part;
 use roaring::RoaringBitmap;
 
+use super::costs::Costs;
 use super::scan::Columns;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -15,14 +16,14 @@ use crate::snapshot::Snapshot;
 /// nanoseconds, a code by itself takes some tens.
 const GATHER: u64 = 16;
 
-/// The rows of a part that a scan must pass over.
-#[derive(Debug)]
+/// The rows of a part that a search must pass over.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Hidden<'a> {
     Nothing,
     /// These.
     Rows(&'a RoaringBitmap),
     /// All but these.
-    AllBut(RoaringBitmap),
+    AllBut(&'a RoaringBitmap),
 }
 
 impl Hidden<'_> {
@@ -35,33 +36,86 @@ impl Hidden<'_> {
     }
 }
 
-/// The columns of every part of the snapshot that has rows to be found. A filter is evaluated
-/// here, once for all queries.
-pub(super) fn columns<'a>(
-    snapshot: &'a Snapshot,
-    filter: Option<&Filter>,
-) -> Result<Vec<Columns<'a>>, Error> {
-    let mut columns = Vec::new();
-    for part in snapshot.view.parts() {
-        let visible = match filter {
-            Some(filter) => Some(snapshot.passing(filter, part)?),
-            None => None,
-        };
-        let found = visible.as_ref().map_or(part.live(), RoaringBitmap::len);
-        if found == 0 {
-            continue;
+/// A part, and which rows of it may be found.
+#[derive(Debug)]
+pub(super) struct Visible<'a> {
+    pub(super) part: &'a Part,
+    /// The rows that pass the filter, if there is one and not all do.
+    passing: Option<&'a RoaringBitmap>,
+    pub(super) hidden: Hidden<'a>,
+    /// Number of rows that may be found; never 0.
+    pub(super) rows: u64,
+    /// The id of the first row, if those of all others follow it one by one.
+    first_id: Option<u64>,
+}
+
+impl<'a> Visible<'a> {
+    /// `None` if no row of the part may be found. `passing` are the rows that pass the search's filter.
+    pub(super) fn new(part: &'a Part, passing: Option<&'a RoaringBitmap>) -> Option<Visible<'a>> {
+        let rows = passing.map_or(part.live(), RoaringBitmap::len);
+        if rows == 0 {
+            return None;
         }
-        columns.push(match visible {
-            Some(rows) if found < part.len() as u64 / GATHER => gather(snapshot, part, &rows)?,
-            Some(rows) if found < part.len() as u64 => whole(snapshot, part, Hidden::AllBut(rows))?,
-            Some(_) => whole(snapshot, part, Hidden::Nothing)?,
-            None => {
-                let hidden = part.deleted().map_or(Hidden::Nothing, Hidden::Rows);
-                whole(snapshot, part, hidden)?
-            }
-        });
+        let all = rows == part.len() as u64;
+        let passing = passing.filter(|_| !all);
+        let hidden = match (passing, part.deleted()) {
+            (Some(rows), _) => Hidden::AllBut(rows),
+            (None, Some(deleted)) if !all => Hidden::Rows(deleted),
+            _ => Hidden::Nothing,
+        };
+        let ids = part.id_range();
+        let dense = ids.end() - ids.start() == part.len() as u64 - 1;
+        Some(Visible {
+            part,
+            passing,
+            hidden,
+            rows,
+            first_id: dense.then_some(*ids.start()),
+        })
     }
-    Ok(columns)
+
+    /// The id of a row of the part.
+    pub(super) fn id(&self, row: u32) -> Result<u64, Error> {
+        if let Some(first) = self.first_id {
+            return Ok(first + u64::from(row));
+        }
+        let id = self.part.id(row)?;
+        id.ok_or_else(|| Error::Damaged {
+            collection: String::new(),
+            reason: format!("row {row} of a part has no id"),
+        })
+    }
+
+    /// Whether so few rows pass that they are gathered and not sought among all.
+    pub(super) fn gathers(&self) -> bool {
+        self.passing.is_some() && self.rows < self.part.len() as u64 / GATHER
+    }
+
+    pub(super) fn costs(&self, stride: usize, has_rest: bool) -> Costs {
+        Costs::new(self.part.len(), stride, self.rows, self.gathers(), has_rest)
+    }
+
+    /// The columns that a scan goes over.
+    pub(super) fn columns(&self, snapshot: &Snapshot) -> Result<Columns<'a>, Error> {
+        match self.passing.filter(|_| self.gathers()) {
+            Some(rows) => gather(snapshot, self.part, rows),
+            None => whole(snapshot, self.part, self.hidden),
+        }
+    }
+}
+
+/// The rows of each part that pass `filter`.
+pub(super) fn passing(
+    snapshot: &Snapshot,
+    filter: Option<&Filter>,
+) -> Result<Vec<Option<RoaringBitmap>>, Error> {
+    let parts = snapshot.view.parts().iter();
+    let passing = parts.map(|part| {
+        filter
+            .map(|filter| snapshot.passing(filter, part))
+            .transpose()
+    });
+    passing.collect()
 }
 
 fn whole<'a>(
@@ -78,15 +132,16 @@ fn whole<'a>(
         ids: Cow::Borrowed(ids),
         codes: Cow::Borrowed(codes),
         hidden,
+        first_row: 0,
     })
 }
 
 /// Copies the columns of `rows`; only the blocks that hold them are read.
-fn gather(
+fn gather<'a>(
     snapshot: &Snapshot,
-    part: &Part,
+    part: &'a Part,
     rows: &RoaringBitmap,
-) -> Result<Columns<'static>, Error> {
+) -> Result<Columns<'a>, Error> {
     let stride = snapshot.stride();
     let mut ids = Vec::with_capacity(rows.len() as usize);
     let mut codes = Vec::with_capacity(rows.len() as usize * stride);
@@ -101,5 +156,6 @@ fn gather(
         ids: Cow::Owned(ids),
         codes: Cow::Owned(codes),
         hidden: Hidden::Nothing,
+        first_row: 0,
     })
 }

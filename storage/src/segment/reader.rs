@@ -1,6 +1,8 @@
 //! Reading a segment out of its map.
 
+use std::any::Any;
 use std::ops::{Range, RangeInclusive};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::filter;
@@ -9,7 +11,7 @@ use super::layout::{
     IDS, KNOWN, MAX_SECTIONS, MUST_UNDERSTAND, PAYLOAD_BYTES, PAYLOAD_OFFSETS, Section,
     SectionKind, file_name,
 };
-use super::section;
+use super::section::{self, LazyBytes};
 use crate::bytes::{Fields, checksum, u64_at};
 use crate::disk::{Disk, Region, open_listed};
 use crate::error::Error;
@@ -38,6 +40,8 @@ pub(crate) struct Segment {
     ids_checked: AtomicBool,
     codes_checked: AtomicBool,
     filter_checked: AtomicBool,
+    /// What the layer above derived from its sections.
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Segment {
@@ -152,6 +156,7 @@ impl Segment {
             ids_checked: AtomicBool::new(false),
             codes_checked: AtomicBool::new(false),
             filter_checked: AtomicBool::new(false),
+            derived: OnceLock::new(),
         })
     }
 
@@ -384,15 +389,56 @@ impl Segment {
         Ok(())
     }
 
+    /// What the layer above derives from this segment, made at the first call and kept with it; `None`
+    /// if what was derived first is of another type.
+    pub(crate) fn derived<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        let derived = self.derived.get_or_init(|| Box::new(make()));
+        derived.downcast_ref()
+    }
+
+    pub(super) fn lazy(&self, range: &Range<usize>) -> LazyBytes<'_> {
+        LazyBytes {
+            segment: Some(self),
+            start: range.start,
+            bytes: self.slice(range),
+        }
+    }
+
+    pub(crate) fn lazy_codes(&self) -> LazyBytes<'_> {
+        self.lazy(&self.codes)
+    }
+
+    /// The share of the blocks of `range`, which is not empty, that were checked.
+    pub(super) fn share_checked(&self, range: &Range<usize>) -> f64 {
+        let blocks = range.start / BLOCK..(range.end - 1) / BLOCK + 1;
+        let all = blocks.len();
+        let checked = blocks.filter(|block| self.is_checked(*block)).count();
+        checked as f64 / all as f64
+    }
+
+    #[inline]
+    fn is_checked(&self, block: usize) -> bool {
+        let word = self.checked.get(block / 64);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) & 1 << (block % 64) != 0)
+    }
+
     /// Checks the blocks of `range` that were not checked before.
-    fn check(&self, range: &Range<usize>) -> Result<(), Error> {
+    #[inline]
+    pub(super) fn check(&self, range: &Range<usize>) -> Result<(), Error> {
         if range.is_empty() {
             return Ok(());
         }
+        let (first, last) = (range.start / BLOCK, (range.end - 1) / BLOCK);
+        if self.is_checked(first) && (last == first || last == first + 1 && self.is_checked(last)) {
+            return Ok(());
+        }
+        self.check_blocks(range)
+    }
+
+    #[cold]
+    fn check_blocks(&self, range: &Range<usize>) -> Result<(), Error> {
         for block in range.start / BLOCK..=(range.end - 1) / BLOCK {
-            let bit = 1 << (block % 64);
-            let word = self.checked.get(block / 64);
-            if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
+            if self.is_checked(block) {
                 continue;
             }
             if !self.is_whole(block) {
@@ -400,8 +446,8 @@ impl Segment {
                 let what = "the checksum of the block that starts there does not hold";
                 return Err(Error::corrupt(&self.name, offset, what));
             }
-            if let Some(word) = word {
-                word.fetch_or(bit, Ordering::Relaxed);
+            if let Some(word) = self.checked.get(block / 64) {
+                word.fetch_or(1 << (block % 64), Ordering::Relaxed);
             }
         }
         Ok(())

@@ -145,4 +145,62 @@ impl<'a> Section<'a> {
     pub fn bytes(&self, range: Range<u64>) -> Result<&'a [u8], Error> {
         self.segment.section_bytes(&self.range, range)
     }
+
+    /// All of its bytes, for whoever reads a few of them here and there.
+    pub fn lazy(&self) -> LazyBytes<'a> {
+        self.segment.lazy(&self.range)
+    }
+}
+
+/// Bytes of which only what is read is checked: whoever reads some asks for the check first.
+#[derive(Clone, Copy, Debug)]
+pub struct LazyBytes<'a> {
+    /// `None`: they are in memory, and there is nothing to check.
+    pub(super) segment: Option<&'a Segment>,
+    /// Where they start in the segment.
+    pub(super) start: usize,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> LazyBytes<'a> {
+    /// Bytes in memory, which need no check.
+    pub(crate) fn in_memory(bytes: &'a [u8]) -> Self {
+        LazyBytes {
+            segment: None,
+            start: 0,
+            bytes,
+        }
+    }
+
+    /// The bytes, checked or not; the first lies at a multiple of 64 in memory if they are a section.
+    /// What was not [checked](Self::check) may be anything.
+    pub fn unchecked(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Checks the blocks that hold these bytes, unless that was done before: then it takes about a
+    /// nanosecond. Bytes beyond the end are no error.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a block is damaged.
+    #[inline]
+    pub fn check(&self, range: Range<usize>) -> Result<(), Error> {
+        match self.segment {
+            Some(segment) => {
+                let end = self.start + range.end.min(self.bytes.len());
+                segment.check(&(self.start + range.start..end))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The share of its blocks that was checked before: 1 means that no check is called for.
+    pub fn share_checked(&self) -> f64 {
+        match self.segment {
+            Some(segment) if !self.bytes.is_empty() => {
+                segment.share_checked(&(self.start..self.start + self.bytes.len()))
+            }
+            _ => 1.0,
+        }
+    }
 }

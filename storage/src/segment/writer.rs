@@ -11,8 +11,10 @@ use crate::bytes::checksum;
 use crate::disk::{Disk, File};
 use crate::error::Error;
 
-/// Bytes gathered before they are written: a whole number of blocks.
-const BUFFER: usize = 64 * BLOCK;
+/// Bytes gathered before they are written, up to a multiple of them in the file: a huge page. Linux then
+/// keeps and maps the file in huge pages (ext4, since 6.16), and searches, which read all over a segment,
+/// take less than half as long.
+const BUFFER: usize = 128 * BLOCK;
 
 /// Layers above may have this many sections less than a segment can.
 const OWN_SECTIONS: u32 = KNOWN.len() as u32;
@@ -169,10 +171,12 @@ impl SegmentWriter {
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let (front, rest) = bytes.split_at(bytes.len().min(BUFFER - self.buffer.len()));
+            // Less than a whole buffer after a pause, to be back at a multiple.
+            let whole = BUFFER - self.written as usize % BUFFER;
+            let (front, rest) = bytes.split_at(bytes.len().min(whole - self.buffer.len()));
             self.buffer.extend_from_slice(front);
             bytes = rest;
-            if self.buffer.len() == BUFFER {
+            if self.buffer.len() == whole {
                 self.write_blocks()?;
             }
         }

@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
 use crate::kernels::scan::{self, Isa};
 use crate::kernels::{Candidate, Kernels};
 
@@ -10,6 +11,7 @@ static KERNELS: Kernels = Kernels {
     name: "avx2",
     within,
     distances,
+    shell,
 };
 
 /// The kernels, if this machine can run them.
@@ -41,6 +43,19 @@ unsafe fn within(
 unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
     // SAFETY: the caller's.
     unsafe { scan::distances::<Avx2>(query, rows, out) }
+}
+
+/// # Safety
+/// The machine must have AVX2 and POPCNT.
+#[target_feature(enable = "avx2,popcnt")]
+unsafe fn shell(
+    shells: &[Shell<'_>],
+    ahead: &mut Ahead,
+    threshold: u32,
+    take: Take<'_>,
+) -> Result<u64, ProbeError> {
+    // SAFETY: the caller's.
+    unsafe { probe::shell::<Avx2>(shells, ahead, threshold, take) }
 }
 
 const WIDTH: usize = 32;

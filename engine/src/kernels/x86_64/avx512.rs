@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
 use crate::kernels::scan::{self, Isa};
 use crate::kernels::{Candidate, Kernels};
 
@@ -10,6 +11,7 @@ static KERNELS: Kernels = Kernels {
     name: "avx512",
     within,
     distances,
+    shell,
 };
 
 /// The kernels, if this machine can run them.
@@ -44,6 +46,19 @@ unsafe fn within(
 unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
     // SAFETY: the caller's.
     unsafe { scan::distances::<Avx512>(query, rows, out) }
+}
+
+/// # Safety
+/// The machine must have the features that [`kernels`] checks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,popcnt")]
+unsafe fn shell(
+    shells: &[Shell<'_>],
+    ahead: &mut Ahead,
+    threshold: u32,
+    take: Take<'_>,
+) -> Result<u64, ProbeError> {
+    // SAFETY: the caller's.
+    unsafe { probe::shell::<Avx512>(shells, ahead, threshold, take) }
 }
 
 const WIDTH: usize = 64;

@@ -1,0 +1,223 @@
+//! One pass over the parts of a snapshot, for one query or for many.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use roaring::RoaringBitmap;
+
+use super::explain::{Explanation, PartExplanation, Way};
+use super::limit::Limit;
+use super::nearest::Nearest;
+use super::scan::{self, Columns};
+use super::visible::Visible;
+use super::walk::{End, Walked, Work, walk};
+use super::{Answer, Wanted};
+use crate::error::Error;
+use crate::snapshot::Snapshot;
+use crate::tables::Tables;
+
+/// Rows that a search with a budget scans before it looks whether that is spent.
+const ROWS_BETWEEN: usize = 1 << 14;
+
+/// A search, with all that its queries share.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    /// The largest first.
+    pub(super) parts: &'a [Visible<'a>],
+    pub(super) wanted: Wanted,
+}
+
+/// The parts of a snapshot that have rows to be found, the largest first: what is found there spares
+/// the most in the others.
+pub(super) fn visible<'a>(
+    snapshot: &'a Snapshot,
+    passing: &'a [Option<RoaringBitmap>],
+) -> Vec<Visible<'a>> {
+    let parts = snapshot.view.parts().iter().zip(passing);
+    let mut visible: Vec<Visible<'_>> = parts
+        .filter_map(|(part, passing)| Visible::new(part, passing.as_ref()))
+        .collect();
+    visible.sort_by_key(|part| std::cmp::Reverse(part.part.len()));
+    visible
+}
+
+/// One query of a pass.
+struct Asked<'a> {
+    query: &'a [u8],
+    answer: Nearest,
+    /// Every row at a distance of less than this was offered, in all parts.
+    covered: u32,
+    limit: Limit,
+}
+
+impl Pass<'_> {
+    /// The answers to `queries`; of the first, `explanation` tells how it was found.
+    pub(super) fn run(
+        &self,
+        queries: &[&[u8]],
+        mut explanation: Option<&mut Explanation>,
+    ) -> Result<Vec<Answer>, Error> {
+        let mut asked: Vec<Asked<'_>> = queries
+            .iter()
+            .map(|query| Asked {
+                query,
+                answer: Nearest::new(self.wanted.k(), self.wanted.radius),
+                covered: u32::MAX,
+                limit: Limit::new(self.wanted.budget),
+            })
+            .collect();
+        for part in self.parts {
+            let explained = self.part(part, &mut asked, explanation.is_some())?;
+            if let (Some(explanation), Some(explained)) = (&mut explanation, explained) {
+                explanation.parts.push(explained);
+            }
+        }
+        let bits = self.snapshot.bits();
+        let answers = asked.into_iter();
+        Ok(answers
+            .map(|asked| self.wanted.answer(asked.answer, asked.covered, bits))
+            .collect())
+    }
+
+    /// Searches one part: by its tables, and by a scan for the queries for which that is cheaper.
+    fn part(
+        &self,
+        part: &Visible<'_>,
+        asked: &mut [Asked<'_>],
+        explain: bool,
+    ) -> Result<Option<PartExplanation>, Error> {
+        let begun = explain.then(Instant::now);
+        let tables = match self.wanted.way {
+            Some(Way::Scan) => None,
+            _ => Tables::of(part.part, self.snapshot.bits()),
+        };
+        let mut walked = None;
+        let mut scanned = Vec::new();
+        match &tables {
+            Some((tables, section)) => {
+                for asked in asked.iter_mut() {
+                    let Asked {
+                        query,
+                        answer,
+                        covered,
+                        limit,
+                    } = &mut *asked;
+                    answer.begin_part();
+                    let of = walk(
+                        self.snapshot,
+                        part,
+                        (tables, section),
+                        query,
+                        answer,
+                        self.wanted.way,
+                        limit,
+                    )?;
+                    match of.end {
+                        End::Complete => {}
+                        End::Limit => *covered = (*covered).min(of.covered),
+                        End::Scan => {
+                            answer.forget_part();
+                            scanned.push(asked);
+                        }
+                    }
+                    walked.get_or_insert(of);
+                }
+            }
+            None => scanned.extend(asked.iter_mut()),
+        }
+        let stride = self.snapshot.stride();
+        let costs = part.costs(
+            stride,
+            tables.as_ref().is_some_and(|(tables, _)| tables.has_rest()),
+        );
+        let mut compared = 0;
+        if !scanned.is_empty() {
+            let columns = part.columns(self.snapshot)?;
+            let limited = scanned.iter().any(|asked| asked.limit.is_set());
+            if limited {
+                for asked in &mut scanned {
+                    compared = self.scan_within(&columns, asked);
+                }
+            } else {
+                compared = columns.ids.len() as u64;
+                let queries: Vec<&[u8]> = scanned.iter().map(|asked| asked.query).collect();
+                let mut answers: Vec<&mut Nearest> =
+                    scanned.iter_mut().map(|asked| &mut asked.answer).collect();
+                let begun = Instant::now();
+                scan::scan(
+                    self.snapshot.kernels,
+                    &columns,
+                    &queries,
+                    &mut answers,
+                    &mut Vec::new(),
+                );
+                if let [_] = queries[..] {
+                    costs.learn_scan(begun.elapsed().as_nanos() as f32);
+                }
+            }
+        }
+        let Some(begun) = begun else { return Ok(None) };
+        let nanos = |nanos: f32| Duration::from_nanos(nanos.clamp(0.0, 1e18) as u64);
+        let work = walked.map_or_else(Work::default, |walked: Walked| walked.work);
+        let a_row = tables.as_ref().map_or(0, |(tables, _)| {
+            u64::from(tables.bytes_a_row()) + if tables.has_rest() { 0 } else { stride as u64 }
+        });
+        Ok(asked.first().map(|asked| PartExplanation {
+            rows: part.part.len() as u64,
+            visible: part.rows,
+            in_memory: part.part.is_memory(),
+            tables: tables.as_ref().map_or(0, |(tables, _)| tables.count()),
+            way: match walked {
+                None => Way::Scan,
+                Some(walked) if walked.end != End::Scan => Way::Tables,
+                Some(walked) if walked.work == Work::default() => Way::Scan,
+                Some(_) => Way::TablesThenScan,
+            },
+            predicted_scan: nanos(costs.scan),
+            predicted_tables: walked.map(|walked| nanos(walked.estimate)),
+            took: begun.elapsed(),
+            shells: work.shells,
+            buckets: work.buckets,
+            candidates: work.rows + compared,
+            bytes: 8 * work.buckets + work.rows * a_row + compared * (stride as u64),
+            covered_radius: match walked {
+                Some(walked) if walked.end == End::Limit => {
+                    walked.covered.min(asked.covered).checked_sub(1)
+                }
+                _ if asked.covered == 0 => None,
+                _ => Some(self.snapshot.bits()),
+            },
+        }))
+    }
+
+    /// Scans for one query that has a budget, until it is spent; returns the number of rows that were
+    /// compared.
+    fn scan_within(&self, columns: &Columns<'_>, asked: &mut Asked<'_>) -> u64 {
+        let stride = self.snapshot.stride();
+        let mut start = 0;
+        while start < columns.ids.len() {
+            if asked.limit.is_reached() {
+                asked.covered = 0;
+                break;
+            }
+            let end = columns.ids.len().min(start + ROWS_BETWEEN);
+            let piece = Columns {
+                ids: Cow::Borrowed(&columns.ids[start..end]),
+                codes: Cow::Borrowed(&columns.codes[start * stride..end * stride]),
+                hidden: columns.hidden,
+                first_row: start as u32,
+            };
+            scan::scan(
+                self.snapshot.kernels,
+                &piece,
+                &[asked.query],
+                &mut [&mut asked.answer],
+                &mut Vec::new(),
+            );
+            asked.limit.spend((end - start) as u64);
+            start = end;
+        }
+        start as u64
+    }
+}

@@ -1,0 +1,329 @@
+//! Finding rows by the search tables of a part: shell by shell, the cheapest first, until no row that
+//! was not shown can be wanted.
+
+use std::time::Instant;
+
+use bitkin_storage::{LazyBytes, Section};
+
+use super::costs::Costs;
+use super::explain::Way;
+use super::limit::Limit;
+use super::nearest::Nearest;
+use super::visible::Visible;
+use crate::error::Error;
+use crate::kernels::Kernels;
+use crate::kernels::probe::{Ahead, Checks, Found, ProbeError, Shell};
+use crate::snapshot::Snapshot;
+use crate::tables::{MOST_DISTANCE, SHELLS, Table, Tables, count, masks};
+
+/// The share of a scan's cost that is spent before it is asked whether a scan would be cheaper. The
+/// first rows found are far from the nearest, and what must be walked over seems more than it is.
+const TRIAL: f32 = 0.05;
+
+/// Shells that are reckoned ahead at most: with so many a scan is the cheaper way for certain.
+const MOST_AHEAD: u32 = 4096;
+
+/// What a walk, or a scan, did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Work {
+    pub(super) shells: u64,
+    pub(super) buckets: u64,
+    pub(super) rows: u64,
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Every row that is wanted was offered.
+    Complete,
+    /// A scan is the cheaper way from here.
+    Scan,
+    /// The search's limit is reached.
+    Limit,
+}
+
+/// What came of a walk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walked {
+    pub(super) end: End,
+    /// Every row at a distance of less than this was offered.
+    pub(super) covered: u32,
+    pub(super) work: Work,
+    /// Nanoseconds that the whole walk was expected to take when that was last asked.
+    pub(super) estimate: f32,
+}
+
+/// One query in the tables of one part.
+struct Walk<'a> {
+    tables: &'a Tables,
+    table: Vec<Table<'a>>,
+    keys: Vec<u32>,
+    word: u64,
+    /// Shells of each table that were looked at.
+    depth: Vec<u32>,
+    /// What the next shell of each table costs.
+    next: Vec<f32>,
+    sizes: Vec<[f32; SHELLS]>,
+    costs: Costs,
+    rows: f32,
+    /// As `next` and `depth`, to look ahead.
+    scratch: (Vec<f32>, Vec<u32>),
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        tables: &'a Tables,
+        bytes: LazyBytes<'a>,
+        query: &[u8],
+        costs: Costs,
+        rows: usize,
+        is_checked: bool,
+    ) -> Result<Walk<'a>, ProbeError> {
+        let (keys, word) = tables.keys(query);
+        let table: Vec<Table<'_>> = (0..tables.count())
+            .map(|number| tables.table(bytes, number))
+            .collect::<Result<_, _>>()?;
+        if !is_checked {
+            for (table, &key) in table.iter().zip(&keys) {
+                bytes.check(table.sizes_at(key))?;
+            }
+        }
+        let sizes: Vec<_> = table
+            .iter()
+            .zip(&keys)
+            .map(|(table, &key)| table.sizes(key))
+            .collect();
+        let mut walk = Walk {
+            tables,
+            depth: vec![0; table.len()],
+            next: Vec::new(),
+            table,
+            keys,
+            word,
+            sizes,
+            costs,
+            rows: rows as f32,
+            scratch: (Vec::new(), Vec::new()),
+        };
+        walk.next = (0..walk.table.len())
+            .map(|number| walk.cost(number, 0))
+            .collect();
+        Ok(walk)
+    }
+
+    /// Of the shell at `distance` of a table: how many rows are in there, about.
+    fn size(&self, table: usize, distance: u32) -> f32 {
+        match self.sizes[table].get(distance as usize) {
+            Some(size) => *size,
+            // Beyond what is kept, it grows as the number of keys does.
+            None => {
+                let key_bits = self.tables.key_bits(table);
+                let keys = |distance| count(key_bits, distance) as f32;
+                let last = SHELLS - 1;
+                let mean = self.rows * (-(key_bits as f32)).exp2();
+                let size = (self.sizes[table][last] / keys(last as u32)).max(mean) * keys(distance);
+                size.min(self.rows)
+            }
+        }
+    }
+
+    fn cost(&self, table: usize, distance: u32) -> f32 {
+        let key_bits = self.tables.key_bits(table);
+        if distance > key_bits {
+            return 0.0;
+        }
+        if distance > MOST_DISTANCE {
+            return f32::INFINITY;
+        }
+        let buckets = count(key_bits, distance) as f32;
+        self.costs.walk(buckets, self.size(table, distance))
+    }
+
+    fn cheapest(next: &[f32]) -> usize {
+        let cheapest = next.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1));
+        cheapest.map_or(0, |(table, _)| table)
+    }
+
+    /// The cheapest shell, and the two that will be the cheapest behind it: the order depends on nothing
+    /// that is found.
+    fn following(&mut self) -> [(usize, u32); 3] {
+        let (next, depth) = (&mut self.scratch.0, &mut self.scratch.1);
+        next.clone_from(&self.next);
+        depth.clone_from(&self.depth);
+        let mut following = [(0, 0); 3];
+        for (number, shell) in following.iter_mut().enumerate() {
+            let table = Walk::cheapest(&self.scratch.0);
+            *shell = (table, self.scratch.1[table]);
+            if number < 2 {
+                self.scratch.1[table] += 1;
+                self.scratch.0[table] = self.cost(table, self.scratch.1[table]);
+            }
+        }
+        following
+    }
+
+    /// What so many shells more cost.
+    fn ahead(&self, shells: u32) -> f32 {
+        let (mut next, mut depth) = (self.next.clone(), self.depth.clone());
+        let mut sum = 0.0;
+        for _ in 0..shells {
+            let table = Walk::cheapest(&next);
+            sum += next[table];
+            if sum.is_infinite() {
+                break;
+            }
+            depth[table] += 1;
+            next[table] = self.cost(table, depth[table]);
+        }
+        sum
+    }
+}
+
+/// Offers to `answer` the rows of `part` that may be wanted, as far as its tables are the way.
+pub(super) fn walk(
+    snapshot: &Snapshot,
+    part: &Visible<'_>,
+    (tables, section): (&Tables, &Section<'_>),
+    query: &[u8],
+    answer: &mut Nearest,
+    way: Option<Way>,
+    limit: &mut Limit,
+) -> Result<Walked, Error> {
+    let kernels: &Kernels = snapshot.kernels;
+    let (bytes, codes) = (section.lazy(), part.part.lazy_codes());
+    let is_checked = tables.is_checked(&bytes, &codes)?;
+    let costs = part.costs(snapshot.stride(), tables.has_rest());
+    let begun = Instant::now();
+    let failed = |error| match error {
+        ProbeError::Storage(error) => Error::from(error),
+        ProbeError::Malformed(malformed) => snapshot.damaged(malformed.to_string()),
+    };
+    let mut walk =
+        Walk::new(tables, bytes, query, costs, part.part.len(), is_checked).map_err(failed)?;
+    let least_id = *part.part.id_range().start();
+    let mut walked = Walked {
+        end: End::Complete,
+        covered: 0,
+        work: Work::default(),
+        estimate: 0.0,
+    };
+    // What has a budget stays with the tables: half of a scan proves nothing.
+    let may_scan = way.is_none() && !limit.is_set();
+    let mut shells = Vec::with_capacity(3);
+    let mut ahead = Ahead::new();
+    let mut spent = 0.0;
+    // The distance to which the way was last reckoned, and where it is likely to end.
+    let mut asked = None;
+    let expected = tables.expected_distance(answer.k());
+    loop {
+        let Some(threshold) = answer.threshold(least_id) else {
+            break;
+        };
+        if walked.covered > threshold {
+            break;
+        }
+        let following = walk.following();
+        let (table, distance) = following[0];
+        let next = walk.next[table];
+        // A fixed radius is known from the start; a k-th distance only after a while, and until then it is
+        // taken for what it would be if rows were spread evenly, unless that was reached already.
+        let due = answer.is_fixed() || spent > TRIAL * costs.scan;
+        let goal = match answer.is_fixed() {
+            true => threshold,
+            false => threshold.min(expected.max(walked.covered)),
+        };
+        if due && asked != Some(goal) {
+            asked = Some(goal);
+            let shells = goal.saturating_add(1).saturating_sub(walked.covered);
+            let ahead = walk.ahead(shells.min(MOST_AHEAD));
+            walked.estimate = spent + ahead;
+            if ahead > costs.scan && may_scan {
+                walked.end = End::Scan;
+                break;
+            }
+        }
+        if next.is_infinite() || spent + next > 1.2 * costs.scan && may_scan {
+            walked.end = End::Scan;
+            break;
+        }
+        if limit.is_reached() {
+            walked.end = End::Limit;
+            break;
+        }
+        let key_bits = tables.key_bits(table);
+        let looked_at = match masks(key_bits, distance) {
+            // All keys were looked at.
+            None => 0,
+            Some(keys) => {
+                shells.clear();
+                for (table, distance) in following {
+                    let Some(masks) = masks(tables.key_bits(table), distance) else {
+                        break;
+                    };
+                    shells.push(Shell {
+                        bucket: walk.table[table].bucket,
+                        key: walk.keys[table],
+                        word: walk.word,
+                        masks,
+                        distance,
+                        query,
+                        codes: codes.unchecked(),
+                        checks: (!is_checked).then(|| Checks {
+                            section: bytes,
+                            places: walk.table[table].places,
+                            codes,
+                        }),
+                    });
+                }
+                let depth = &walk.depth;
+                let mut error = None;
+                let mut take = |found: &mut Vec<Found>| {
+                    for found in found.drain(..) {
+                        let shown = match tables.has_rest() {
+                            true => tables.has_shown_word(depth, found.difference),
+                            false => {
+                                depth.iter().any(|d| *d > 0) && {
+                                    let at = found.row as usize * query.len();
+                                    let code = codes.unchecked().get(at..at + query.len());
+                                    code.is_some_and(|code| tables.has_shown(depth, query, code))
+                                }
+                            }
+                        };
+                        if shown || part.hidden.hides(found.row) {
+                            continue;
+                        }
+                        match part.id(found.row) {
+                            Ok(id) => answer.offer(found.distance, id),
+                            Err(wrong) => {
+                                error = Some(wrong);
+                                return None;
+                            }
+                        }
+                    }
+                    answer.settle();
+                    answer.threshold(least_id)
+                };
+                let looked_at = kernels
+                    .shell(&shells, &mut ahead, threshold, &mut take)
+                    .map_err(failed)?;
+                if let Some(error) = error {
+                    return Err(error);
+                }
+                walked.work.buckets += keys.len() as u64;
+                looked_at
+            }
+        };
+        walked.work.shells += 1;
+        walked.work.rows += looked_at;
+        limit.spend(looked_at);
+        spent += costs.walk(count(key_bits, distance) as f32, looked_at as f32);
+        walk.depth[table] += 1;
+        walk.next[table] = walk.cost(table, walk.depth[table]);
+        walked.covered += 1;
+    }
+    costs.learn_walk(spent, begun.elapsed().as_nanos() as f32);
+    if walked.estimate == 0.0 {
+        walked.estimate = spent;
+    }
+    Ok(walked)
+}
