@@ -12,7 +12,7 @@ use super::nearest::Nearest;
 use super::visible::Visible;
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::kernels::probe::{Ahead, Checks, Found, ProbeError, Shell};
+use crate::kernels::probe::{Ahead, Checks, Found, Malformed, ProbeError, Shell};
 use crate::snapshot::Snapshot;
 use crate::tables::{MOST_DISTANCE, SHELLS, Table, Tables, count, masks};
 
@@ -291,6 +291,10 @@ pub(super) fn walk(
                         };
                         if shown || part.hidden.hides(found.row) {
                             continue;
+                        }
+                        if found.row as usize >= part.part.len() {
+                            error = Some(snapshot.damaged(Malformed.to_string()));
+                            return None;
                         }
                         match part.id(found.row) {
                             Ok(id) => answer.offer(found.distance, id),

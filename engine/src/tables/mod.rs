@@ -15,6 +15,8 @@ mod layout;
 mod masks;
 mod read;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::build::TableBuilder;
 pub(crate) use self::layout::SHELLS;

@@ -64,7 +64,12 @@ impl Tables {
         Ok(Tables::decode(footer, entries, order, begin))
     }
 
-    fn decode(footer: Footer, entries: &[u8], order: &[u8], length: u64) -> Option<Tables> {
+    pub(super) fn decode(
+        footer: Footer,
+        entries: &[u8],
+        order: &[u8],
+        length: u64,
+    ) -> Option<Tables> {
         let entries = entries.chunks_exact(ENTRY_BYTES);
         let entries: Vec<Entry> = entries
             .map(|entry| Entry::decode(entry, &footer, length))

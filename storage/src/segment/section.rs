@@ -164,7 +164,7 @@ pub struct LazyBytes<'a> {
 
 impl<'a> LazyBytes<'a> {
     /// Bytes in memory, which need no check.
-    pub(crate) fn in_memory(bytes: &'a [u8]) -> Self {
+    pub fn in_memory(bytes: &'a [u8]) -> Self {
         LazyBytes {
             segment: None,
             start: 0,
