@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use reading::{Bench, Get, Search, Stats, Verify, Wanted};
+pub(crate) use reading::{Bench, Explain, Get, Search, Stats, Verify, Wanted};
 
 /// Bitkin finds the kin of any image, or of any binary code, by its bits.
 ///
@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Ingest(Ingest),
     /// Find the nearest codes
     Search(Search),
+    /// Search, and tell how the answers were found
+    Explain(Explain),
     /// Show one row
     Get(Get),
     /// Show what a database holds

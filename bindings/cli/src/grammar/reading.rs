@@ -1,8 +1,9 @@
-//! Arguments of the verbs that read: `search`, `bench`, `get`, `stats`, `verify`.
+//! Arguments of the verbs that read: `search`, `explain`, `bench`, `get`, `stats`, `verify`.
 
-use bitkin::Filter;
+use bitkin::{Budget, Filter};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Format, filter, seconds};
 
@@ -40,6 +41,22 @@ pub(crate) struct Search {
     pub(crate) format: Format,
 }
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Searches as `search` does, one query at a time, and tells for each segment (and for the rows in memory) \
+whether its tables were asked or its codes were scanned, what either was expected to take, what it took, how \
+many shells of keys, buckets and candidates were looked at, and to which distance nothing is missing.
+
+Examples:
+  bitkin explain photos.bitkin hashes --code 0f1e2d3c4b5a6978
+  bitkin explain photos.bitkin hashes --queries q.npy --radius 31 --format json")]
+pub(crate) struct Explain {
+    /// The search
+    #[command(flatten)]
+    pub(crate) search: Search,
+}
+
 /// What to search for.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -73,6 +90,25 @@ pub(crate) struct Wanted {
     /// Only among rows for which this is true
     #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
     pub(crate) filter: Option<Filter>,
+    /// End each query after so many candidates (20000), or after such a time (50us, 2ms); the certified
+    /// radius then says which hits are certainly right
+    #[arg(long, value_name = "N|TIME", value_parser = budget)]
+    pub(crate) budget: Option<Budget>,
+}
+
+/// Candidates, or a time with its unit.
+fn budget(text: &str) -> Result<Budget, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let wrong = || "say a number of candidates, or a time as 50us, 2ms or 1s".to_owned();
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    Ok(match unit {
+        "" => Budget::Candidates(number),
+        "us" => Budget::Time(Duration::from_micros(number)),
+        "ms" => Budget::Time(Duration::from_millis(number)),
+        "s" => Budget::Time(Duration::from_secs(number)),
+        _ => return Err(wrong()),
+    })
 }
 
 /// Arguments of `bench`.

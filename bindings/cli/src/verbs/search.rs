@@ -1,15 +1,16 @@
-//! `bitkin search`.
+//! `bitkin search` and `bitkin explain`.
 
 use super::{
     check_file, collection, encode_file, encoder, failure, open_to_read, outside, parse_code,
 };
 use crate::error::Failure;
-use crate::grammar::{Format, Search, Wanted};
+use crate::grammar::{Explain, Format, Search, Wanted};
 use crate::output::{Column, plain};
 use crate::session::Session;
 use bitkin::npy::CodesReader;
-use bitkin::{Answer, BatchSearch, Collection};
+use bitkin::{Answer, BatchSearch, Collection, PartExplanation};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Queries searched at a time: enough to share passes over the codes, few enough that the first
 /// answers come soon.
@@ -23,16 +24,32 @@ const FILTERED_BATCH: usize = 8192;
 /// # Errors
 /// When the query does not fit the collection, or something cannot be read.
 pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failure> {
+    each_batch(session, arguments, answer)
+}
+
+/// Searches and tells how it was done.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn explain(session: &mut Session, arguments: &Explain) -> Result<(), Failure> {
+    each_batch(session, &arguments.search, tell)
+}
+
+/// What is done with a batch of queries, of which the last argument gives the names.
+type Deal =
+    fn(&mut Session, &Search, &Collection, &[u8], &dyn Fn(usize) -> Value) -> Result<(), Failure>;
+
+fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(), Failure> {
     let database = open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let query = &arguments.query;
     if let Some(text) = &query.code {
         let code = parse_code(text, collection.bits())?;
-        return answer(session, arguments, &collection, &code, |_| json!(text));
+        return deal(session, arguments, &collection, &code, &|_| json!(text));
     }
     if let Some(file) = &query.image {
         let code = encode_file(&collection, &encoder(&collection)?, file)?;
-        return answer(session, arguments, &collection, &code, |_| {
+        return deal(session, arguments, &collection, &code, &|_| {
             json!(file.to_string_lossy())
         });
     }
@@ -53,7 +70,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failu
         if batch.is_empty() {
             return Ok(());
         }
-        answer(session, arguments, &collection, &batch, |row| {
+        deal(session, arguments, &collection, &batch, &|row| {
             json!(first + row)
         })?;
         first += batch.len() / collection.code_bytes();
@@ -67,6 +84,10 @@ impl Wanted {
             Some(radius) => search.radius(radius),
             None => search.k(self.k as usize),
         };
+        let search = match self.budget {
+            Some(budget) => search.budget(budget),
+            None => search,
+        };
         match &self.filter {
             Some(filter) => search.filter(filter),
             None => search,
@@ -78,6 +99,10 @@ impl Wanted {
         let search = match self.radius {
             Some(radius) => search.radius(radius),
             None => search.k(self.k as usize),
+        };
+        let search = match self.budget {
+            Some(budget) => search.budget(budget),
+            None => search,
         };
         match &self.filter {
             Some(filter) => search.filter(filter),
@@ -92,7 +117,7 @@ fn answer(
     arguments: &Search,
     collection: &Collection,
     codes: &[u8],
-    name: impl Fn(usize) -> Value,
+    name: &dyn Fn(usize) -> Value,
 ) -> Result<(), Failure> {
     let search = arguments.wanted.of_many(collection.search_batch(codes));
     for (row, found) in search.run().map_err(failure)?.iter().enumerate() {
@@ -103,6 +128,55 @@ fn answer(
     }
     // A reader of many answers need not wait for all of them.
     session.out.flush()
+}
+
+/// Searches for each query of a batch, and writes how it was done.
+fn tell(
+    session: &mut Session,
+    arguments: &Search,
+    collection: &Collection,
+    codes: &[u8],
+    name: &dyn Fn(usize) -> Value,
+) -> Result<(), Failure> {
+    for (row, code) in codes.chunks_exact(collection.code_bytes()).enumerate() {
+        let search = arguments.wanted.of_one(collection.search(code));
+        let (answer, explanation) = search.explain().map_err(failure)?;
+        let query = name(row);
+        match arguments.format {
+            Format::Json => {
+                let mut line = as_json(&query, &answer);
+                line["parts"] = explanation.parts.iter().map(part_as_json).collect();
+                session.out.line(line.to_string())?;
+            }
+            Format::Table => {
+                let line = headline(&query, &answer);
+                session.out.line(line)?;
+                for line in explanation.to_string().lines() {
+                    session.out.line(format!("  {line}"))?;
+                }
+            }
+        }
+    }
+    session.out.flush()
+}
+
+fn part_as_json(part: &PartExplanation) -> Value {
+    let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
+    json!({
+        "rows": part.rows,
+        "visible": part.visible,
+        "in_memory": part.in_memory,
+        "tables": part.tables,
+        "way": part.way.to_string(),
+        "predicted_scan_us": micros(part.predicted_scan),
+        "predicted_tables_us": part.predicted_tables.map(micros),
+        "took_us": micros(part.took),
+        "shells": part.shells,
+        "buckets": part.buckets,
+        "candidates": part.candidates,
+        "bytes": part.bytes,
+        "covered_radius": part.covered_radius,
+    })
 }
 
 fn as_json(query: &Value, answer: &Answer) -> Value {
@@ -117,21 +191,23 @@ fn as_json(query: &Value, answer: &Answer) -> Value {
     })
 }
 
-fn as_table(
-    session: &mut Session,
-    collection: &Collection,
-    query: &Value,
-    answer: &Answer,
-) -> Result<(), Failure> {
+fn headline(query: &Value, answer: &Answer) -> String {
     let query = query.as_str().map_or_else(|| format!("row {query}"), plain);
     let certain = match answer.certified_radius {
         _ if answer.exact => "exact".to_owned(),
         Some(radius) => format!("certain to distance {radius}"),
         None => "nothing is certain".to_owned(),
     };
-    session
-        .out
-        .line(format!("{query}: {} found, {certain}", answer.hits.len()))?;
+    format!("{query}: {} found, {certain}", answer.hits.len())
+}
+
+fn as_table(
+    session: &mut Session,
+    collection: &Collection,
+    query: &Value,
+    answer: &Answer,
+) -> Result<(), Failure> {
+    session.out.line(headline(query, answer))?;
     let mut head = vec![
         Column::Number("rank"),
         Column::Number("id"),
