@@ -8,6 +8,7 @@
 //! Codes are rows of `stride` bytes, one after the other, at any alignment. Padding bits take
 //! part like any other: they are zero in stored codes and in queries.
 
+mod batch;
 mod portable;
 mod scan;
 // Miri has not all of the instructions: it runs the portable kernels.
@@ -17,6 +18,8 @@ mod x86_64;
 use std::ffi::OsStr;
 use std::fmt;
 use std::sync::OnceLock;
+
+pub use self::batch::QueryBatch;
 
 /// The environment variable that forces an instruction set.
 pub const SIMD_VARIABLE: &str = "BITKIN_SIMD";
@@ -56,7 +59,10 @@ pub enum KernelError {
 }
 
 type Within = unsafe fn(&[u8], &[u8], u32, u32, &mut Vec<Candidate>);
+type WithinMasked = unsafe fn(&[u8], &[u8], &[u8], u32, u32, &mut Vec<Candidate>);
 type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
+type DistancesMasked = unsafe fn(&[u8], &[u8], &[u8], &mut [u32]);
+type WithinBatch = unsafe fn(&mut QueryBatch, &[u8], u32, &[Option<u32>], &mut [Vec<Candidate>]);
 
 /// The kernels of one instruction set.
 ///
@@ -65,7 +71,10 @@ type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
 pub struct Kernels {
     name: &'static str,
     within: Within,
+    within_masked: WithinMasked,
     distances: Distances,
+    distances_masked: DistancesMasked,
+    within_batch: WithinBatch,
 }
 
 impl Kernels {
@@ -135,6 +144,54 @@ impl Kernels {
         unsafe { (self.within)(query, rows, first_row, threshold, found) }
     }
 
+    /// [`Kernels::within`] where only the bits of `mask` count: a row's distance is the number of
+    /// bits in the mask in which it differs from `query`.
+    ///
+    /// # Panics
+    /// When `query` is empty or `mask` is not as long.
+    pub fn within_masked(
+        &self,
+        query: &[u8],
+        mask: &[u8],
+        rows: &[u8],
+        first_row: u32,
+        threshold: u32,
+        found: &mut Vec<Candidate>,
+    ) {
+        check_mask(query, mask);
+        // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
+        // and the mask is as long.
+        unsafe { (self.within_masked)(query, mask, rows, first_row, threshold, found) }
+    }
+
+    /// [`Kernels::within`] for many queries in one pass over the rows, which is faster than one
+    /// after the other where there are more than a few.
+    ///
+    /// * `thresholds`: one for each query; `None` where it wants nothing.
+    /// * `found`: one for each query, to which its rows are appended.
+    ///
+    /// # Panics
+    /// When there are not as many thresholds and lists as queries.
+    pub fn within_batch(
+        &self,
+        queries: &mut QueryBatch,
+        rows: &[u8],
+        first_row: u32,
+        thresholds: &[Option<u32>],
+        found: &mut [Vec<Candidate>],
+    ) {
+        assert!(
+            thresholds.len() == queries.len() && found.len() == queries.len(),
+            "{} thresholds and {} lists for {} queries",
+            thresholds.len(),
+            found.len(),
+            queries.len()
+        );
+        // SAFETY: `self` exists, so the machine has the instructions; there is a threshold and a
+        // list for each query.
+        unsafe { (self.within_batch)(queries, rows, first_row, thresholds, found) }
+    }
+
     /// Writes the distance of each row from `query` to `distances`.
     ///
     /// * `query`: one code; its length is the stride, at least 1.
@@ -143,18 +200,44 @@ impl Kernels {
     /// # Panics
     /// When `query` is empty or the lengths do not agree.
     pub fn distances(&self, query: &[u8], rows: &[u8], distances: &mut [u32]) {
-        assert!(!query.is_empty(), "a code has at least one byte");
-        assert!(
-            Some(rows.len()) == distances.len().checked_mul(query.len()),
-            "{} bytes are not {} rows of {}",
-            rows.len(),
-            distances.len(),
-            query.len()
-        );
+        check_rows(query, rows, distances);
         // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
         // and there is a distance for each row.
         unsafe { (self.distances)(query, rows, distances) }
     }
+
+    /// [`Kernels::distances`] where only the bits of `mask` count.
+    ///
+    /// # Panics
+    /// When `query` is empty or the lengths do not agree.
+    pub fn distances_masked(&self, query: &[u8], mask: &[u8], rows: &[u8], distances: &mut [u32]) {
+        check_mask(query, mask);
+        check_rows(query, rows, distances);
+        // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
+        // the mask is as long, and there is a distance for each row.
+        unsafe { (self.distances_masked)(query, mask, rows, distances) }
+    }
+}
+
+fn check_mask(query: &[u8], mask: &[u8]) {
+    assert!(!query.is_empty(), "a code has at least one byte");
+    assert!(
+        mask.len() == query.len(),
+        "a mask of {} bytes for a code of {}",
+        mask.len(),
+        query.len()
+    );
+}
+
+fn check_rows(query: &[u8], rows: &[u8], distances: &[u32]) {
+    assert!(!query.is_empty(), "a code has at least one byte");
+    assert!(
+        Some(rows.len()) == distances.len().checked_mul(query.len()),
+        "{} bytes are not {} rows of {}",
+        rows.len(),
+        distances.len(),
+        query.len()
+    );
 }
 
 impl fmt::Debug for Kernels {

@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::nearest::Nearest;
-use self::scan::Columns;
+use self::scan::{Columns, Scan};
 use self::visible::columns;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -23,8 +23,8 @@ use crate::snapshot::Snapshot;
 /// Hits of a search that names neither `k` nor a radius.
 const DEFAULT_K: usize = 10;
 
-/// Queries that share one pass over the codes.
-const QUERIES_A_PASS: usize = 64;
+/// Queries that share one pass over the codes, and the work of turning rows for the kernels.
+const QUERIES_A_PASS: usize = 256;
 
 /// A row that a search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,15 +117,11 @@ impl<'a> Search<'a> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(&self.query, Some(1))?;
         let mut answers = self.wanted.prepare(1);
-        let mut scratch = Vec::new();
+        let query: &[u8] = &self.query;
+        let queries = [query];
+        let mut scan = Scan::new(snapshot.kernels, &queries);
         for part in columns(&snapshot, self.filter.as_ref())? {
-            scan::scan(
-                snapshot.kernels,
-                &part,
-                &[&self.query],
-                &mut answers,
-                &mut scratch,
-            );
+            scan.scan(&part, &mut answers);
         }
         let mut answers = answers
             .into_iter()
@@ -275,9 +271,9 @@ fn search_pass(
     wanted: Wanted,
 ) -> Vec<Nearest> {
     let mut answers = wanted.prepare(queries.len());
-    let mut scratch = Vec::new();
+    let mut scan = Scan::new(kernels, queries);
     for part in parts {
-        scan::scan(kernels, part, queries, &mut answers, &mut scratch);
+        scan.scan(part, &mut answers);
     }
     answers
 }
