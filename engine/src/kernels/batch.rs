@@ -490,14 +490,13 @@ fn columns(rows: &[u8], stride: usize, start: usize) -> [[u64; 4]; 8] {
 /// `APART` later, and the reverse.
 #[inline(always)]
 fn swap<const APART: usize>(words: &mut [[u64; 4]; 8], shift: u32, mask: u64) {
-    for at in 0..8 {
-        if at & APART != 0 {
-            continue;
-        }
-        for lane in 0..4 {
-            let (a, b) = (words[at][lane], words[at + APART][lane]);
-            words[at][lane] = a & mask | (b & mask) << shift;
-            words[at + APART][lane] = a >> shift & mask | b & !mask;
+    for at in (0..8).filter(|at| at & APART == 0) {
+        let (above, below) = words.split_at_mut(at + APART);
+        for (a, b) in above[at].iter_mut().zip(&mut below[0]) {
+            (*a, *b) = (
+                (*a & mask) | (*b & mask) << shift,
+                *a >> shift & mask | (*b & !mask),
+            );
         }
     }
 }

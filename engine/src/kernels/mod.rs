@@ -1,9 +1,10 @@
 //! Hamming distance over packed codes.
 //!
 //! One algorithm (`scan.rs`), written once over the small trait `Isa`, and a folder for each
-//! family of instruction sets that implements it. [`Kernels::get`] picks the best set that the machine has, once, and keeps it as a table
-//! of function pointers; the environment variable `BITKIN_SIMD` (`portable`, `avx2`, `avx512`)
-//! forces one. Every set gives the same result to the bit.
+//! family of instruction sets that implements it; `batch.rs` is the one for many queries at once,
+//! over the trait `Planes`. [`Kernels::get`] picks the best set that the machine has, once, and
+//! keeps it as a table of function pointers; the environment variable `BITKIN_SIMD` (`portable`,
+//! `avx2`, `avx512`, `neon`) forces one. Every set gives the same result to the bit.
 //!
 //! Codes are rows of `stride` bytes, one after the other, at any alignment. Padding bits take
 //! part like any other: they are zero in stored codes and in queries.
@@ -11,7 +12,10 @@
 mod batch;
 mod portable;
 mod scan;
-// Miri has not all of the instructions: it runs the portable kernels.
+// Miri has not all of the instructions: it runs the portable kernels. NEON is laid out for
+// little-endian machines.
+#[cfg(all(target_arch = "aarch64", target_endian = "little", not(miri)))]
+mod aarch64;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86_64;
 
@@ -39,7 +43,7 @@ pub struct Candidate {
 pub enum KernelError {
     /// No instruction set has that name.
     #[error(
-        "{SIMD_VARIABLE}={name} names no instruction set; use portable, avx2 or avx512, or unset it"
+        "{SIMD_VARIABLE}={name} names no instruction set; use portable, avx2, avx512 or neon, or unset it"
     )]
     Unknown {
         /// The variable's value.
@@ -91,12 +95,12 @@ impl Kernels {
 
     /// Every set that this machine can run, slowest first. Never empty.
     pub fn available() -> impl Iterator<Item = &'static Kernels> {
-        [Some(&portable::KERNELS), avx2(), avx512()]
+        [Some(&portable::KERNELS), avx2(), avx512(), neon()]
             .into_iter()
             .flatten()
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// `portable`, `avx2`, `avx512` or `neon`.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -110,6 +114,7 @@ impl Kernels {
             Some("portable") => Some(&portable::KERNELS),
             Some("avx2") => avx2(),
             Some("avx512") => avx512(),
+            Some("neon") => neon(),
             _ => {
                 return Err(KernelError::Unknown {
                     name: name.to_string_lossy().into_owned(),
@@ -263,6 +268,16 @@ fn avx2() -> Option<&'static Kernels> {
 
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 fn avx512() -> Option<&'static Kernels> {
+    None
+}
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little", not(miri)))]
+fn neon() -> Option<&'static Kernels> {
+    aarch64::neon::kernels()
+}
+
+#[cfg(not(all(target_arch = "aarch64", target_endian = "little", not(miri))))]
+fn neon() -> Option<&'static Kernels> {
     None
 }
 
