@@ -6,15 +6,16 @@
 //! ```text
 //! for each group of rows:
 //!     turn it on its side: one plane for each nibble of the codes, a row in each byte
-//!     for each few queries:
-//!         for each plane: sums += table[that nibble of the query][plane]     (a byte shuffle)
+//!     for each two queries:
+//!         for each plane: sums += table[that nibble of both][plane]          (a byte shuffle)
 //!         if no sum is <= its threshold: next queries                        (nearly always)
 //!         write the sums out and append the rows that are within
 //! ```
 //!
-//! A table has 16 bytes: how many bits each nibble differs in from the query's. So four bits of
-//! as many rows as a vector has bytes cost a shuffle and an addition, nothing is summed across
-//! lanes, and one comparison serves a whole group.
+//! A table has 16 bytes, which hold in how many bits each nibble differs from the first query's and,
+//! 4 bits higher, from the second's. Three of these add up before they must be taken apart. So four
+//! bits of as many rows as a vector has bytes cost two queries one shuffle, nothing is summed
+//! across lanes, and one comparison serves a whole group.
 //!
 //! The bits of 31 bytes add up in a byte. Longer codes are summed in parts; the sum of the parts
 //! saturates, which is right for thresholds below 255, and has 16 bits for those above.
@@ -46,20 +47,33 @@ const NARROW_STRIDE: usize = 31;
 /// Rows that go by one query after the other stay in the nearest cache in between.
 const BLOCK_BYTES: usize = 16 << 10;
 
-/// `TABLES[16 * a + b]` is the number of bits in which the nibbles `a` and `b` differ.
-static TABLES: Aligned<256> = {
-    let mut tables = [0; 256];
+/// Table `16 * b + a` has for each nibble the number of bits in which it differs from `a` and, times
+/// 16, from `b`.
+static TABLES: [Table; 256] = {
+    let mut tables = [Table([0; 16]); 256];
     let mut at = 0;
     while at < 256 {
-        tables[at] = ((at / 16) ^ (at % 16)).count_ones() as u8;
+        let mut nibble = 0usize;
+        while nibble < 16 {
+            let (a, b): (usize, usize) = (at % 16, at / 16);
+            let both = (a ^ nibble).count_ones() + 16 * (b ^ nibble).count_ones();
+            tables[at].0[nibble] = both as u8;
+            nibble += 1;
+        }
         at += 1;
     }
-    Aligned(tables)
+    tables
 };
 
 #[derive(Clone, Copy)]
+#[repr(align(16))]
+struct Table([u8; 16]);
+
+/// A cache line, so that no vector lies across two.
+#[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Aligned<const N: usize>([u8; N]);
+#[expect(dead_code, reason = "planes are written through pointers")]
+struct Line([u8; 64]);
 
 /// Queries that are searched for together, prepared for [`super::Kernels::within_batch`], and
 /// the memory that it works in: made once for a scan of many blocks.
@@ -67,11 +81,12 @@ pub struct QueryBatch {
     stride: usize,
     /// The codes, one after the other.
     codes: Vec<u8>,
-    /// For each nibble of each code, the lower of a byte first: where its table begins.
-    tables: Vec<u8>,
     narrow: Vec<Asked>,
     wide: Vec<Asked>,
-    planes: Vec<Aligned<64>>,
+    /// For every two of `narrow`, then every two of `wide`, and each of their nibbles, the lower
+    /// of a byte first: the number of their table. One that is left over is its own second.
+    tables: Vec<u8>,
+    planes: Vec<Line>,
 }
 
 /// A query that wants rows of a block.
@@ -94,16 +109,12 @@ impl QueryBatch {
             "queries of one batch have one length"
         );
         let codes = queries.concat();
-        let tables = codes
-            .iter()
-            .flat_map(|byte| [byte << 4, byte & 0xf0])
-            .collect();
         QueryBatch {
             stride,
             codes,
-            tables,
             narrow: Vec::new(),
             wide: Vec::new(),
+            tables: Vec::new(),
             planes: Vec::new(),
         }
     }
@@ -132,6 +143,17 @@ impl QueryBatch {
             } else {
                 self.wide.push(asked);
             }
+        }
+    }
+
+    fn prepare_tables(&mut self) {
+        self.tables.clear();
+        let code = |asked: &Asked| &self.codes[asked.query * self.stride..][..self.stride];
+        for two in self.narrow.chunks(2).chain(self.wide.chunks(2)) {
+            let (first, second) = (code(&two[0]), code(&two[two.len() - 1]));
+            let numbers = first.iter().zip(second);
+            self.tables
+                .extend(numbers.flat_map(|(a, b)| [a & 0xf | b << 4, a >> 4 | b & 0xf0]));
         }
     }
 }
@@ -163,10 +185,14 @@ pub(super) trait Planes: Isa {
     unsafe fn table(from: *const u8) -> Self::Bytes;
     /// The table's byte for each of `nibbles`, which are below 16.
     unsafe fn look_up(table: Self::Bytes, nibbles: Self::Bytes) -> Self::Bytes;
-    /// Sums of bytes that are below 256.
+    /// Sums of bytes, of which the lowest eight bits are kept.
     unsafe fn add(a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     /// Sums of bytes, 255 where they are greater.
     unsafe fn add_saturating(a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    /// The upper four bits of each byte.
+    unsafe fn high(bytes: Self::Bytes) -> Self::Bytes;
+    /// `a` less 16 times `b`, of which all but the lowest eight bits are dropped.
+    unsafe fn less_shifted(a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     /// The lesser bytes.
     unsafe fn least(a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     /// Whether any byte is at most the threshold's.
@@ -183,14 +209,13 @@ pub(super) trait Planes: Isa {
     unsafe fn any_pair_within(sums: Self::Bytes, threshold: Self::Bytes) -> bool;
 }
 
-/// [`super::Kernels::within_batch`]: `R` vectors of rows make a group, and `Q` queries go over it
-/// together.
+/// [`super::Kernels::within_batch`], with groups of `R` vectors of rows.
 ///
 /// # Safety
 /// The machine must have the instruction set `I`. `thresholds` and `found` must be as long as
 /// the batch. `R * I::WIDTH` must be a multiple of [`TURNED`] and at most [`MOST_GROUP`].
 #[inline(always)]
-pub(super) unsafe fn within<I: Planes, const R: usize, const Q: usize>(
+pub(super) unsafe fn within<I: Planes, const R: usize>(
     batch: &mut QueryBatch,
     rows: &[u8],
     first_row: u32,
@@ -207,34 +232,23 @@ pub(super) unsafe fn within<I: Planes, const R: usize, const Q: usize>(
     }
 
     let lines = (2 * stride * group).div_ceil(64);
-    batch.planes.resize(lines, Aligned([0; 64]));
+    batch.planes.resize(lines, Line([0; 64]));
     let planes = batch.planes.as_mut_ptr().cast::<u8>();
-    let tables = |asked: &Asked| &batch.tables[2 * stride * asked.query..][..2 * stride];
+    batch.prepare_tables();
     let groups = rows.chunks_exact(group * stride);
     let rest = groups.remainder();
     let mut row = first_row;
     for rows in groups {
         // SAFETY: there are `group` rows, and `planes` holds a byte for each of their nibbles.
-        // Tables are of queries of the same stride.
+        // Each two queries have as many tables as there are planes.
         unsafe {
             turn(rows, stride, group, planes);
-            for asked in batch.narrow.chunks(Q) {
-                if let Ok(asked) = <&[Asked; Q]>::try_from(asked) {
-                    narrow::<I, R, Q>(planes, asked.each_ref().map(tables), asked, row, found);
-                } else {
-                    for asked in asked {
-                        narrow::<I, R, 1>(planes, [tables(asked)], &[*asked], row, found);
-                    }
-                }
+            let mut tables = batch.tables.chunks_exact(2 * stride);
+            for (asked, tables) in batch.narrow.chunks(2).zip(&mut tables) {
+                narrow::<I, R>(planes, tables, asked, row, found);
             }
-            for asked in batch.wide.chunks(Q) {
-                if let Ok(asked) = <&[Asked; Q]>::try_from(asked) {
-                    wide::<I, R, Q>(planes, asked.each_ref().map(tables), asked, row, found);
-                } else {
-                    for asked in asked {
-                        wide::<I, R, 1>(planes, [tables(asked)], &[*asked], row, found);
-                    }
-                }
+            for (asked, tables) in batch.wide.chunks(2).zip(&mut tables) {
+                wide::<I, R>(planes, tables, asked, row, found);
             }
         }
         row += group as u32;
@@ -276,20 +290,20 @@ pub(super) unsafe fn one_by_one<I: Isa>(
 /// # Safety
 /// As [`sums`], of all planes of codes as long as `tables`, for `R * I::WIDTH` rows.
 #[inline(always)]
-unsafe fn narrow<I: Planes, const R: usize, const Q: usize>(
+unsafe fn narrow<I: Planes, const R: usize>(
     planes: *const u8,
-    tables: [&[u8]; Q],
-    asked: &[Asked; Q],
+    tables: &[u8],
+    asked: &[Asked],
     first_row: u32,
     found: &mut [Vec<Candidate>],
 ) {
     // SAFETY: the caller's; planes are passed over as their nibbles in the tables are; a buffer
     // holds the largest group.
     unsafe {
-        let mut totals = sums::<I, R, Q>(planes, part(tables, 0));
+        let mut totals = sums::<I, R>(planes, part(tables, 0));
         let mut at = 2 * NARROW_STRIDE;
-        while at < tables[0].len() {
-            let sums = sums::<I, R, Q>(planes.add(at * R * I::WIDTH), part(tables, at));
+        while at < tables.len() {
+            let sums = sums::<I, R>(planes.add(at * R * I::WIDTH), part(tables, at));
             for (total, sum) in totals.iter_mut().flatten().zip(sums.iter().flatten()) {
                 *total = I::add_saturating(*total, *sum);
             }
@@ -318,20 +332,20 @@ unsafe fn narrow<I: Planes, const R: usize, const Q: usize>(
 /// # Safety
 /// As [`narrow`].
 #[inline(always)]
-unsafe fn wide<I: Planes, const R: usize, const Q: usize>(
+unsafe fn wide<I: Planes, const R: usize>(
     planes: *const u8,
-    tables: [&[u8]; Q],
-    asked: &[Asked; Q],
+    tables: &[u8],
+    asked: &[Asked],
     first_row: u32,
     found: &mut [Vec<Candidate>],
 ) {
     // SAFETY: the caller's; planes are passed over as their nibbles in the tables are; a buffer
     // holds the largest group.
     unsafe {
-        let mut totals = [[[I::splat(0); 2]; R]; Q];
+        let mut totals = [[[I::splat(0); 2]; R]; 2];
         let mut at = 0;
-        while at < tables[0].len() {
-            let sums = sums::<I, R, Q>(planes.add(at * R * I::WIDTH), part(tables, at));
+        while at < tables.len() {
+            let sums = sums::<I, R>(planes.add(at * R * I::WIDTH), part(tables, at));
             for (totals, sums) in totals.iter_mut().flatten().zip(sums.iter().flatten()) {
                 totals[0] = I::add_pairs(totals[0], I::even(*sums));
                 totals[1] = I::add_pairs(totals[1], I::odd(*sums));
@@ -362,42 +376,55 @@ unsafe fn wide<I: Planes, const R: usize, const Q: usize>(
 
 /// As many tables from `at` on, which is one of them, as sums of bytes can take.
 #[inline(always)]
-fn part<const Q: usize>(tables: [&[u8]; Q], at: usize) -> [&[u8]; Q] {
-    let end = tables[0].len().min(at + 2 * NARROW_STRIDE);
-    tables.map(|tables| &tables[at..end])
+fn part(tables: &[u8], at: usize) -> &[u8] {
+    &tables[at..tables.len().min(at + 2 * NARROW_STRIDE)]
 }
 
-/// For each query and row, the number of bits in which the nibbles of `tables` differ.
+/// For both queries and each row, the number of bits in which the nibbles of `tables` differ.
 ///
 /// # Safety
-/// The machine must have the instruction set `I`. `tables` must be equally long, an even number
-/// of at most [`NARROW_STRIDE`] twice, and multiples of 16; `planes` must be readable for
-/// `R * I::WIDTH` bytes for each of them.
+/// The machine must have the instruction set `I`. There must be at most [`NARROW_STRIDE`] tables,
+/// twice, and `planes` must be readable for `R * I::WIDTH` bytes for each of them.
 #[inline(always)]
-unsafe fn sums<I: Planes, const R: usize, const Q: usize>(
+unsafe fn sums<I: Planes, const R: usize>(
     mut planes: *const u8,
-    tables: [&[u8]; Q],
-) -> [[I::Bytes; R]; Q] {
-    // SAFETY: the caller's; a table begins at every multiple of 16.
+    tables: &[u8],
+) -> [[I::Bytes; R]; 2] {
+    // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[I::splat(0); R]; Q];
-        for byte in 0..tables[0].len() / 2 {
-            for nibble in [2 * byte, 2 * byte + 1] {
-                let mut looked_up = [I::splat(0); Q];
-                for (table, tables) in looked_up.iter_mut().zip(tables) {
-                    let start = usize::from(*tables.get_unchecked(nibble));
-                    *table = I::table(TABLES.0.as_ptr().add(start));
-                }
-                for vector in 0..R {
-                    let rows = I::load(planes.add(vector * I::WIDTH));
-                    for (sums, table) in sums.iter_mut().zip(looked_up) {
-                        sums[vector] = I::add(sums[vector], I::look_up(table, rows));
-                    }
-                }
-                planes = planes.add(R * I::WIDTH);
+        // Of the first query plus 16 times the second, of which the lowest eight bits are kept.
+        let mut both = [I::splat(0); R];
+        let mut second = [I::splat(0); R];
+        let (threes, rest) = tables.as_chunks::<3>();
+        for numbers in threes {
+            let mut loaded = [I::splat(0); 3];
+            for (table, number) in loaded.iter_mut().zip(numbers) {
+                *table = I::table(TABLES[usize::from(*number)].0.as_ptr());
             }
+            for vector in 0..R {
+                let look_up = |plane: usize| {
+                    let nibbles = planes.add((plane * R + vector) * I::WIDTH);
+                    I::look_up(loaded[plane], I::load(nibbles))
+                };
+                let three = I::add(I::add(look_up(0), look_up(1)), look_up(2));
+                both[vector] = I::add(both[vector], three);
+                second[vector] = I::add(second[vector], I::high(three));
+            }
+            planes = planes.add(3 * R * I::WIDTH);
         }
-        sums
+        for number in rest {
+            let table = I::table(TABLES[usize::from(*number)].0.as_ptr());
+            for vector in 0..R {
+                let one = I::look_up(table, I::load(planes.add(vector * I::WIDTH)));
+                both[vector] = I::add(both[vector], one);
+                second[vector] = I::add(second[vector], I::high(one));
+            }
+            planes = planes.add(R * I::WIDTH);
+        }
+        for (both, second) in both.iter_mut().zip(second) {
+            *both = I::less_shifted(*both, second);
+        }
+        [both, second]
     }
 }
 

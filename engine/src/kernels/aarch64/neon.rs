@@ -14,12 +14,7 @@ pub(in crate::kernels) fn kernels() -> Option<&'static Kernels> {
 
 struct Neon;
 
-scan::table!(
-    Neon,
-    "neon",
-    batch::within::<Neon, ROW_VECTORS, QUERIES>,
-    "neon"
-);
+scan::table!(Neon, "neon", batch::within::<Neon, ROW_VECTORS>, "neon");
 
 const WIDTH: usize = 16;
 
@@ -209,9 +204,8 @@ impl Isa for Neon {
     }
 }
 
-/// Vectors of rows and queries that are summed at once: their sums take half of 32 registers.
+/// Vectors of rows that are summed at once.
 const ROW_VECTORS: usize = 4;
-const QUERIES: usize = 4;
 
 impl Planes for Neon {
     type Bytes = uint8x16_t;
@@ -257,6 +251,18 @@ impl Planes for Neon {
     unsafe fn add_saturating(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
         // SAFETY: the caller's.
         unsafe { vqaddq_u8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn high(bytes: uint8x16_t) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { vshrq_n_u8::<4>(bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn less_shifted(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { vsubq_u8(a, vshlq_n_u8::<4>(b)) }
     }
 
     #[inline(always)]

@@ -18,7 +18,7 @@ struct Avx2;
 scan::table!(
     Avx2,
     "avx2",
-    batch::within::<Avx2, ROW_VECTORS, QUERIES>,
+    batch::within::<Avx2, ROW_VECTORS>,
     "avx2,popcnt"
 );
 
@@ -273,10 +273,8 @@ impl Isa for Avx2 {
     }
 }
 
-/// Vectors of rows and queries that are summed at once: with their sums, the tables and a vector of
-/// nibbles this takes 15 of 16 registers.
+/// Vectors of rows that are summed at once: the sums for two queries take half of the registers.
 const ROW_VECTORS: usize = 4;
-const QUERIES: usize = 2;
 
 impl Planes for Avx2 {
     type Bytes = __m256i;
@@ -322,6 +320,21 @@ impl Planes for Avx2 {
     unsafe fn add_saturating(a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the caller's.
         unsafe { _mm256_adds_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn high(bytes: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(0x0f)) }
+    }
+
+    #[inline(always)]
+    unsafe fn less_shifted(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            let shifted = _mm256_and_si256(_mm256_slli_epi16::<4>(b), _mm256_set1_epi8(-16));
+            _mm256_sub_epi8(a, shifted)
+        }
     }
 
     #[inline(always)]

@@ -21,7 +21,7 @@ struct Avx512;
 scan::table!(
     Avx512,
     "avx512",
-    batch::within::<Avx512, ROW_VECTORS, QUERIES>,
+    batch::within::<Avx512, ROW_VECTORS>,
     "avx512f,avx512bw,avx512vpopcntdq,popcnt"
 );
 
@@ -228,9 +228,8 @@ impl Isa for Avx512 {
     }
 }
 
-/// Vectors of rows and queries that are summed at once, as many as 32 registers hold.
+/// Vectors of rows that are summed at once.
 const ROW_VECTORS: usize = 2;
-const QUERIES: usize = 4;
 
 impl Planes for Avx512 {
     type Bytes = __m512i;
@@ -276,6 +275,21 @@ impl Planes for Avx512 {
     unsafe fn add_saturating(a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the caller's.
         unsafe { _mm512_adds_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn high(bytes: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(0x0f)) }
+    }
+
+    #[inline(always)]
+    unsafe fn less_shifted(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let shifted = _mm512_and_si512(_mm512_slli_epi16::<4>(b), _mm512_set1_epi8(-16));
+            _mm512_sub_epi8(a, shifted)
+        }
     }
 
     #[inline(always)]
