@@ -1,4 +1,5 @@
-//! Scan speed as a share of the fastest plain read of the same bytes, on one thread.
+//! Scan speed as a share of the fastest plain read of the same bytes, on one thread, also under a
+//! mask; and what many queries cost in one pass and one after the other.
 //!
 //! `cargo bench -p bitkin-benches --bench kernels [-- MIB]`
 //!
@@ -11,7 +12,7 @@ mod common;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bitkin::kernels::Kernels;
+use bitkin::kernels::{Kernels, QueryBatch};
 use common::{random_bytes, read};
 
 const ROUNDS: usize = 15;
@@ -57,7 +58,70 @@ fn main() {
             );
         }
         println!();
+        for kernels in kernels {
+            masked(kernels, &codes, stride);
+            batch(kernels, &codes, stride);
+        }
     }
+}
+
+/// Half of the bits count.
+fn masked(kernels: &Kernels, codes: &[u8], stride: usize) {
+    let (query, mask) = (&codes[..stride], vec![0x0f; stride]);
+    let threshold = (2 * stride) as u32 / 3;
+    let mut found = Vec::new();
+    let took = best_of(ROUNDS, || {
+        found.clear();
+        for block in codes.chunks(BLOCK_BYTES / stride * stride) {
+            kernels.within_masked(query, &mask, block, 0, threshold, &mut found);
+        }
+        found.len() as u64
+    });
+    let speed = codes.len() as f64 / took.as_secs_f64() / 1e9;
+    println!("            {} under a mask {speed:5.1}", kernels.name());
+}
+
+/// Rows that many queries are compared with.
+const BATCH_ROWS: usize = 100_000;
+
+fn batch(kernels: &Kernels, codes: &[u8], stride: usize) {
+    let bits = 8.0 * stride as f64;
+    let threshold = (bits / 2.0 - 2.4 * bits.sqrt()) as u32;
+    let rows = &codes[..codes.len().min(BATCH_ROWS * stride) / stride * stride];
+    for count in [4, 16, 64, 256] {
+        let queries: Vec<&[u8]> = rows.chunks_exact(stride).take(count).collect();
+        let pairs = (count * (rows.len() / stride)) as f64;
+        let mut found = vec![Vec::new(); count];
+        let mut prepared = QueryBatch::new(&queries);
+        let thresholds = vec![Some(threshold); count];
+        let together = best_of(5, || {
+            found.iter_mut().for_each(Vec::clear);
+            for block in rows.chunks(4096 * stride) {
+                kernels.within_batch(&mut prepared, block, 0, &thresholds, &mut found);
+            }
+            found.iter().map(Vec::len).sum::<usize>() as u64
+        });
+        let alone = best_of(5, || {
+            found.iter_mut().for_each(Vec::clear);
+            for block in rows.chunks(BLOCK_BYTES / stride * stride) {
+                for (query, found) in queries.iter().zip(&mut found) {
+                    kernels.within(query, block, 0, threshold, found);
+                }
+            }
+            found.iter().map(Vec::len).sum::<usize>() as u64
+        });
+        println!(
+            "            {} {count:3} queries: {:.3} ns a row and query, one after the other {:.3}",
+            kernels.name(),
+            together.as_secs_f64() * 1e9 / pairs,
+            alone.as_secs_f64() * 1e9 / pairs,
+        );
+    }
+}
+
+fn best_of(rounds: usize, mut work: impl FnMut() -> u64) -> Duration {
+    let runs = (0..rounds).map(|_| timed(|| black_box(work())));
+    runs.min().unwrap_or_default()
 }
 
 fn timed(work: impl FnOnce() -> u64) -> Duration {

@@ -1,17 +1,22 @@
 //! Hamming distance over packed codes.
 //!
 //! One algorithm (`scan.rs`), written once over the small trait `Isa`, and a folder for each
-//! family of instruction sets that implements it. [`Kernels::get`] picks the best set that the machine has, once, and keeps it as a table
-//! of function pointers; the environment variable `BITKIN_SIMD` (`portable`, `avx2`, `avx512`)
-//! forces one. Every set gives the same result to the bit.
+//! family of instruction sets that implements it; `batch.rs` is the one for many queries at once,
+//! over the trait `Planes`. [`Kernels::get`] picks the best set that the machine has, once, and
+//! keeps it as a table of function pointers; the environment variable `BITKIN_SIMD` (`portable`,
+//! `avx2`, `avx512`, `neon`) forces one. Every set gives the same result to the bit.
 //!
 //! Codes are rows of `stride` bytes, one after the other, at any alignment. Padding bits take
 //! part like any other: they are zero in stored codes and in queries.
 
+mod batch;
 mod portable;
 pub(crate) mod probe;
 mod scan;
-// Miri has not all of the instructions: it runs the portable kernels.
+// Miri has not all of the instructions: it runs the portable kernels. NEON is laid out for
+// little-endian machines.
+#[cfg(all(target_arch = "aarch64", target_endian = "little", not(miri)))]
+mod aarch64;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86_64;
 
@@ -19,6 +24,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::sync::OnceLock;
 
+pub use self::batch::QueryBatch;
 use self::probe::{Ahead, ProbeError, Shell, Take};
 
 /// The environment variable that forces an instruction set.
@@ -39,7 +45,7 @@ pub struct Candidate {
 pub enum KernelError {
     /// No instruction set has that name.
     #[error(
-        "{SIMD_VARIABLE}={name} names no instruction set; use portable, avx2 or avx512, or unset it"
+        "{SIMD_VARIABLE}={name} names no instruction set; use portable, avx2, avx512 or neon, or unset it"
     )]
     Unknown {
         /// The variable's value.
@@ -59,8 +65,11 @@ pub enum KernelError {
 }
 
 type Within = unsafe fn(&[u8], &[u8], u32, u32, &mut Vec<Candidate>);
+type WithinMasked = unsafe fn(&[u8], &[u8], &[u8], u32, u32, &mut Vec<Candidate>);
 type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
 type ProbeShell = unsafe fn(&[Shell<'_>], &mut Ahead, u32, Take<'_>) -> Result<u64, ProbeError>;
+type DistancesMasked = unsafe fn(&[u8], &[u8], &[u8], &mut [u32]);
+type WithinBatch = unsafe fn(&mut QueryBatch, &[u8], u32, &[Option<u32>], &mut [Vec<Candidate>]);
 
 /// The kernels of one instruction set.
 ///
@@ -69,8 +78,11 @@ type ProbeShell = unsafe fn(&[Shell<'_>], &mut Ahead, u32, Take<'_>) -> Result<u
 pub struct Kernels {
     name: &'static str,
     within: Within,
+    within_masked: WithinMasked,
     distances: Distances,
     shell: ProbeShell,
+    distances_masked: DistancesMasked,
+    within_batch: WithinBatch,
 }
 
 impl Kernels {
@@ -87,12 +99,12 @@ impl Kernels {
 
     /// Every set that this machine can run, slowest first. Never empty.
     pub fn available() -> impl Iterator<Item = &'static Kernels> {
-        [Some(&portable::KERNELS), avx2(), avx512()]
+        [Some(&portable::KERNELS), avx2(), avx512(), neon()]
             .into_iter()
             .flatten()
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// `portable`, `avx2`, `avx512` or `neon`.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -106,6 +118,7 @@ impl Kernels {
             Some("portable") => Some(&portable::KERNELS),
             Some("avx2") => avx2(),
             Some("avx512") => avx512(),
+            Some("neon") => neon(),
             _ => {
                 return Err(KernelError::Unknown {
                     name: name.to_string_lossy().into_owned(),
@@ -140,6 +153,54 @@ impl Kernels {
         unsafe { (self.within)(query, rows, first_row, threshold, found) }
     }
 
+    /// [`Kernels::within`] where only the bits of `mask` count: a row's distance is the number of
+    /// bits in the mask in which it differs from `query`.
+    ///
+    /// # Panics
+    /// When `query` is empty or `mask` is not as long.
+    pub fn within_masked(
+        &self,
+        query: &[u8],
+        mask: &[u8],
+        rows: &[u8],
+        first_row: u32,
+        threshold: u32,
+        found: &mut Vec<Candidate>,
+    ) {
+        check_mask(query, mask);
+        // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
+        // and the mask is as long.
+        unsafe { (self.within_masked)(query, mask, rows, first_row, threshold, found) }
+    }
+
+    /// [`Kernels::within`] for many queries in one pass over the rows, which is faster than one
+    /// after the other where there are more than a few.
+    ///
+    /// * `thresholds`: one for each query; `None` where it wants nothing.
+    /// * `found`: one for each query, to which its rows are appended.
+    ///
+    /// # Panics
+    /// When there are not as many thresholds and lists as queries.
+    pub fn within_batch(
+        &self,
+        queries: &mut QueryBatch,
+        rows: &[u8],
+        first_row: u32,
+        thresholds: &[Option<u32>],
+        found: &mut [Vec<Candidate>],
+    ) {
+        assert!(
+            thresholds.len() == queries.len() && found.len() == queries.len(),
+            "{} thresholds and {} lists for {} queries",
+            thresholds.len(),
+            found.len(),
+            queries.len()
+        );
+        // SAFETY: `self` exists, so the machine has the instructions; there is a threshold and a
+        // list for each query.
+        unsafe { (self.within_batch)(queries, rows, first_row, thresholds, found) }
+    }
+
     /// Writes the distance of each row from `query` to `distances`.
     ///
     /// * `query`: one code; its length is the stride, at least 1.
@@ -148,14 +209,7 @@ impl Kernels {
     /// # Panics
     /// When `query` is empty or the lengths do not agree.
     pub fn distances(&self, query: &[u8], rows: &[u8], distances: &mut [u32]) {
-        assert!(!query.is_empty(), "a code has at least one byte");
-        assert!(
-            Some(rows.len()) == distances.len().checked_mul(query.len()),
-            "{} bytes are not {} rows of {}",
-            rows.len(),
-            distances.len(),
-            query.len()
-        );
+        check_rows(query, rows, distances);
         // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
         // and there is a distance for each row.
         unsafe { (self.distances)(query, rows, distances) }
@@ -176,6 +230,39 @@ impl Kernels {
         // SAFETY: `self` exists, so the machine has the instructions.
         unsafe { (self.shell)(shells, ahead, threshold, take) }
     }
+
+    /// [`Kernels::distances`] where only the bits of `mask` count.
+    ///
+    /// # Panics
+    /// When `query` is empty or the lengths do not agree.
+    pub fn distances_masked(&self, query: &[u8], mask: &[u8], rows: &[u8], distances: &mut [u32]) {
+        check_mask(query, mask);
+        check_rows(query, rows, distances);
+        // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
+        // the mask is as long, and there is a distance for each row.
+        unsafe { (self.distances_masked)(query, mask, rows, distances) }
+    }
+}
+
+fn check_mask(query: &[u8], mask: &[u8]) {
+    assert!(!query.is_empty(), "a code has at least one byte");
+    assert!(
+        mask.len() == query.len(),
+        "a mask of {} bytes for a code of {}",
+        mask.len(),
+        query.len()
+    );
+}
+
+fn check_rows(query: &[u8], rows: &[u8], distances: &[u32]) {
+    assert!(!query.is_empty(), "a code has at least one byte");
+    assert!(
+        Some(rows.len()) == distances.len().checked_mul(query.len()),
+        "{} bytes are not {} rows of {}",
+        rows.len(),
+        distances.len(),
+        query.len()
+    );
 }
 
 impl fmt::Debug for Kernels {
@@ -201,6 +288,16 @@ fn avx2() -> Option<&'static Kernels> {
 
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 fn avx512() -> Option<&'static Kernels> {
+    None
+}
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little", not(miri)))]
+fn neon() -> Option<&'static Kernels> {
+    aarch64::neon::kernels()
+}
+
+#[cfg(not(all(target_arch = "aarch64", target_endian = "little", not(miri))))]
+fn neon() -> Option<&'static Kernels> {
     None
 }
 

@@ -1,49 +1,11 @@
 //! Kernels for any machine: 64-bit words, and what the compiler makes of them.
 
-use super::probe::{self, Ahead, ProbeError, Shell, Take};
+use super::batch;
 use super::scan::{self, Isa};
-use super::{Candidate, Kernels};
-
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "portable",
-    within,
-    distances,
-    shell,
-};
 
 struct Portable;
 
-/// # Safety
-/// `query` must not be empty.
-unsafe fn within(
-    query: &[u8],
-    rows: &[u8],
-    first: u32,
-    threshold: u32,
-    found: &mut Vec<Candidate>,
-) {
-    // SAFETY: every machine has this instruction set; the rest is the caller's.
-    unsafe { scan::within::<Portable>(query, rows, first, threshold, found) }
-}
-
-/// # Safety
-/// `query` must not be empty, and `rows` must hold a row for each number of `out`.
-unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
-    // SAFETY: every machine has this instruction set; the rest is the caller's.
-    unsafe { scan::distances::<Portable>(query, rows, out) }
-}
-
-/// # Safety
-/// None: it is `unsafe` for its type.
-unsafe fn shell(
-    shells: &[Shell<'_>],
-    ahead: &mut Ahead,
-    threshold: u32,
-    take: Take<'_>,
-) -> Result<u64, ProbeError> {
-    // SAFETY: every machine has this instruction set.
-    unsafe { probe::shell::<Portable>(shells, ahead, threshold, take) }
-}
+scan::table!(Portable, "portable", batch::one_by_one::<Portable>);
 
 impl Isa for Portable {
     type Distances = u32;
@@ -56,14 +18,23 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
-    unsafe fn compare<const STRIDE: usize>(query: *const u8, row: *const u8) -> u32 {
+    unsafe fn compare<const STRIDE: usize, const MASKED: bool>(
+        query: *const u8,
+        mask: *const u8,
+        row: *const u8,
+    ) -> u32 {
         let mut sum = 0;
         let mut at = 0;
         while at < STRIDE {
-            // SAFETY: both codes have STRIDE bytes, a multiple of 8.
+            // SAFETY: all codes have STRIDE bytes, a multiple of 8.
             let difference = unsafe {
-                query.add(at).cast::<u64>().read_unaligned()
-                    ^ row.add(at).cast::<u64>().read_unaligned()
+                let word = |code: *const u8| code.add(at).cast::<u64>().read_unaligned();
+                let difference = word(query) ^ word(row);
+                if MASKED {
+                    difference & word(mask)
+                } else {
+                    difference
+                }
             };
             sum += difference.count_ones();
             at += 8;
@@ -88,8 +59,8 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
-    unsafe fn row(query: &[u8], row: *const u8) -> u32 {
+    unsafe fn row<const MASKED: bool>(query: &[u8], mask: &[u8], row: *const u8) -> u32 {
         // SAFETY: the caller's.
-        unsafe { scan::row_by_words(query, row) }
+        unsafe { scan::row_by_words::<MASKED>(query, mask, row) }
     }
 }

@@ -426,7 +426,7 @@ unsafe fn in_rows<I: Isa, const WORDS: usize>(
     let judge = |row: u32| unsafe {
         let code = codes.as_ptr().add(row as usize * stride);
         match WORDS {
-            0 => I::row(query, code),
+            0 => I::row::<false>(query, query, code),
             _ => scan::words_apart::<WORDS>(query.as_ptr(), code, stride),
         }
     };

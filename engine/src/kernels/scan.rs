@@ -45,8 +45,13 @@ pub(super) trait Isa {
 
     /// Loads a query. Reads `STRIDE` bytes.
     unsafe fn query<const STRIDE: usize>(query: *const u8) -> Self::Query;
-    /// Distances of `LANES` consecutive rows, in row order. Reads `LANES * STRIDE` bytes.
-    unsafe fn compare<const STRIDE: usize>(query: Self::Query, rows: *const u8) -> Self::Distances;
+    /// Distances of `LANES` consecutive rows, in row order. Reads `LANES * STRIDE` bytes. Only
+    /// where `MASKED` is `mask` looked at; then only its bits count.
+    unsafe fn compare<const STRIDE: usize, const MASKED: bool>(
+        query: Self::Query,
+        mask: Self::Query,
+        rows: *const u8,
+    ) -> Self::Distances;
     /// The lesser of the two, lane by lane.
     unsafe fn min(a: Self::Distances, b: Self::Distances) -> Self::Distances;
     /// Whether any lane is at most `threshold`.
@@ -56,17 +61,20 @@ pub(super) trait Isa {
     /// Asks for the cache line of an address, which need not be readable.
     #[inline(always)]
     unsafe fn prefetch(_address: *const u8) {}
-    /// Distance of one row of any stride. Reads `query.len()` bytes.
-    unsafe fn row(query: &[u8], row: *const u8) -> u32;
+    /// Distance of one row of any stride. Reads `query.len()` bytes, of the mask too if `MASKED`.
+    unsafe fn row<const MASKED: bool>(query: &[u8], mask: &[u8], row: *const u8) -> u32;
 }
 
-/// [`super::Kernels::within`].
+/// [`super::Kernels::within`] and, where `MASKED`, [`super::Kernels::within_masked`]; otherwise
+/// `mask` is not read.
 ///
 /// # Safety
-/// The machine must have the instruction set `I`, and `query` must not be empty.
+/// The machine must have the instruction set `I`. `query` must not be empty, and `mask` must be
+/// as long.
 #[inline(always)]
-pub(super) unsafe fn within<I: Isa>(
+pub(super) unsafe fn within<I: Isa, const MASKED: bool>(
     query: &[u8],
+    mask: &[u8],
     rows: &[u8],
     first_row: u32,
     threshold: u32,
@@ -75,37 +83,44 @@ pub(super) unsafe fn within<I: Isa>(
     // SAFETY: the strides are the queries' lengths; the rest is the caller's.
     unsafe {
         match query.len() {
-            8 => within_fixed::<I, 8, 4>(query, rows, first_row, threshold, found),
-            16 => within_fixed::<I, 16, 4>(query, rows, first_row, threshold, found),
-            32 => within_fixed::<I, 32, 2>(query, rows, first_row, threshold, found),
-            64 => within_fixed::<I, 64, 1>(query, rows, first_row, threshold, found),
-            128 => within_fixed::<I, 128, 1>(query, rows, first_row, threshold, found),
-            9..16 => within_words::<I, 2>(query, rows, first_row, threshold, found),
-            17..=24 => within_words::<I, 3>(query, rows, first_row, threshold, found),
-            25..32 => within_words::<I, 4>(query, rows, first_row, threshold, found),
-            _ => within_rows::<I>(query, rows, first_row, threshold, found),
+            8 => within_fixed::<I, 8, 4, MASKED>(query, mask, rows, first_row, threshold, found),
+            16 => within_fixed::<I, 16, 4, MASKED>(query, mask, rows, first_row, threshold, found),
+            32 => within_fixed::<I, 32, 2, MASKED>(query, mask, rows, first_row, threshold, found),
+            64 => within_fixed::<I, 64, 1, MASKED>(query, mask, rows, first_row, threshold, found),
+            128 => {
+                within_fixed::<I, 128, 1, MASKED>(query, mask, rows, first_row, threshold, found)
+            }
+            9..16 => within_words::<I, 2, MASKED>(query, mask, rows, first_row, threshold, found),
+            17..=24 => within_words::<I, 3, MASKED>(query, mask, rows, first_row, threshold, found),
+            25..32 => within_words::<I, 4, MASKED>(query, mask, rows, first_row, threshold, found),
+            _ => within_rows::<I, MASKED>(query, mask, rows, first_row, threshold, found),
         }
     }
 }
 
-/// [`super::Kernels::distances`].
+/// [`super::Kernels::distances`] and, where `MASKED`, [`super::Kernels::distances_masked`];
+/// otherwise `mask` is not read.
 ///
 /// # Safety
-/// The machine must have the instruction set `I`, `query` must not be empty, and `rows` must
-/// hold a row for each number of `out`.
+/// As [`within`], and `rows` must hold a row for each number of `out`.
 #[inline(always)]
-pub(super) unsafe fn distances<I: Isa>(query: &[u8], rows: &[u8], out: &mut [u32]) {
+pub(super) unsafe fn distances<I: Isa, const MASKED: bool>(
+    query: &[u8],
+    mask: &[u8],
+    rows: &[u8],
+    out: &mut [u32],
+) {
     // SAFETY: the strides are the queries' lengths; the rest is the caller's.
     unsafe {
         match query.len() {
-            8 => distances_fixed::<I, 8>(query, rows, out),
-            16 => distances_fixed::<I, 16>(query, rows, out),
-            32 => distances_fixed::<I, 32>(query, rows, out),
-            64 => distances_fixed::<I, 64>(query, rows, out),
-            128 => distances_fixed::<I, 128>(query, rows, out),
+            8 => distances_fixed::<I, 8, MASKED>(query, mask, rows, out),
+            16 => distances_fixed::<I, 16, MASKED>(query, mask, rows, out),
+            32 => distances_fixed::<I, 32, MASKED>(query, mask, rows, out),
+            64 => distances_fixed::<I, 64, MASKED>(query, mask, rows, out),
+            128 => distances_fixed::<I, 128, MASKED>(query, mask, rows, out),
             stride => {
                 for (row, out) in rows.chunks_exact(stride).zip(out) {
-                    *out = I::row(query, row.as_ptr());
+                    *out = I::row::<MASKED>(query, mask, row.as_ptr());
                 }
             }
         }
@@ -117,8 +132,9 @@ pub(super) unsafe fn distances<I: Isa>(query: &[u8], rows: &[u8], out: &mut [u32
 /// # Safety
 /// As [`within`], and `query` has `STRIDE` bytes.
 #[inline(always)]
-unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize>(
+unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize, const MASKED: bool>(
     query: &[u8],
+    mask: &[u8],
     rows: &[u8],
     first_row: u32,
     threshold: u32,
@@ -126,8 +142,13 @@ unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize>(
 ) {
     let group = UNROLL * I::LANES;
     let count = rows.len() / STRIDE;
-    // SAFETY: `query` has STRIDE bytes.
-    let loaded = unsafe { I::query::<STRIDE>(query.as_ptr()) };
+    // SAFETY: both have STRIDE bytes.
+    let (loaded, loaded_mask) = unsafe {
+        (
+            I::query::<STRIDE>(query.as_ptr()),
+            I::query::<STRIDE>(mask.as_ptr()),
+        )
+    };
     let mut row = 0;
     while row + group <= count {
         // SAFETY: `row + group <= count`, so the group's `group * STRIDE` bytes lie in `rows`.
@@ -138,8 +159,10 @@ unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize>(
             for line in 0..group * STRIDE / CACHE_LINE {
                 I::prefetch(start.wrapping_add(PREFETCH_AHEAD + line * CACHE_LINE));
             }
-            let compare =
-                |vector| I::compare::<STRIDE>(loaded, start.add(vector * I::LANES * STRIDE));
+            let compare = |vector| {
+                let rows = start.add(vector * I::LANES * STRIDE);
+                I::compare::<STRIDE, MASKED>(loaded, loaded_mask, rows)
+            };
             let d0 = compare(0);
             let d1 = if UNROLL > 1 { compare(1) } else { d0 };
             let (d2, d3) = if UNROLL > 2 {
@@ -165,7 +188,7 @@ unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize>(
     // SAFETY: the caller's.
     unsafe {
         let rest = &rows[row * STRIDE..];
-        within_rows::<I>(query, rest, first_row + row as u32, threshold, found);
+        within_rows::<I, MASKED>(query, mask, rest, first_row + row as u32, threshold, found);
     }
 }
 
@@ -182,8 +205,9 @@ fn append(distances: &[u32], first_row: u32, threshold: u32, found: &mut Vec<Can
 /// # Safety
 /// As [`within`].
 #[inline(always)]
-unsafe fn within_rows<I: Isa>(
+unsafe fn within_rows<I: Isa, const MASKED: bool>(
     query: &[u8],
+    mask: &[u8],
     rows: &[u8],
     first_row: u32,
     threshold: u32,
@@ -191,7 +215,7 @@ unsafe fn within_rows<I: Isa>(
 ) {
     for (number, row) in (first_row..).zip(rows.chunks_exact(query.len())) {
         // SAFETY: `row` has as many bytes as the query.
-        let distance = unsafe { I::row(query, row.as_ptr()) };
+        let distance = unsafe { I::row::<MASKED>(query, mask, row.as_ptr()) };
         if distance <= threshold {
             found.push(Candidate {
                 row: number,
@@ -204,15 +228,26 @@ unsafe fn within_rows<I: Isa>(
 /// # Safety
 /// As [`distances`], and `query` has `STRIDE` bytes.
 #[inline(always)]
-unsafe fn distances_fixed<I: Isa, const STRIDE: usize>(query: &[u8], rows: &[u8], out: &mut [u32]) {
+unsafe fn distances_fixed<I: Isa, const STRIDE: usize, const MASKED: bool>(
+    query: &[u8],
+    mask: &[u8],
+    rows: &[u8],
+    out: &mut [u32],
+) {
     let count = out.len();
-    // SAFETY: `query` has STRIDE bytes.
-    let loaded = unsafe { I::query::<STRIDE>(query.as_ptr()) };
+    // SAFETY: both have STRIDE bytes.
+    let (loaded, loaded_mask) = unsafe {
+        (
+            I::query::<STRIDE>(query.as_ptr()),
+            I::query::<STRIDE>(mask.as_ptr()),
+        )
+    };
     let mut row = 0;
     while row + I::LANES <= count {
         // SAFETY: rows `row..row + LANES` lie in `rows` as well as in `out`.
         unsafe {
-            let distances = I::compare::<STRIDE>(loaded, rows.as_ptr().add(row * STRIDE));
+            let start = rows.as_ptr().add(row * STRIDE);
+            let distances = I::compare::<STRIDE, MASKED>(loaded, loaded_mask, start);
             I::write(distances, out.as_mut_ptr().add(row));
         }
         row += I::LANES;
@@ -222,7 +257,7 @@ unsafe fn distances_fixed<I: Isa, const STRIDE: usize>(query: &[u8], rows: &[u8]
         .zip(&mut out[row..])
     {
         // SAFETY: `bytes` has STRIDE bytes, as the query.
-        *out = unsafe { I::row(query, bytes.as_ptr()) };
+        *out = unsafe { I::row::<MASKED>(query, mask, bytes.as_ptr()) };
     }
 }
 
@@ -232,8 +267,9 @@ unsafe fn distances_fixed<I: Isa, const STRIDE: usize>(query: &[u8], rows: &[u8]
 /// The machine must have the instruction set `I`. `query` must have more than `8 * (WORDS - 1)`
 /// bytes, at most `8 * WORDS`, and at least 8.
 #[inline(always)]
-unsafe fn within_words<I: Isa, const WORDS: usize>(
+unsafe fn within_words<I: Isa, const WORDS: usize, const MASKED: bool>(
     query: &[u8],
+    mask: &[u8],
     rows: &[u8],
     first_row: u32,
     threshold: u32,
@@ -241,18 +277,19 @@ unsafe fn within_words<I: Isa, const WORDS: usize>(
 ) {
     let stride = query.len();
     // SAFETY: the caller's.
-    let query = unsafe { words::<WORDS>(query.as_ptr(), stride) };
+    let (query, mask) = unsafe {
+        (
+            words::<WORDS>(query.as_ptr(), stride),
+            words::<WORDS>(mask.as_ptr(), stride),
+        )
+    };
     for (number, row) in (first_row..).zip(rows.chunks_exact(stride)) {
         // SAFETY: `row` has as many bytes as the query; a prefetch reads nothing.
         let row = unsafe {
             I::prefetch(row.as_ptr().wrapping_add(PREFETCH_AHEAD));
             words::<WORDS>(row.as_ptr(), stride)
         };
-        let distance = query
-            .iter()
-            .zip(row)
-            .map(|(a, b)| (a ^ b).count_ones())
-            .sum();
+        let distance = differing::<WORDS, MASKED>(query, mask, row);
         if distance <= threshold {
             found.push(Candidate {
                 row: number,
@@ -260,6 +297,25 @@ unsafe fn within_words<I: Isa, const WORDS: usize>(
             });
         }
     }
+}
+
+/// The number of bits in which codes differ, of those in the mask if `MASKED`.
+#[inline(always)]
+fn differing<const WORDS: usize, const MASKED: bool>(
+    query: [u64; WORDS],
+    mask: [u64; WORDS],
+    row: [u64; WORDS],
+) -> u32 {
+    let mut sum = 0;
+    for at in 0..WORDS {
+        let difference = query[at] ^ row[at];
+        sum += if MASKED {
+            (difference & mask[at]).count_ones()
+        } else {
+            difference.count_ones()
+        };
+    }
+    sum
 }
 
 /// The code as 64-bit words. The last one is read so that it ends where the code ends, and the
@@ -300,30 +356,53 @@ pub(super) unsafe fn words_apart<const WORDS: usize>(
     stride: usize,
 ) -> u32 {
     // SAFETY: the caller's.
-    let (a, b) = unsafe { (words::<WORDS>(query, stride), words::<WORDS>(row, stride)) };
-    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
+    let (query, row) = unsafe { (words::<WORDS>(query, stride), words(row, stride)) };
+    differing::<WORDS, false>(query, query, row)
 }
 
-/// Distance of one row of less than 32 bytes: for short rows in any instruction set.
+/// Distance of one row of at most 32 bytes: for short rows in any instruction set.
 ///
 /// # Safety
-/// `row` must be readable for `query.len()` bytes, at most 32.
+/// `row` must be readable for `query.len()` bytes, at most 32, and `mask` must be as long.
 #[inline(always)]
-pub(super) unsafe fn short_row(query: &[u8], row: *const u8) -> u32 {
-    let stride = query.len();
-    let query = query.as_ptr();
+pub(super) unsafe fn short_row<const MASKED: bool>(
+    query: &[u8],
+    mask: &[u8],
+    row: *const u8,
+) -> u32 {
+    #[inline(always)]
+    unsafe fn by_words<const WORDS: usize, const MASKED: bool>(
+        query: &[u8],
+        mask: &[u8],
+        row: *const u8,
+    ) -> u32 {
+        let stride = query.len();
+        // SAFETY: the caller's.
+        unsafe {
+            differing::<WORDS, MASKED>(
+                words(query.as_ptr(), stride),
+                words(mask.as_ptr(), stride),
+                words(row, stride),
+            )
+        }
+    }
+
     // SAFETY: each arm takes the strides that its number of words holds; below 8, every read is
     // one byte within the stride.
     unsafe {
-        match stride {
+        match query.len() {
             0..8 => {
-                let difference = |at| query.add(at).read() ^ row.add(at).read();
-                (0..stride).map(|at| difference(at).count_ones()).sum()
+                let mut sum = 0;
+                for at in 0..query.len() {
+                    let counting = if MASKED { mask[at] } else { 0xff };
+                    sum += ((query[at] ^ row.add(at).read()) & counting).count_ones();
+                }
+                sum
             }
-            8 => words_apart::<1>(query, row, stride),
-            9..=16 => words_apart::<2>(query, row, stride),
-            17..=24 => words_apart::<3>(query, row, stride),
-            _ => words_apart::<4>(query, row, stride),
+            8 => by_words::<1, MASKED>(query, mask, row),
+            9..=16 => by_words::<2, MASKED>(query, mask, row),
+            17..=24 => by_words::<3, MASKED>(query, mask, row),
+            _ => by_words::<4, MASKED>(query, mask, row),
         }
     }
 }
@@ -331,20 +410,29 @@ pub(super) unsafe fn short_row(query: &[u8], row: *const u8) -> u32 {
 /// Distance of one row of any length, by 64-bit words.
 ///
 /// # Safety
-/// `row` must be readable for `query.len()` bytes.
+/// `row` must be readable for `query.len()` bytes, and `mask` must be as long.
 #[inline(always)]
-pub(super) unsafe fn row_by_words(query: &[u8], row: *const u8) -> u32 {
+pub(super) unsafe fn row_by_words<const MASKED: bool>(
+    query: &[u8],
+    mask: &[u8],
+    row: *const u8,
+) -> u32 {
     let stride = query.len();
     if stride <= 32 {
         // SAFETY: the caller's.
-        return unsafe { short_row(query, row) };
+        return unsafe { short_row::<MASKED>(query, mask, row) };
     }
-    let query = query.as_ptr();
-    // SAFETY: every read ends at `stride` or before, in both codes.
+    let (query, mask) = (query.as_ptr(), mask.as_ptr());
+    // SAFETY: every read ends at `stride` or before, in all three.
     unsafe {
+        let word = |code: *const u8, at: usize| code.add(at).cast::<u64>().read_unaligned();
         let difference = |at: usize| {
-            query.add(at).cast::<u64>().read_unaligned()
-                ^ row.add(at).cast::<u64>().read_unaligned()
+            let difference = word(query, at) ^ word(row, at);
+            if MASKED {
+                difference & word(mask, at)
+            } else {
+                difference
+            }
         };
         let whole = stride / 8 * 8;
         let mut sum: u32 = (0..whole)
@@ -359,3 +447,103 @@ pub(super) unsafe fn row_by_words(query: &[u8], row: *const u8) -> u32 {
         sum
     }
 }
+
+/// The table of an instruction set: each kernel compiled with its instructions enabled.
+///
+/// `$features` are what the set's `kernels()` checks for. The functions are unsafe to call for
+/// the reasons that the generic ones name.
+macro_rules! table {
+    ($isa:ty, $name:literal, $batch:path $(, $features:literal)?) => {
+        pub(in crate::kernels) static KERNELS: $crate::kernels::Kernels = {
+            use $crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
+            use $crate::kernels::{Candidate, Kernels, QueryBatch, scan};
+
+            /// # Safety
+            /// As [`scan::within`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn within(
+                query: &[u8],
+                rows: &[u8],
+                first_row: u32,
+                threshold: u32,
+                found: &mut Vec<Candidate>,
+            ) {
+                // SAFETY: the caller's.
+                unsafe {
+                    scan::within::<$isa, false>(query, query, rows, first_row, threshold, found)
+                }
+            }
+
+            /// # Safety
+            /// As [`scan::within`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn within_masked(
+                query: &[u8],
+                mask: &[u8],
+                rows: &[u8],
+                first_row: u32,
+                threshold: u32,
+                found: &mut Vec<Candidate>,
+            ) {
+                // SAFETY: the caller's.
+                unsafe {
+                    scan::within::<$isa, true>(query, mask, rows, first_row, threshold, found)
+                }
+            }
+
+            /// # Safety
+            /// As [`scan::distances`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
+                // SAFETY: the caller's.
+                unsafe { scan::distances::<$isa, false>(query, query, rows, out) }
+            }
+
+            /// # Safety
+            /// As [`scan::distances`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn distances_masked(query: &[u8], mask: &[u8], rows: &[u8], out: &mut [u32]) {
+                // SAFETY: the caller's.
+                unsafe { scan::distances::<$isa, true>(query, mask, rows, out) }
+            }
+
+            /// # Safety
+            /// As [`QueryBatch`]'s functions.
+            $(#[target_feature(enable = $features)])?
+            unsafe fn within_batch(
+                batch: &mut QueryBatch,
+                rows: &[u8],
+                first_row: u32,
+                thresholds: &[Option<u32>],
+                found: &mut [Vec<Candidate>],
+            ) {
+                // SAFETY: the caller's.
+                unsafe { $batch(batch, rows, first_row, thresholds, found) }
+            }
+
+            /// # Safety
+            /// As [`probe::shell`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn shell(
+                shells: &[Shell<'_>],
+                ahead: &mut Ahead,
+                threshold: u32,
+                take: Take<'_>,
+            ) -> Result<u64, ProbeError> {
+                // SAFETY: the caller's.
+                unsafe { probe::shell::<$isa>(shells, ahead, threshold, take) }
+            }
+
+            Kernels {
+                name: $name,
+                within,
+                within_masked,
+                distances,
+                distances_masked,
+                within_batch,
+                shell,
+            }
+        };
+    };
+}
+pub(super) use table;

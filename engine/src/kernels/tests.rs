@@ -67,11 +67,7 @@ proptest! {
             prop_assert_eq!(&distances, &expected, "{:?}, stride {}", kernels, query.len());
 
             for &threshold in &thresholds {
-                let within: Vec<Candidate> = (1000..)
-                    .zip(&expected)
-                    .filter(|(_, distance)| **distance <= threshold)
-                    .map(|(row, &distance)| Candidate { row, distance })
-                    .collect();
+                let within = naive_within(&expected, 1000, threshold);
                 let kept = Candidate { row: 7, distance: 7 };
                 let mut found = vec![kept];
                 kernels.within(query, rows, 1000, threshold, &mut found);
@@ -83,6 +79,174 @@ proptest! {
             }
         }
     }
+}
+
+/// Queries, rows, thresholds and offset.
+type Batch = (Vec<Vec<u8>>, Vec<u8>, Vec<Option<u32>>, usize);
+
+/// What a batch may be asked for; `None` of some queries, and all that is odd.
+fn batches() -> impl Strategy<Value = Batch> {
+    let strides = prop_oneof![
+        1usize..40,
+        prop::sample::select(vec![62, 63, 64, 65, 93, 94, 128, 129, 255, 256, 257]),
+    ];
+    let cases = (strides, 0usize..40, 0usize..300, 0usize..64);
+    cases.prop_flat_map(|(stride, queries, rows, offset)| {
+        let rows = if cfg!(miri) { rows / 8 } else { rows };
+        let bits = 8 * stride as u32;
+        let byte = prop_oneof![Just(0u8), Just(0xff), any::<u8>()];
+        // A third of the bytes of 00 and ff each: distances spread, up to all of the bits.
+        let threshold = prop_oneof![
+            1 => Just(None),
+            4 => (bits / 3..=bits / 2 + 4).prop_map(Some),
+            1 => prop::sample::select(vec![0, 254, 255, 256, bits, u32::MAX]).prop_map(Some),
+        ];
+        (
+            prop::collection::vec(prop::collection::vec(byte.clone(), stride), queries),
+            prop::collection::vec(byte, stride * rows),
+            prop::collection::vec(threshold, queries),
+            Just(offset),
+        )
+    })
+}
+
+/// The rows at a distance of at most `threshold`, by distances of all.
+fn naive_within(distances: &[u32], first_row: u32, threshold: u32) -> Vec<Candidate> {
+    (first_row..)
+        .zip(distances)
+        .filter(|(_, distance)| **distance <= threshold)
+        .map(|(row, &distance)| Candidate { row, distance })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 10 } else { 300 }))]
+
+    #[test]
+    fn a_batch_equals_its_queries_one_by_one((queries, rows, thresholds, offset) in batches()) {
+        let (rows, span) = at_offset(&rows, offset);
+        let rows = &rows[span];
+        let codes: Vec<&[u8]> = queries.iter().map(Vec::as_slice).collect();
+        let kept = Candidate { row: 7, distance: 7 };
+        for kernels in Kernels::available() {
+            let mut batch = QueryBatch::new(&codes);
+            // Twice: nothing of the first scan may be left for the second.
+            for first_row in [1000, 5] {
+                let mut found = vec![vec![kept]; codes.len()];
+                kernels.within_batch(&mut batch, rows, first_row, &thresholds, &mut found);
+                for ((query, threshold), found) in codes.iter().zip(&thresholds).zip(&found) {
+                    let mut expected = vec![kept];
+                    if let Some(threshold) = *threshold {
+                        let distances = naive_distances(query, rows);
+                        expected.extend(naive_within(&distances, first_row, threshold));
+                    }
+                    prop_assert_eq!(
+                        found, &expected,
+                        "{:?}, stride {}, threshold {:?}", kernels, query.len(), threshold
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_bits_of_the_mask_count((query, rows, offset) in scans(), seed in any::<u64>()) {
+        let mut state = seed | 1;
+        let mask: Vec<u8> = query
+            .iter()
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                [0, 0xff, (state >> 8) as u8][state as usize % 3]
+            })
+            .collect();
+        let and = |code: &[u8]| -> Vec<u8> { code.iter().zip(&mask).map(|(a, b)| a & b).collect() };
+        let expected: Vec<u32> = rows
+            .chunks_exact(query.len())
+            .map(|row| naive_distance(&and(&query), &and(row)))
+            .collect();
+        let (rows, span) = at_offset(&rows, offset);
+        let rows = &rows[span];
+        let (shifted, span) = at_offset(&mask, 63 - offset);
+        let mask = &shifted[span];
+        for kernels in Kernels::available() {
+            let mut distances = vec![u32::MAX; expected.len()];
+            kernels.distances_masked(&query, mask, rows, &mut distances);
+            prop_assert_eq!(&distances, &expected, "{:?}, stride {}", kernels, query.len());
+            for threshold in expected.iter().take(3).copied().chain([0, u32::MAX]) {
+                let mut found = Vec::new();
+                kernels.within_masked(&query, mask, rows, 9, threshold, &mut found);
+                prop_assert_eq!(found, naive_within(&expected, 9, threshold));
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_long_codes_do_not_overflow() {
+    for kernels in Kernels::available() {
+        for stride in [31, 32, 33, 62, 64, 128, 256] {
+            let (query, rows) = (vec![0xff; stride], vec![0; stride * 200]);
+            let bits = 8 * stride as u32;
+            let mut batch = QueryBatch::new(&[&query[..]; 9]);
+            for (threshold, expected) in [
+                (254, bits <= 254),
+                (255, bits <= 255),
+                (bits - 1, false),
+                (bits, true),
+            ] {
+                let mut found = vec![Vec::new(); 9];
+                kernels.within_batch(&mut batch, &rows, 0, &[Some(threshold); 9], &mut found);
+                for found in found {
+                    assert_eq!(
+                        found.len(),
+                        if expected { 200 } else { 0 },
+                        "{kernels:?} {stride} {threshold}"
+                    );
+                    assert!(found.iter().all(|candidate| candidate.distance == bits));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_nothing_finds_nothing() {
+    for kernels in Kernels::available() {
+        let mut none = QueryBatch::new(&[]);
+        assert!(none.is_empty());
+        kernels.within_batch(&mut none, &[1, 2, 3], 0, &[], &mut []);
+        let mut ten = QueryBatch::new(&[&[1u8, 2, 3][..]; 10]);
+        assert_eq!(ten.len(), 10);
+        for rows in [&[][..], &[1, 2][..]] {
+            let mut found = vec![Vec::new(); 10];
+            kernels.within_batch(&mut ten, rows, 0, &[Some(u32::MAX); 10], &mut found);
+            assert!(found.iter().all(Vec::is_empty));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "one length")]
+fn queries_of_a_batch_have_one_length() {
+    let _ = QueryBatch::new(&[&[1, 2][..], &[1][..]]);
+}
+
+#[test]
+#[should_panic(expected = "thresholds")]
+fn a_batch_has_a_threshold_for_each_query() {
+    let mut batch = QueryBatch::new(&[&[1, 2][..]]);
+    Kernels::get()
+        .unwrap()
+        .within_batch(&mut batch, &[], 0, &[], &mut [Vec::new()]);
+}
+
+#[test]
+#[should_panic(expected = "a mask of 1 bytes")]
+fn a_mask_is_as_long_as_its_query() {
+    let kernels = Kernels::get().unwrap();
+    kernels.distances_masked(&[1, 2], &[1], &[], &mut []);
 }
 
 #[test]
@@ -125,7 +289,7 @@ fn a_forced_set_is_used_or_refused() {
         choose("").unwrap().name(),
         Kernels::choose(None).unwrap().name()
     );
-    for name in ["avx2", "avx512"] {
+    for name in ["avx2", "avx512", "neon"] {
         match choose(name) {
             Ok(kernels) => assert_eq!(kernels.name(), name),
             Err(error) => {
@@ -210,9 +374,10 @@ fn nothing_beyond_query_and_rows_is_read() {
         state ^= state << 17;
         (state >> 24) as u8
     };
-    let (mut query, mut codes) = (Guarded::new(2048), Guarded::new(2048 * 41));
+    const BATCH: usize = 8;
+    let (mut query, mut codes) = (Guarded::new(2048), Guarded::new(2048 * 128));
     for stride in (1..=200).chain([255, 256, 257, 1000, 1024, 2047]) {
-        for rows in [1, 7, 8, 9, 33, 41] {
+        for rows in [1, 7, 8, 9, 33, 41, 128] {
             for at_end in [false, true] {
                 let (query, codes) = (query.bytes(), codes.bytes());
                 let (query, codes) = if at_end {
@@ -228,14 +393,24 @@ fn nothing_beyond_query_and_rows_is_read() {
                     let mut distances = vec![0; rows];
                     kernels.distances(query, codes, &mut distances);
                     assert_eq!(distances, expected, "{kernels:?}, {stride} bytes");
+                    let mut found = vec![Vec::new(); 1 + BATCH];
+                    kernels.within(query, codes, 0, u32::MAX, &mut found[0]);
+                    let mut batch = QueryBatch::new(&[&*query; BATCH]);
+                    let thresholds = [Some(u32::MAX); BATCH];
+                    kernels.within_batch(&mut batch, codes, 0, &thresholds, &mut found[1..]);
+                    for found in found {
+                        assert!(
+                            found
+                                .iter()
+                                .map(|c| c.distance)
+                                .eq(expected.iter().copied())
+                        );
+                    }
+                    // The query as its own mask: that page ends where the query ends.
+                    kernels.distances_masked(query, query, codes, &mut distances);
                     let mut found = Vec::new();
-                    kernels.within(query, codes, 0, u32::MAX, &mut found);
-                    assert!(
-                        found
-                            .iter()
-                            .map(|c| c.distance)
-                            .eq(expected.iter().copied())
-                    );
+                    kernels.within_masked(query, query, codes, 0, u32::MAX, &mut found);
+                    assert!(found.iter().map(|c| c.distance).eq(distances));
                 }
             }
         }

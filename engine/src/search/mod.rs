@@ -30,7 +30,7 @@ use crate::snapshot::Snapshot;
 const DEFAULT_K: usize = 10;
 
 /// Queries that share one pass over the codes.
-const QUERIES_A_PASS: usize = 64;
+const QUERIES_A_PASS: usize = 256;
 
 /// A row that a search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

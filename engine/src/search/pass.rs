@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 use super::explain::{Explanation, PartExplanation, Way};
 use super::limit::Limit;
 use super::nearest::Nearest;
-use super::scan::{self, Columns};
+use super::scan::{Columns, Scan};
 use super::visible::Visible;
 use super::walk::{End, Walked, Work, walk};
 use super::{Answer, Wanted};
@@ -145,13 +145,7 @@ impl Pass<'_> {
                 let mut answers: Vec<&mut Nearest> =
                     scanned.iter_mut().map(|asked| &mut asked.answer).collect();
                 let begun = Instant::now();
-                scan::scan(
-                    self.snapshot.kernels,
-                    &columns,
-                    &queries,
-                    &mut answers,
-                    &mut Vec::new(),
-                );
+                Scan::new(self.snapshot.kernels, &queries).scan(&columns, &mut answers);
                 if let [_] = queries[..] {
                     costs.learn_scan(begun.elapsed().as_nanos() as f32);
                 }
@@ -195,6 +189,8 @@ impl Pass<'_> {
     /// compared.
     fn scan_within(&self, columns: &Columns<'_>, asked: &mut Asked<'_>) -> u64 {
         let stride = self.snapshot.stride();
+        let queries = [asked.query];
+        let mut scan = Scan::new(self.snapshot.kernels, &queries);
         let mut start = 0;
         while start < columns.ids.len() {
             if asked.limit.is_reached() {
@@ -208,13 +204,7 @@ impl Pass<'_> {
                 hidden: columns.hidden,
                 first_row: start as u32,
             };
-            scan::scan(
-                self.snapshot.kernels,
-                &piece,
-                &[asked.query],
-                &mut [&mut asked.answer],
-                &mut Vec::new(),
-            );
+            scan.scan(&piece, &mut [&mut asked.answer]);
             asked.limit.spend((end - start) as u64);
             start = end;
         }

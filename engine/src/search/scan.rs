@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use super::nearest::Nearest;
 use super::visible::Hidden;
-use crate::kernels::{Candidate, Kernels};
+use crate::kernels::{Candidate, Kernels, QueryBatch};
 
-/// Bytes of codes in a block: half of a usual first-level cache, which the queries of a batch
-/// then share.
+/// Bytes of codes in a block for one query: thresholds shrink from block to block.
 const BLOCK_BYTES: usize = 16 << 10;
+
+/// Rows in the largest block.
+const MOST_ROWS: usize = 4096;
 
 /// Rows of the first block of a search. Thresholds begin open, so blocks begin small and double.
 const FIRST_ROWS: usize = 64;
@@ -25,40 +27,57 @@ pub(super) struct Columns<'a> {
     pub(super) first_row: u32,
 }
 
-/// Offers every row of `part` that may be wanted to each query's answer.
-///
-/// `queries` and `answers` go together; every query has the parts' width. One pass over the
-/// codes serves all of them.
-pub(super) fn scan(
-    kernels: &Kernels,
-    part: &Columns<'_>,
-    queries: &[&[u8]],
-    answers: &mut [&mut Nearest],
-    scratch: &mut Vec<Candidate>,
-) {
-    let Some(stride) = queries.first().map(|query| query.len()) else {
-        return;
-    };
-    let most_rows = (BLOCK_BYTES / stride).clamp(FIRST_ROWS, 4096);
-    let mut rows = if answers.iter().any(|answer| answer.is_open()) {
-        FIRST_ROWS
-    } else {
-        most_rows
-    };
-    let mut start = 0;
-    while start < part.ids.len() {
-        let end = part.ids.len().min(start + rows);
-        let block = &part.codes[start * stride..end * stride];
-        let mut wanted = false;
-        for (query, answer) in queries.iter().zip(answers.iter_mut()) {
-            let Some(threshold) = answer.threshold(part.ids[start]) else {
-                continue;
-            };
-            wanted = true;
-            scratch.clear();
-            kernels.within(query, block, start as u32, threshold, scratch);
-            if !scratch.is_empty() {
-                for candidate in &*scratch {
+/// Queries that are scanned for together, and the memory that it takes, for all parts.
+pub(super) struct Scan<'a> {
+    kernels: &'a Kernels,
+    queries: &'a [&'a [u8]],
+    batch: QueryBatch,
+    thresholds: Vec<Option<u32>>,
+    found: Vec<Vec<Candidate>>,
+}
+
+impl<'a> Scan<'a> {
+    /// Queries of one width, at least a byte.
+    pub(super) fn new(kernels: &'a Kernels, queries: &'a [&'a [u8]]) -> Self {
+        Scan {
+            kernels,
+            queries,
+            batch: QueryBatch::new(queries),
+            thresholds: Vec::new(),
+            found: vec![Vec::new(); queries.len()],
+        }
+    }
+
+    /// Offers every row of `part`, which has the queries' width, that may be wanted to each
+    /// query's answer. One pass over the codes serves all of them.
+    pub(super) fn scan(&mut self, part: &Columns<'_>, answers: &mut [&mut Nearest]) {
+        let Some(stride) = self.queries.first().map(|query| query.len()) else {
+            return;
+        };
+        let most_rows = match self.queries {
+            [_] => (BLOCK_BYTES / stride).clamp(FIRST_ROWS, MOST_ROWS),
+            _ => MOST_ROWS,
+        };
+        let mut rows = if answers.iter().any(|answer| answer.is_open()) {
+            FIRST_ROWS
+        } else {
+            most_rows
+        };
+        let mut start = 0;
+        while start < part.ids.len() {
+            let end = part.ids.len().min(start + rows);
+            let threshold = |answer: &&mut Nearest| answer.threshold(part.ids[start]);
+            self.thresholds.clear();
+            self.thresholds.extend(answers.iter().map(threshold));
+            if self.thresholds.iter().all(Option::is_none) {
+                return;
+            }
+            self.look(&part.codes[start * stride..end * stride], start as u32);
+            for (answer, found) in answers.iter_mut().zip(&mut self.found) {
+                if found.is_empty() {
+                    continue;
+                }
+                for candidate in found.drain(..) {
                     if part.hidden.hides(part.first_row + candidate.row) {
                         continue;
                     }
@@ -66,11 +85,23 @@ pub(super) fn scan(
                 }
                 answer.settle();
             }
+            start = end;
+            rows = (2 * rows).min(most_rows);
         }
-        if !wanted {
-            return;
+    }
+
+    /// Finds the rows of a block that are within the thresholds.
+    fn look(&mut self, block: &[u8], first_row: u32) {
+        let found = &mut self.found[..];
+        match (self.queries, &self.thresholds[..], found) {
+            ([query], [Some(threshold)], [found]) => {
+                self.kernels
+                    .within(query, block, first_row, *threshold, found);
+            }
+            (_, thresholds, found) => {
+                self.kernels
+                    .within_batch(&mut self.batch, block, first_row, thresholds, found);
+            }
         }
-        start = end;
-        rows = (2 * rows).min(most_rows);
     }
 }

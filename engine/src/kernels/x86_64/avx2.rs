@@ -3,16 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
+use crate::kernels::Kernels;
+use crate::kernels::batch::{self, Planes};
 use crate::kernels::scan::{self, Isa};
-use crate::kernels::{Candidate, Kernels};
-
-static KERNELS: Kernels = Kernels {
-    name: "avx2",
-    within,
-    distances,
-    shell,
-};
 
 /// The kernels, if this machine can run them.
 pub(in crate::kernels) fn kernels() -> Option<&'static Kernels> {
@@ -22,41 +15,12 @@ pub(in crate::kernels) fn kernels() -> Option<&'static Kernels> {
 
 struct Avx2;
 
-/// # Safety
-/// The machine must have AVX2 and POPCNT; `query` must not be empty.
-#[target_feature(enable = "avx2,popcnt")]
-unsafe fn within(
-    query: &[u8],
-    rows: &[u8],
-    first: u32,
-    threshold: u32,
-    found: &mut Vec<Candidate>,
-) {
-    // SAFETY: the caller's.
-    unsafe { scan::within::<Avx2>(query, rows, first, threshold, found) }
-}
-
-/// # Safety
-/// The machine must have AVX2 and POPCNT; `query` must not be empty, and `rows` must hold a row
-/// for each number of `out`.
-#[target_feature(enable = "avx2,popcnt")]
-unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
-    // SAFETY: the caller's.
-    unsafe { scan::distances::<Avx2>(query, rows, out) }
-}
-
-/// # Safety
-/// The machine must have AVX2 and POPCNT.
-#[target_feature(enable = "avx2,popcnt")]
-unsafe fn shell(
-    shells: &[Shell<'_>],
-    ahead: &mut Ahead,
-    threshold: u32,
-    take: Take<'_>,
-) -> Result<u64, ProbeError> {
-    // SAFETY: the caller's.
-    unsafe { probe::shell::<Avx2>(shells, ahead, threshold, take) }
-}
+scan::table!(
+    Avx2,
+    "avx2",
+    batch::within::<Avx2, ROW_VECTORS>,
+    "avx2,popcnt"
+);
 
 const WIDTH: usize = 32;
 
@@ -100,19 +64,41 @@ unsafe fn load(from: *const u8) -> __m256i {
     unsafe { _mm256_loadu_si256(from.cast()) }
 }
 
+/// The bits in which two vectors differ, of those in the mask if `MASKED`.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[inline(always)]
+unsafe fn differing<const MASKED: bool>(query: __m256i, mask: __m256i, row: __m256i) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let difference = _mm256_xor_si256(query, row);
+        if MASKED {
+            _mm256_and_si256(difference, mask)
+        } else {
+            difference
+        }
+    }
+}
+
 impl Avx2 {
     /// Set bits of a row's difference from the query, as four partial sums.
     ///
     /// # Safety
     /// As [`Isa::compare`], of one row; `STRIDE` is 32, 64 or 128.
     #[inline(always)]
-    unsafe fn partial<const STRIDE: usize>(query: [__m256i; 4], row: *const u8) -> __m256i {
+    unsafe fn partial<const STRIDE: usize, const MASKED: bool>(
+        query: [__m256i; 4],
+        mask: [__m256i; 4],
+        row: *const u8,
+    ) -> __m256i {
         // SAFETY: `at + 32 <= STRIDE` in every turn.
         unsafe {
-            let mut bytes = count_bytes(_mm256_xor_si256(query[0], load(row)));
+            let mut bytes = count_bytes(differing::<MASKED>(query[0], mask[0], load(row)));
             let mut at = WIDTH;
             while at < STRIDE {
-                let more = _mm256_xor_si256(query[at / WIDTH], load(row.add(at)));
+                let part = at / WIDTH;
+                let more = differing::<MASKED>(query[part], mask[part], load(row.add(at)));
                 bytes = _mm256_add_epi8(bytes, count_bytes(more));
                 at += WIDTH;
             }
@@ -150,15 +136,23 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn compare<const STRIDE: usize>(query: [__m256i; 4], rows: *const u8) -> __m256i {
+    unsafe fn compare<const STRIDE: usize, const MASKED: bool>(
+        query: [__m256i; 4],
+        mask: [__m256i; 4],
+        rows: *const u8,
+    ) -> __m256i {
         // SAFETY: reads `4 * STRIDE` bytes in every arm.
         unsafe {
             match STRIDE {
-                8 => sum_lanes(count_bytes(_mm256_xor_si256(query[0], load(rows)))),
+                8 => sum_lanes(count_bytes(differing::<MASKED>(
+                    query[0],
+                    mask[0],
+                    load(rows),
+                ))),
                 16 => {
                     // Two rows in each: [0 0 1 1] and [2 2 3 3].
-                    let rows01 = Self::partial::<32>(query, rows);
-                    let rows23 = Self::partial::<32>(query, rows.add(WIDTH));
+                    let rows01 = Self::partial::<32, MASKED>(query, mask, rows);
+                    let rows23 = Self::partial::<32, MASKED>(query, mask, rows.add(WIDTH));
                     let rows0213 = _mm256_add_epi64(
                         _mm256_unpacklo_epi64(rows01, rows23),
                         _mm256_unpackhi_epi64(rows01, rows23),
@@ -166,10 +160,10 @@ impl Isa for Avx2 {
                     _mm256_permute4x64_epi64::<0b11_01_10_00>(rows0213)
                 }
                 _ => {
-                    let row0 = Self::partial::<STRIDE>(query, rows);
-                    let row1 = Self::partial::<STRIDE>(query, rows.add(STRIDE));
-                    let row2 = Self::partial::<STRIDE>(query, rows.add(2 * STRIDE));
-                    let row3 = Self::partial::<STRIDE>(query, rows.add(3 * STRIDE));
+                    let row0 = Self::partial::<STRIDE, MASKED>(query, mask, rows);
+                    let row1 = Self::partial::<STRIDE, MASKED>(query, mask, rows.add(STRIDE));
+                    let row2 = Self::partial::<STRIDE, MASKED>(query, mask, rows.add(2 * STRIDE));
+                    let row3 = Self::partial::<STRIDE, MASKED>(query, mask, rows.add(3 * STRIDE));
                     // [0 1 0 1] and [2 3 2 3], two partial sums left in each.
                     let rows01 = _mm256_add_epi64(
                         _mm256_unpacklo_epi64(row0, row1),
@@ -223,7 +217,7 @@ impl Isa for Avx2 {
     /// Whole vectors first. The bytes left over are read as the last 32 of the row, and those
     /// that were counted already are masked away.
     #[inline(always)]
-    unsafe fn row(query: &[u8], row: *const u8) -> u32 {
+    unsafe fn row<const MASKED: bool>(query: &[u8], mask: &[u8], row: *const u8) -> u32 {
         const COUNTED_THEN_LEFT: [u8; 2 * WIDTH] = {
             let mut mask = [0; 2 * WIDTH];
             let mut at = WIDTH;
@@ -236,13 +230,21 @@ impl Isa for Avx2 {
         let stride = query.len();
         if stride < WIDTH {
             // SAFETY: the caller's.
-            return unsafe { scan::short_row(query, row) };
+            return unsafe { scan::short_row::<MASKED>(query, mask, row) };
         }
-        let query = query.as_ptr();
+        let (query, mask) = (query.as_ptr(), mask.as_ptr());
         let left = stride % WIDTH;
         let whole = stride - left;
         // SAFETY: every load ends at `stride` or before; the mask's ends at `left + 32 <= 64`.
         unsafe {
+            let difference_at = |at| {
+                let counting = if MASKED {
+                    load(mask.add(at))
+                } else {
+                    _mm256_setzero_si256()
+                };
+                differing::<MASKED>(load(query.add(at)), counting, load(row.add(at)))
+            };
             let mut lanes = _mm256_setzero_si256();
             let mut at = 0;
             while at < whole {
@@ -250,17 +252,15 @@ impl Isa for Avx2 {
                 let stop = whole.min(at + 31 * WIDTH);
                 let mut bytes = _mm256_setzero_si256();
                 while at < stop {
-                    let difference = _mm256_xor_si256(load(query.add(at)), load(row.add(at)));
-                    bytes = _mm256_add_epi8(bytes, count_bytes(difference));
+                    bytes = _mm256_add_epi8(bytes, count_bytes(difference_at(at)));
                     at += WIDTH;
                 }
                 lanes = _mm256_add_epi64(lanes, sum_lanes(bytes));
             }
             if left > 0 {
-                let at = stride - WIDTH;
-                let difference = _mm256_xor_si256(load(query.add(at)), load(row.add(at)));
-                let mask = load(COUNTED_THEN_LEFT.as_ptr().add(left));
-                let bytes = count_bytes(_mm256_and_si256(difference, mask));
+                let difference = difference_at(stride - WIDTH);
+                let uncounted = load(COUNTED_THEN_LEFT.as_ptr().add(left));
+                let bytes = count_bytes(_mm256_and_si256(difference, uncounted));
                 lanes = _mm256_add_epi64(lanes, sum_lanes(bytes));
             }
             let pairs = _mm_add_epi64(
@@ -269,6 +269,119 @@ impl Isa for Avx2 {
             );
             let sum = _mm_add_epi64(pairs, _mm_unpackhi_epi64(pairs, pairs));
             _mm_cvtsi128_si64(sum) as u32
+        }
+    }
+}
+
+/// Vectors of rows that are summed at once: the sums for two queries take half of the registers.
+const ROW_VECTORS: usize = 4;
+
+impl Planes for Avx2 {
+    type Bytes = __m256i;
+    const WIDTH: usize = WIDTH;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(bytes: __m256i, to: *mut u8) {
+        // SAFETY: the caller's; the store needs no alignment.
+        unsafe { _mm256_storeu_si256(to.cast(), bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(byte: u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_set1_epi8(byte.cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn table(from: *const u8) -> __m256i {
+        // SAFETY: the caller's: 16 bytes.
+        unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn look_up(table: __m256i, nibbles: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_shuffle_epi8(table, nibbles) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_saturating(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_adds_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn high(bytes: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(0x0f)) }
+    }
+
+    #[inline(always)]
+    unsafe fn less_shifted(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            let shifted = _mm256_and_si256(_mm256_slli_epi16::<4>(b), _mm256_set1_epi8(-16));
+            _mm256_sub_epi8(a, shifted)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn least(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_min_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn any_byte_within(sums: __m256i, threshold: __m256i) -> bool {
+        // SAFETY: the caller's.
+        unsafe {
+            let within = _mm256_cmpeq_epi8(_mm256_min_epu8(sums, threshold), sums);
+            _mm256_movemask_epi8(within) != 0
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn even(bytes: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_and_si256(bytes, _mm256_set1_epi16(0xff)) }
+    }
+
+    #[inline(always)]
+    unsafe fn odd(bytes: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_srli_epi16::<8>(bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_pairs(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_add_epi16(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(value: u16) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_set1_epi16(value.cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn any_pair_within(sums: __m256i, threshold: __m256i) -> bool {
+        // SAFETY: the caller's.
+        unsafe {
+            let within = _mm256_cmpeq_epi16(_mm256_min_epu16(sums, threshold), sums);
+            _mm256_movemask_epi8(within) != 0
         }
     }
 }

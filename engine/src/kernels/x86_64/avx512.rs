@@ -3,16 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
+use crate::kernels::Kernels;
+use crate::kernels::batch::{self, Planes};
 use crate::kernels::scan::{self, Isa};
-use crate::kernels::{Candidate, Kernels};
-
-static KERNELS: Kernels = Kernels {
-    name: "avx512",
-    within,
-    distances,
-    shell,
-};
 
 /// The kernels, if this machine can run them.
 pub(in crate::kernels) fn kernels() -> Option<&'static Kernels> {
@@ -25,41 +18,12 @@ pub(in crate::kernels) fn kernels() -> Option<&'static Kernels> {
 
 struct Avx512;
 
-/// # Safety
-/// The machine must have the features that [`kernels`] checks; `query` must not be empty.
-#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,popcnt")]
-unsafe fn within(
-    query: &[u8],
-    rows: &[u8],
-    first: u32,
-    threshold: u32,
-    found: &mut Vec<Candidate>,
-) {
-    // SAFETY: the caller's.
-    unsafe { scan::within::<Avx512>(query, rows, first, threshold, found) }
-}
-
-/// # Safety
-/// The machine must have the features that [`kernels`] checks; `query` must not be empty, and
-/// `rows` must hold a row for each number of `out`.
-#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,popcnt")]
-unsafe fn distances(query: &[u8], rows: &[u8], out: &mut [u32]) {
-    // SAFETY: the caller's.
-    unsafe { scan::distances::<Avx512>(query, rows, out) }
-}
-
-/// # Safety
-/// The machine must have the features that [`kernels`] checks.
-#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,popcnt")]
-unsafe fn shell(
-    shells: &[Shell<'_>],
-    ahead: &mut Ahead,
-    threshold: u32,
-    take: Take<'_>,
-) -> Result<u64, ProbeError> {
-    // SAFETY: the caller's.
-    unsafe { probe::shell::<Avx512>(shells, ahead, threshold, take) }
-}
+scan::table!(
+    Avx512,
+    "avx512",
+    batch::within::<Avx512, ROW_VECTORS>,
+    "avx512f,avx512bw,avx512vpopcntdq,popcnt"
+);
 
 const WIDTH: usize = 64;
 
@@ -71,14 +35,21 @@ unsafe fn load(from: *const u8) -> __m512i {
     unsafe { _mm512_loadu_si512(from.cast()) }
 }
 
-/// Set bits of the difference, in each 64-bit lane.
+/// Set bits of the difference in each 64-bit lane, of those in the mask if `MASKED`.
 ///
 /// # Safety
 /// The machine must have AVX-512 with VPOPCNTDQ.
 #[inline(always)]
-unsafe fn count(a: __m512i, b: __m512i) -> __m512i {
+unsafe fn count<const MASKED: bool>(query: __m512i, mask: __m512i, row: __m512i) -> __m512i {
     // SAFETY: the caller's.
-    unsafe { _mm512_popcnt_epi64(_mm512_xor_si512(a, b)) }
+    unsafe {
+        let difference = _mm512_xor_si512(query, row);
+        _mm512_popcnt_epi64(if MASKED {
+            _mm512_and_si512(difference, mask)
+        } else {
+            difference
+        })
+    }
 }
 
 /// Sums of neighbouring lanes: lanes 0+1, 2+3, 4+5, 6+7 of `a`, then those of `b`.
@@ -107,13 +78,20 @@ impl Avx512 {
     /// # Safety
     /// As [`Isa::compare`], of one row; `STRIDE` is 64 or 128.
     #[inline(always)]
-    unsafe fn partial<const STRIDE: usize>(query: [__m512i; 2], row: *const u8) -> __m512i {
+    unsafe fn partial<const STRIDE: usize, const MASKED: bool>(
+        query: [__m512i; 2],
+        mask: [__m512i; 2],
+        row: *const u8,
+    ) -> __m512i {
         // SAFETY: reads STRIDE bytes.
         unsafe {
-            let first = count(query[0], load(row));
+            let first = count::<MASKED>(query[0], mask[0], load(row));
             match STRIDE {
                 64 => first,
-                _ => _mm512_add_epi64(first, count(query[1], load(row.add(WIDTH)))),
+                _ => {
+                    let second = count::<MASKED>(query[1], mask[1], load(row.add(WIDTH)));
+                    _mm512_add_epi64(first, second)
+                }
             }
         }
     }
@@ -140,41 +118,38 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn compare<const STRIDE: usize>(query: [__m512i; 2], rows: *const u8) -> __m512i {
+    unsafe fn compare<const STRIDE: usize, const MASKED: bool>(
+        query: [__m512i; 2],
+        mask: [__m512i; 2],
+        rows: *const u8,
+    ) -> __m512i {
         // SAFETY: reads `8 * STRIDE` bytes in every arm.
         unsafe {
+            let count_at =
+                |vector: usize| count::<MASKED>(query[0], mask[0], load(rows.add(vector * WIDTH)));
             match STRIDE {
-                8 => count(query[0], load(rows)),
-                16 => add_neighbours(
-                    count(query[0], load(rows)),
-                    count(query[0], load(rows.add(WIDTH))),
-                ),
+                8 => count_at(0),
+                16 => add_neighbours(count_at(0), count_at(1)),
                 32 => add_neighbours(
-                    add_neighbours(
-                        count(query[0], load(rows)),
-                        count(query[0], load(rows.add(WIDTH))),
-                    ),
-                    add_neighbours(
-                        count(query[0], load(rows.add(2 * WIDTH))),
-                        count(query[0], load(rows.add(3 * WIDTH))),
-                    ),
+                    add_neighbours(count_at(0), count_at(1)),
+                    add_neighbours(count_at(2), count_at(3)),
                 ),
                 _ => {
                     let rows01 = add_neighbours(
-                        Self::partial::<STRIDE>(query, rows),
-                        Self::partial::<STRIDE>(query, rows.add(STRIDE)),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows.add(STRIDE)),
                     );
                     let rows23 = add_neighbours(
-                        Self::partial::<STRIDE>(query, rows.add(2 * STRIDE)),
-                        Self::partial::<STRIDE>(query, rows.add(3 * STRIDE)),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows.add(2 * STRIDE)),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows.add(3 * STRIDE)),
                     );
                     let rows45 = add_neighbours(
-                        Self::partial::<STRIDE>(query, rows.add(4 * STRIDE)),
-                        Self::partial::<STRIDE>(query, rows.add(5 * STRIDE)),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows.add(4 * STRIDE)),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows.add(5 * STRIDE)),
                     );
                     let rows67 = add_neighbours(
-                        Self::partial::<STRIDE>(query, rows.add(6 * STRIDE)),
-                        Self::partial::<STRIDE>(query, rows.add(7 * STRIDE)),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows.add(6 * STRIDE)),
+                        Self::partial::<STRIDE, MASKED>(query, mask, rows.add(7 * STRIDE)),
                     );
                     add_neighbours(
                         add_neighbours(rows01, rows23),
@@ -215,30 +190,147 @@ impl Isa for Avx512 {
     /// Whole vectors first; the bytes left over are loaded under a mask, which reads as zero
     /// beyond the row.
     #[inline(always)]
-    unsafe fn row(query: &[u8], row: *const u8) -> u32 {
+    unsafe fn row<const MASKED: bool>(query: &[u8], mask: &[u8], row: *const u8) -> u32 {
         let stride = query.len();
         if stride < WIDTH / 2 {
             // SAFETY: the caller's.
-            return unsafe { scan::short_row(query, row) };
+            return unsafe { scan::short_row::<MASKED>(query, mask, row) };
         }
-        let query = query.as_ptr();
+        let (query, mask) = (query.as_ptr(), mask.as_ptr());
         let left = stride % WIDTH;
         let whole = stride - left;
         // SAFETY: whole vectors end at `whole`; the masked ones read `left` bytes after that.
         unsafe {
+            let counting = |at: usize, loaded: __mmask64| {
+                if MASKED {
+                    _mm512_maskz_loadu_epi8(loaded, mask.add(at).cast())
+                } else {
+                    _mm512_setzero_si512()
+                }
+            };
             let mut lanes = _mm512_setzero_si512();
             let mut at = 0;
             while at < whole {
-                lanes = _mm512_add_epi64(lanes, count(load(query.add(at)), load(row.add(at))));
+                let (query, row) = (load(query.add(at)), load(row.add(at)));
+                let counted = count::<MASKED>(query, counting(at, u64::MAX), row);
+                lanes = _mm512_add_epi64(lanes, counted);
                 at += WIDTH;
             }
             if left > 0 {
-                let mask = (1u64 << left) - 1;
-                let last_query = _mm512_maskz_loadu_epi8(mask, query.add(whole).cast());
-                let last_row = _mm512_maskz_loadu_epi8(mask, row.add(whole).cast());
-                lanes = _mm512_add_epi64(lanes, count(last_query, last_row));
+                let last = (1u64 << left) - 1;
+                let query = _mm512_maskz_loadu_epi8(last, query.add(whole).cast());
+                let row = _mm512_maskz_loadu_epi8(last, row.add(whole).cast());
+                let counted = count::<MASKED>(query, counting(whole, last), row);
+                lanes = _mm512_add_epi64(lanes, counted);
             }
             _mm512_reduce_add_epi64(lanes) as u32
         }
+    }
+}
+
+/// Vectors of rows that are summed at once.
+const ROW_VECTORS: usize = 2;
+
+impl Planes for Avx512 {
+    type Bytes = __m512i;
+    const WIDTH: usize = WIDTH;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(bytes: __m512i, to: *mut u8) {
+        // SAFETY: the caller's; the store needs no alignment.
+        unsafe { _mm512_storeu_si512(to.cast(), bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(byte: u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_epi8(byte.cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn table(from: *const u8) -> __m512i {
+        // SAFETY: the caller's: 16 bytes.
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn look_up(table: __m512i, nibbles: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_shuffle_epi8(table, nibbles) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_saturating(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_adds_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn high(bytes: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(0x0f)) }
+    }
+
+    #[inline(always)]
+    unsafe fn less_shifted(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let shifted = _mm512_and_si512(_mm512_slli_epi16::<4>(b), _mm512_set1_epi8(-16));
+            _mm512_sub_epi8(a, shifted)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn least(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_min_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn any_byte_within(sums: __m512i, threshold: __m512i) -> bool {
+        // SAFETY: the caller's.
+        unsafe { _mm512_cmple_epu8_mask(sums, threshold) != 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn even(bytes: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_and_si512(bytes, _mm512_set1_epi16(0xff)) }
+    }
+
+    #[inline(always)]
+    unsafe fn odd(bytes: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_srli_epi16::<8>(bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_pairs(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_add_epi16(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(value: u16) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_epi16(value.cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn any_pair_within(sums: __m512i, threshold: __m512i) -> bool {
+        // SAFETY: the caller's.
+        unsafe { _mm512_cmple_epu16_mask(sums, threshold) != 0 }
     }
 }
