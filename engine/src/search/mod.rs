@@ -32,6 +32,9 @@ const DEFAULT_K: usize = 10;
 /// Queries that share one pass over the codes.
 const QUERIES_A_PASS: usize = 256;
 
+/// What is covered when every row that may be wanted was offered, at whatever distance.
+const EVERYTHING: u32 = u32::MAX;
+
 /// A row that a search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -278,7 +281,10 @@ impl Wanted {
             _ if hits.len() < self.k() => Some(self.radius.unwrap_or(bits)),
             last => last.map(|hit| hit.distance),
         };
-        let proven = covered.checked_sub(1);
+        let proven = match covered {
+            EVERYTHING => Some(u32::MAX),
+            covered => covered.checked_sub(1),
+        };
         Answer {
             certified_radius: clip.and_then(|clip| Some(clip.min(proven?))),
             exact: clip.is_none_or(|clip| proven >= Some(clip)),

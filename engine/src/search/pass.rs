@@ -11,7 +11,7 @@ use super::nearest::Nearest;
 use super::scan::{Columns, Scan};
 use super::visible::Visible;
 use super::walk::{End, Walked, Work, walk};
-use super::{Answer, Wanted};
+use super::{Answer, EVERYTHING, Wanted};
 use crate::error::Error;
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
@@ -63,7 +63,7 @@ impl Pass<'_> {
             .map(|query| Asked {
                 query,
                 answer: Nearest::new(self.wanted.k(), self.wanted.radius),
-                covered: u32::MAX,
+                covered: EVERYTHING,
                 limit: Limit::new(self.wanted.budget),
             })
             .collect();
