@@ -5,7 +5,7 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bitkin::{Collection, CollectionConfig, Database};
+use bitkin::{Collection, CollectionConfig, Database, Way};
 use bitkin_benches::Result;
 use mih_rs::index::{RangeSearcher, TopkSearcher};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::system::timed;
 trait Native {
     fn build(&mut self, rows: &Codes) -> Result<()>;
 
-    fn set_threads(&mut self, threads: usize);
+    fn set(&mut self, threads: usize, way: Option<Way>);
 
     /// Ids of the `k` nearest of each query, one query after another.
     fn nearest(&mut self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>>;
@@ -86,7 +86,7 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
             json!({"seconds": seconds})
         }
         "set" => {
-            system.set_threads(number("threads")? as usize);
+            system.set(number("threads")? as usize, way(&command["params"]));
             json!({})
         }
         "answers" => {
@@ -162,7 +162,7 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
             let query = query.get(0).ok_or("there is no query")?;
             let (loaded, open_seconds) = timed(|| system.load());
             loaded?;
-            system.set_threads(number("threads")? as usize);
+            system.set(number("threads")? as usize, way(&command["params"]));
             let k = number("k")? as usize;
             let (found, first_seconds) = timed(|| system.nearest(query, k));
             found?;
@@ -172,10 +172,20 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
     })
 }
 
+/// How Bitkin searches: as it thinks best, unless the settings say.
+fn way(params: &Value) -> Option<Way> {
+    match params["way"].as_u64() {
+        Some(1) => Some(Way::Scan),
+        Some(2) => Some(Way::Tables),
+        _ => None,
+    }
+}
+
 struct Bitkin {
     path: PathBuf,
     bits: u32,
     threads: usize,
+    way: Option<Way>,
     open: Option<(Database, Collection)>,
 }
 
@@ -186,6 +196,7 @@ impl Bitkin {
             path,
             bits,
             threads,
+            way: None,
             open: None,
         }
     }
@@ -210,6 +221,9 @@ impl Bitkin {
             if let Some(radius) = radius {
                 search = search.radius(radius);
             }
+            if let Some(way) = self.way {
+                search = search.way(way);
+            }
             vec![search.run()?]
         } else {
             let mut search = rows.search_batch(queries).threads(self.threads);
@@ -218,6 +232,9 @@ impl Bitkin {
             }
             if let Some(radius) = radius {
                 search = search.radius(radius);
+            }
+            if let Some(way) = self.way {
+                search = search.way(way);
             }
             search.run()?
         };
@@ -243,8 +260,8 @@ impl Native for Bitkin {
         Ok(())
     }
 
-    fn set_threads(&mut self, threads: usize) {
-        self.threads = threads;
+    fn set(&mut self, threads: usize, way: Option<Way>) {
+        (self.threads, self.way) = (threads, way);
     }
 
     fn nearest(&mut self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
@@ -308,7 +325,7 @@ impl Native for Mih {
         Ok(())
     }
 
-    fn set_threads(&mut self, _threads: usize) {}
+    fn set(&mut self, _threads: usize, _way: Option<Way>) {}
 
     fn nearest(&mut self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
         let (searcher, _) = self.searchers.as_mut().ok_or("it was not built")?;

@@ -95,7 +95,11 @@ const fn native(name: &'static str) -> System {
 /// Every system. What is bounded in rows takes hours to build beyond them.
 pub(crate) const SYSTEMS: [System; 11] = [
     exact(python("bitkin")),
-    exact(native("bitkin-native")),
+    System {
+        // 0: as the planner thinks best, which is what peers are compared with; 1: scans; 2: tables.
+        sweep: Some(("way", &[0, 1, 2])),
+        ..exact(native("bitkin-native"))
+    },
     exact(python("faiss-flat")),
     System {
         sweep: Some(("nprobe", PROBES)),
