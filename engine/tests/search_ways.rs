@@ -1,6 +1,7 @@
 //! Every way to search gives the same answer, to the bit: that of a naive look at all rows. And what a
 //! certificate says is so.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bitkin::{Answer, Budget, Collection, CollectionConfig, Database, Filter, Way};
@@ -208,6 +209,23 @@ proptest! {
                             }
                             answers.push(answer);
                         }
+                        if let (None, Some(radius)) = (k, radius) {
+                            for way in [None, Some(Way::Tables)] {
+                                let mut search = collection.search(query).radius(radius);
+                                if let Some(way) = way { search = search.way(way) }
+                                if let Some(filter) = filter { search = search.filter(filter) }
+                                let mut streamed = Vec::new();
+                                let done = search.for_each(|hit| {
+                                    streamed.push((hit.distance, hit.id));
+                                    ControlFlow::Continue(())
+                                });
+                                streamed.sort_unstable();
+                                prop_assert_eq!(&streamed, &expected);
+                                let done = done.unwrap();
+                                prop_assert_eq!(done.hits, expected.len() as u64);
+                                prop_assert!(done.exact && done.certified_radius == certified);
+                            }
+                        }
                         for answer in answers {
                             prop_assert_eq!(hits(&answer), expected.clone(), "k {:?}, radius {:?}, {:?}", k, radius, filter.map(Filter::as_str));
                             prop_assert!(answer.exact);
@@ -258,5 +276,30 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// A search that is broken off gives nothing more, and certifies nothing.
+#[test]
+fn hits_stop_when_they_are_not_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Database::create(folder.path().join("db")).unwrap();
+    let collection = db
+        .create_collection("c", CollectionConfig::bits(64))
+        .unwrap();
+    let (_, queries) = fill(&collection, Kind::Clustered, 64, 1);
+    for way in [Way::Scan, Way::Tables] {
+        let mut given = 0;
+        let search = collection.search(&queries[0]).radius(20).way(way);
+        let done = search.for_each(|_| {
+            given += 1;
+            match given {
+                5 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        let done = done.unwrap();
+        assert_eq!((given, done.hits), (5, 5));
+        assert!(!done.exact && done.certified_radius.is_none());
     }
 }

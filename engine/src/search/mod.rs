@@ -15,11 +15,11 @@ mod walk;
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use self::explain::{Explanation, PartExplanation, Way};
 pub use self::limit::Budget;
-use self::nearest::Nearest;
 use self::pass::{Pass, visible};
 use self::visible::passing;
 use crate::error::Error;
@@ -57,6 +57,18 @@ pub struct Answer {
     /// k-th distance.
     pub certified_radius: Option<u32>,
     /// Whether the search was exact: nothing that it should have found is missing.
+    pub exact: bool,
+}
+
+/// What came of giving rows away as they were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    /// How many rows were given.
+    pub hits: u64,
+    /// The largest distance at which every row was given, at most the radius; `None` if nothing is proven,
+    /// as when it was broken off.
+    pub certified_radius: Option<u32>,
+    /// Whether every row within the radius was given.
     pub exact: bool,
 }
 
@@ -140,6 +152,29 @@ impl<'a> Search<'a> {
     /// collection, and what storage reports of damaged files.
     pub fn run(self) -> Result<Answer, Error> {
         self.explain().map(|(answer, _)| answer)
+    }
+
+    /// Gives every row within the radius to `each` as it is found, in no order, until that breaks: however
+    /// many there are, none is kept. What is said of `k` has no effect; without a radius, every row is given.
+    ///
+    /// # Errors
+    /// As [`Search::run`]; rows may have been given before.
+    pub fn for_each(self, mut each: impl FnMut(Hit) -> ControlFlow<()>) -> Result<Streamed, Error> {
+        let snapshot = self.snapshot?;
+        snapshot.check_codes(&self.query, Some(1))?;
+        let passing = passing(&snapshot, self.filter.as_ref())?;
+        let parts = visible(&snapshot, &passing);
+        let radius = self.wanted.radius.unwrap_or(snapshot.bits());
+        let search = Pass {
+            snapshot: &snapshot,
+            parts: &parts,
+            wanted: Wanted {
+                k: None,
+                radius: Some(radius),
+                ..self.wanted
+            },
+        };
+        search.stream(&self.query, radius, &mut each)
     }
 
     /// Searches as [`Search::run`] does, and tells how the answer was found.
@@ -275,8 +310,7 @@ impl Wanted {
     }
 
     /// The answer of these rows, when every row at a distance of less than `covered` was offered.
-    fn answer(self, found: Nearest, covered: u32, bits: u32) -> Answer {
-        let hits = found.finish();
+    fn answer(self, hits: Vec<Hit>, covered: u32, bits: u32) -> Answer {
         let clip = match hits.last() {
             _ if hits.len() < self.k() => Some(self.radius.unwrap_or(bits)),
             last => last.map(|hit| hit.distance),

@@ -1,5 +1,7 @@
 //! The best rows found so far, and the threshold that they imply.
 
+use std::ops::ControlFlow;
+
 use super::Hit;
 
 /// Candidates gathered beyond k before the best k are selected anew: a quarter of k, but not so
@@ -10,8 +12,7 @@ const SLACK: usize = 16;
 ///
 /// Rows may come in any order; the threshold shrinks as they come and never lets a row pass by
 /// that belongs to the answer.
-#[derive(Debug)]
-pub(super) struct Nearest {
+pub(super) struct Nearest<'a> {
     k: usize,
     radius: Option<u32>,
     /// (distance, id, part) of candidates. The best `k` of all offered are among them.
@@ -20,9 +21,14 @@ pub(super) struct Nearest {
     part: u32,
     /// The k-th best at the last selection: whatever does not come before it is not wanted.
     worst: Option<(u32, u64)>,
+    /// Where rows go as they are found, instead of being kept; and how many went.
+    sink: Option<(Sink<'a>, u64)>,
 }
 
-impl Nearest {
+/// Takes rows as they are found; breaks when it wants no more.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(Hit) -> ControlFlow<()>;
+
+impl<'a> Nearest<'a> {
     pub(super) fn new(k: usize, radius: Option<u32>) -> Self {
         Nearest {
             k,
@@ -30,7 +36,29 @@ impl Nearest {
             found: Vec::new(),
             part: 0,
             worst: None,
+            sink: None,
         }
+    }
+
+    /// Gives all rows within the radius to `sink`, in no order, and keeps none.
+    pub(super) fn stream(radius: u32, sink: Sink<'a>) -> Self {
+        Nearest {
+            sink: Some((sink, 0)),
+            ..Nearest::new(usize::MAX, Some(radius))
+        }
+    }
+
+    /// Whether rows are given away as they are found: none can be taken back.
+    pub(super) fn streams(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    /// How many rows were given away, and whether more were wanted.
+    pub(super) fn streamed(&self) -> (u64, bool) {
+        (
+            self.sink.as_ref().map_or(0, |(_, count)| *count),
+            self.k > 0,
+        )
     }
 
     /// The greatest distance at which a row may still be wanted, if its id is `next_id` or
@@ -80,6 +108,15 @@ impl Nearest {
 
     /// Takes a row, which must be at a distance of at most the threshold.
     pub(super) fn offer(&mut self, distance: u32, id: u64) {
+        if let Some((sink, count)) = &mut self.sink {
+            if self.k > 0 {
+                *count += 1;
+                if sink(Hit { id, distance }).is_break() {
+                    self.k = 0;
+                }
+            }
+            return;
+        }
         if self.worst.is_none_or(|worst| (distance, id) < worst) {
             self.found.push((distance, id, self.part));
         }

@@ -7,11 +7,11 @@ use roaring::RoaringBitmap;
 
 use super::explain::{Explanation, PartExplanation, Way};
 use super::limit::Limit;
-use super::nearest::Nearest;
+use super::nearest::{Nearest, Sink};
 use super::scan::{Columns, Scan};
 use super::visible::Visible;
 use super::walk::{End, Walked, Work, walk};
-use super::{Answer, EVERYTHING, Wanted};
+use super::{Answer, EVERYTHING, Streamed, Wanted};
 use crate::error::Error;
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
@@ -45,7 +45,7 @@ pub(super) fn visible<'a>(
 /// One query of a pass.
 struct Asked<'a> {
     query: &'a [u8],
-    answer: Nearest,
+    answer: Nearest<'a>,
     /// Every row at a distance of less than this was offered, in all parts.
     covered: u32,
     limit: Limit,
@@ -56,28 +56,64 @@ impl Pass<'_> {
     pub(super) fn run(
         &self,
         queries: &[&[u8]],
-        mut explanation: Option<&mut Explanation>,
+        explanation: Option<&mut Explanation>,
     ) -> Result<Vec<Answer>, Error> {
-        let mut asked: Vec<Asked<'_>> = queries
-            .iter()
-            .map(|query| Asked {
-                query,
-                answer: Nearest::new(self.wanted.k(), self.wanted.radius),
-                covered: EVERYTHING,
-                limit: Limit::new(self.wanted.budget),
+        let nearest = || Nearest::new(self.wanted.k(), self.wanted.radius);
+        let asked = queries.iter().map(|query| self.asked(query, nearest()));
+        let mut asked: Vec<Asked<'_>> = asked.collect();
+        self.parts(&mut asked, explanation)?;
+        let bits = self.snapshot.bits();
+        let answers = asked.into_iter();
+        Ok(answers
+            .map(|asked| {
+                self.wanted
+                    .answer(asked.answer.finish(), asked.covered, bits)
             })
-            .collect();
+            .collect())
+    }
+
+    /// Gives every row within the radius to `sink`.
+    pub(super) fn stream(
+        &self,
+        query: &[u8],
+        radius: u32,
+        sink: Sink<'_>,
+    ) -> Result<Streamed, Error> {
+        let mut asked = [self.asked(query, Nearest::stream(radius, sink))];
+        self.parts(&mut asked, None)?;
+        let [asked] = asked;
+        let (hits, is_complete) = asked.answer.streamed();
+        let answer = self
+            .wanted
+            .answer(Vec::new(), asked.covered, self.snapshot.bits());
+        Ok(Streamed {
+            hits,
+            certified_radius: answer.certified_radius.filter(|_| is_complete),
+            exact: answer.exact && is_complete,
+        })
+    }
+
+    fn asked<'b>(&self, query: &'b [u8], answer: Nearest<'b>) -> Asked<'b> {
+        Asked {
+            query,
+            answer,
+            covered: EVERYTHING,
+            limit: Limit::new(self.wanted.budget),
+        }
+    }
+
+    fn parts(
+        &self,
+        asked: &mut [Asked<'_>],
+        mut explanation: Option<&mut Explanation>,
+    ) -> Result<(), Error> {
         for part in self.parts {
-            let explained = self.part(part, &mut asked, explanation.is_some())?;
+            let explained = self.part(part, asked, explanation.is_some())?;
             if let (Some(explanation), Some(explained)) = (&mut explanation, explained) {
                 explanation.parts.push(explained);
             }
         }
-        let bits = self.snapshot.bits();
-        let answers = asked.into_iter();
-        Ok(answers
-            .map(|asked| self.wanted.answer(asked.answer, asked.covered, bits))
-            .collect())
+        Ok(())
     }
 
     /// Searches one part: by its tables, and by a scan for the queries for which that is cheaper.
@@ -142,7 +178,7 @@ impl Pass<'_> {
             } else {
                 compared = columns.ids.len() as u64;
                 let queries: Vec<&[u8]> = scanned.iter().map(|asked| asked.query).collect();
-                let mut answers: Vec<&mut Nearest> =
+                let mut answers: Vec<&mut Nearest<'_>> =
                     scanned.iter_mut().map(|asked| &mut asked.answer).collect();
                 let begun = Instant::now();
                 Scan::new(self.snapshot.kernels, &queries).scan(&columns, &mut answers);

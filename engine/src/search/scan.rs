@@ -50,7 +50,7 @@ impl<'a> Scan<'a> {
 
     /// Offers every row of `part`, which has the queries' width, that may be wanted to each
     /// query's answer. One pass over the codes serves all of them.
-    pub(super) fn scan(&mut self, part: &Columns<'_>, answers: &mut [&mut Nearest]) {
+    pub(super) fn scan(&mut self, part: &Columns<'_>, answers: &mut [&mut Nearest<'_>]) {
         let Some(stride) = self.queries.first().map(|query| query.len()) else {
             return;
         };
@@ -66,7 +66,7 @@ impl<'a> Scan<'a> {
         let mut start = 0;
         while start < part.ids.len() {
             let end = part.ids.len().min(start + rows);
-            let threshold = |answer: &&mut Nearest| answer.threshold(part.ids[start]);
+            let threshold = |answer: &&mut Nearest<'_>| answer.threshold(part.ids[start]);
             self.thresholds.clear();
             self.thresholds.extend(answers.iter().map(threshold));
             if self.thresholds.iter().all(Option::is_none) {

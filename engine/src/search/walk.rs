@@ -185,7 +185,7 @@ pub(super) fn walk(
     part: &Visible<'_>,
     (tables, section): (&Tables, &Section<'_>),
     query: &[u8],
-    answer: &mut Nearest,
+    answer: &mut Nearest<'_>,
     way: Option<Way>,
     limit: &mut Limit,
 ) -> Result<Walked, Error> {
@@ -215,10 +215,7 @@ pub(super) fn walk(
     // The distance to which the way was last reckoned, and where it is likely to end.
     let mut asked = None;
     let expected = tables.expected_distance(answer.k());
-    loop {
-        let Some(threshold) = answer.threshold(least_id) else {
-            break;
-        };
+    while let Some(threshold) = answer.threshold(least_id) {
         if walked.covered > threshold {
             break;
         }
@@ -237,12 +234,13 @@ pub(super) fn walk(
             let shells = goal.saturating_add(1).saturating_sub(walked.covered);
             let ahead = walk.ahead(shells.min(MOST_AHEAD));
             walked.estimate = spent + ahead;
-            if ahead > costs.scan && may_scan {
+            if ahead > costs.scan && may_scan || ahead.is_infinite() && answer.streams() {
                 walked.end = End::Scan;
                 break;
             }
         }
-        if next.is_infinite() || spent + next > 1.2 * costs.scan && may_scan {
+        // What was given away cannot be offered anew.
+        if next.is_infinite() || spent + next > 1.2 * costs.scan && may_scan && !answer.streams() {
             walked.end = End::Scan;
             break;
         }

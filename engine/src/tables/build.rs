@@ -288,13 +288,10 @@ fn shells(counts: &[u32], key_bits: u32) -> Vec<u8> {
         .collect();
     let mut bytes = Vec::with_capacity(groups * SHELLS);
     for group in 0..groups {
-        for shell in 0..SHELLS {
-            let parts = chance.iter().enumerate().take(shell + 1);
-            let size: f32 = parts
-                .map(|(low, chance)| chance * of_groups[shell - low][group])
-                .sum();
-            bytes.push(encode_size(size));
-        }
+        bytes.extend((0..SHELLS).map(|shell| {
+            let parts = chance.iter().zip(of_groups[..=shell].iter().rev());
+            encode_size(parts.map(|(chance, sizes)| chance * sizes[group]).sum())
+        }));
     }
     bytes
 }
@@ -315,7 +312,7 @@ fn neighbours(of: &[f32], width: u32) -> Vec<f32> {
                     b.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
                 }
             } else {
-                let other = &of[(number ^ step / block) * block..][..block];
+                let other = &of[(number ^ (step / block)) * block..][..block];
                 sums.iter_mut()
                     .zip(other)
                     .for_each(|(sum, other)| *sum += other);
