@@ -152,7 +152,7 @@ fn any_bits() -> impl Strategy<Value = u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
     #[test]
     fn every_way_gives_the_same_answer(kind in any_kind(), bits in any_bits(), seed in any::<u64>()) {

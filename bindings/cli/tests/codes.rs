@@ -107,6 +107,62 @@ fn a_table_shows_what_json_tells() {
 }
 
 #[test]
+fn explain_tells_what_was_asked_of_tables() {
+    let place = Place::new();
+    let codes = noise(5, 5000 * 8);
+    place.codes("codes.npy", 8, &codes);
+    place.run("create db c --bits 64").good();
+    place.run("import db c codes.npy").good();
+    place.run("compact db").good();
+    let ids: Vec<u64> = (0..5000).collect();
+    let query = &codes[..8];
+    let lines = place
+        .run(&format!(
+            "explain db c --code {} --radius 1 --format json",
+            hex(query)
+        ))
+        .good()
+        .json();
+    let mut expected = naive(&ids, &codes, query);
+    expected.retain(|&(far, _)| far <= 1);
+    assert_eq!(pairs(&lines[0]), expected);
+    let part = &lines[0]["parts"][0];
+    assert_eq!(
+        (&part["rows"], &part["way"]),
+        (&json!(5000), &json!("tables"))
+    );
+    assert_eq!(
+        (&part["shells"], &part["covered_radius"]),
+        (&json!(2), &json!(64))
+    );
+    assert!(part["candidates"].as_u64() < Some(1000), "{part}");
+    let run = place
+        .run(&format!("explain db c --code {} --radius 60", hex(query)))
+        .good();
+    assert!(run.out.contains("5000 rows: scan in "), "{}", run.out);
+}
+
+/// A budget ends a search, and the answer says what is certain.
+#[test]
+fn a_budget_is_kept() {
+    let (place, _, codes) = filled();
+    let search = format!("search db c --code {} -k 3", hex(&codes[..8]));
+    let lines = place
+        .run(&format!("{search} --budget 0 --format json"))
+        .good()
+        .json();
+    assert_eq!(lines[0]["certified_radius"], json!(null));
+    assert_eq!(lines[0]["exact"], json!(false));
+    for budget in ["1000000", "10s"] {
+        let lines = place
+            .run(&format!("{search} --budget {budget} --format json"))
+            .good()
+            .json();
+        assert_eq!(lines[0]["exact"], json!(true));
+    }
+}
+
+#[test]
 fn rows_can_be_looked_at() {
     let (place, _, codes) = filled();
     let run = place.run("get db c 1006 --format json").good();
@@ -314,6 +370,8 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
         "search db c --code 00 -k 3 --radius 2",
         "search db c --code 00 -k 0",
         "search db c --code 00 --format xml",
+        "search db c --code 00 --budget soon",
+        "search db c --code 00 --budget 5h",
         "get db c minus",
     ] {
         let word = if line.is_empty() {

@@ -98,7 +98,9 @@ pub(crate) struct Wanted {
 
 /// Candidates, or a time with its unit.
 fn budget(text: &str) -> Result<Budget, String> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let wrong = || "say a number of candidates, or a time as 50us, 2ms or 1s".to_owned();
     let number: u64 = digits.parse().map_err(|_| wrong())?;
