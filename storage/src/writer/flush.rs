@@ -43,6 +43,11 @@ impl Writer {
         self.flush_if(|queue| self.is_full(queue))
     }
 
+    /// As [`flush_if_full`](Self::flush_if_full), if there are more than `rows` in memory.
+    pub(super) fn flush_if_above(&self, rows: usize) -> Result<(), Error> {
+        self.flush_if(|queue| queue.memory_rows > rows)
+    }
+
     pub(super) fn flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<(), Error> {
         // No segment comes or goes until the frozen state is published: its deletes are those of
         // segments that the manifest lists.
