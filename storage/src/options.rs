@@ -27,10 +27,11 @@ pub struct Options {
     /// Bytes of rows in memory beyond which they are written into segments. While that is under way,
     /// as much again may come in; then commits wait. Default: 64 MiB.
     pub memory_limit: usize,
-    /// Rows in memory beyond which they are written into segments in the background, as soon as the last
-    /// flush is done; commits never wait for it. What counts are the rows of all collections together
-    /// that are in no segment yet, also those being written and such as were deleted since. When nothing
-    /// was committed for about a second, a sixteenth of it is enough. Default: 65,536.
+    /// Rows in memory beyond which they are written into segments in the background; commits never wait
+    /// for it. What counts are the rows of all collections together that are in no segment yet, also
+    /// those being written and such as were deleted since. A second passes between one flush and the
+    /// next, which takes all that came in meanwhile. When nothing was committed for about a second, a
+    /// sixteenth of this number is enough. Default: 65,536.
     ///
     /// A search must scan what is in memory, while segments may have sections that spare it that; and
     /// opening a database after a crash reads these rows out of the log. Fewer mean more and smaller

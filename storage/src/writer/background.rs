@@ -1,7 +1,7 @@
 //! The threads that flush, merge and sync while others commit.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Writer;
 use crate::error::Error;
@@ -11,11 +11,10 @@ use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 /// Time between tries to flush, after the first and after many failures.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A flush for the number of rows is followed by a pause of so many times as long as it took, but no
-/// more than a second. Each costs commits some syncs, whatever its size: when rows come fast, it had
-/// better have many. When they come slowly, the pause is over long before the next is due.
-const PACE: u32 = 3;
-const LONGEST_PACE: Duration = Duration::from_secs(1);
+/// Between a flush and the next for the number of rows. Each costs commits some syncs, and its rows
+/// merges, the more the fewer they are: when they come fast, it had better have many. When they come
+/// slowly, this is over long before the next is due.
+const PACE: Duration = Duration::from_secs(1);
 /// Nothing was committed for so long: the database is at rest.
 const REST: Duration = Duration::from_secs(1);
 /// The shortest interval at which commits are synced.
@@ -139,7 +138,7 @@ impl Signals {
     }
 
     /// Keeps what came of a flush, by whatever thread.
-    pub(super) fn flushed(&self, result: &Result<(), Error>) {
+    pub(super) fn flushed(&self, result: &Result<bool, Error>) {
         self.wanted.lock().flush_error = result.as_ref().err().map(Error::to_string);
     }
 
@@ -228,7 +227,6 @@ fn flush_when_asked(writer: &Writer) {
     let signals = &writer.signals;
     let mut pause = FIRST_PAUSE;
     while let Some(cause) = signals.wait_for_cause() {
-        let start = Instant::now();
         let flushed = match cause {
             Cause::Full => writer.flush_if_full(),
             Cause::Rows => writer.flush_if_above(writer.options.flush_rows),
@@ -236,11 +234,10 @@ fn flush_when_asked(writer: &Writer) {
         };
         // If it fails, commits go on until twice the limit is in memory, and then try themselves,
         // and report it.
-        if flushed.is_ok() {
+        if let Ok(any) = flushed {
             pause = FIRST_PAUSE;
             signals.merge();
-            let time = (PACE * start.elapsed()).min(LONGEST_PACE);
-            if signals.pace(time).is_none() {
+            if any && signals.pace(PACE).is_none() {
                 return;
             }
             continue;
