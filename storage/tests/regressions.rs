@@ -326,14 +326,14 @@ fn a_builder_that_panics_is_told_of() {
     };
     let storage = Storage::create(&dir.path().join("db"), options).unwrap();
     let c = storage.create_collection("c", 64, b"").unwrap();
-    for id in 0..6 {
+    for id in 0..10 {
         insert(&storage, c, &[id]).unwrap();
         storage.flush().unwrap();
     }
     let error = storage.stats().background_error.unwrap();
     assert!(error.contains("panicked"), "{error}");
     assert!(matches!(storage.merge(), Err(Error::BuilderPanicked)));
-    assert_eq!(read_all(&storage).unwrap()["c"], expected(0..6, 8));
+    assert_eq!(read_all(&storage).unwrap()["c"], expected(0..10, 8));
 }
 
 /// `close` waited until a builder was done, however long that took.
