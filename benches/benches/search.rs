@@ -16,6 +16,8 @@ fn searches(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let db = DatabaseOptions::new()
         .durability(Durability::None)
+        // One segment a collection.
+        .flush_rows(usize::MAX)
         .create(directory.path().join("db"))
         .expect("a database");
     let mut group = criterion.benchmark_group("search");

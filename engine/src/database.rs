@@ -24,7 +24,7 @@ pub struct DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    /// The defaults: every commit synced, 64 MiB of rows in memory.
+    /// The defaults: every commit synced, at most 64 MiB of rows in memory, and seldom more than 65,536.
     pub fn new() -> Self {
         Self::default()
     }
@@ -38,6 +38,14 @@ impl DatabaseOptions {
     /// Bytes of rows kept in memory before they are written into segments.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.storage.memory_limit = bytes;
+        self
+    }
+
+    /// Rows kept in memory, over all collections, before they are written into segments in the
+    /// background, without commits waiting for it. Fewer make searches faster that come during or
+    /// soon after inserts, and inserts slower; see [`Options::flush_rows`].
+    pub fn flush_rows(mut self, rows: usize) -> Self {
+        self.storage.flush_rows = rows;
         self
     }
 

@@ -311,8 +311,22 @@ impl Writer {
             }
         }
         queue.staged.sequence = sequence;
+        let rows = queue.memory_rows;
         self.wait(queue, sequence, false)?;
+        self.tell_of_rows(rows);
         Ok(commit)
+    }
+
+    /// Lets the thread that flushes know how many rows are in memory, after a commit.
+    fn tell_of_rows(&self, rows: usize) {
+        if self.options.background && rows > self.rows_at_rest() {
+            self.signals.committed(rows > self.options.flush_rows);
+        }
+    }
+
+    /// Rows that stay in memory when nothing is committed: so few are scanned in no time.
+    fn rows_at_rest(&self) -> usize {
+        self.options.flush_rows / 16
     }
 
     /// Whether so much is in memory that it should be flushed.

@@ -154,12 +154,13 @@ fn closing_amid_background_work_loses_nothing() {
     explore(|| {
         let disk = SimulatedDisk::new();
         let (storage, a, b) = create(&disk);
-        for id in 0..4 {
+        // As many flushes as a merge takes.
+        for id in 0..9 {
             write_both(&storage, a, b, &[id]).unwrap();
         }
         let storage = Arc::into_inner(storage).unwrap();
         storage.close().unwrap();
-        check(&disk, &(0..4).collect());
+        check(&disk, &(0..9).collect());
     });
 }
 

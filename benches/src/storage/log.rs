@@ -83,6 +83,7 @@ fn round(bench: &Bench, bits: u32, ids: Ids, batches: u64, bytes: usize) -> Resu
     let path = bench.path("log");
     let options = Options {
         memory_limit: usize::MAX / 4,
+        flush_rows: usize::MAX,
         ..Options::default()
     };
     let storage = Storage::create(&path, options)?;

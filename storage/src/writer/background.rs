@@ -11,6 +11,12 @@ use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 /// Time between tries to flush, after the first and after many failures.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Between a flush and the next for the number of rows. Each costs commits some syncs, and its rows
+/// merges, the more the fewer they are: when they come fast, it had better have many. When they come
+/// slowly, this is over long before the next is due.
+const PACE: Duration = Duration::from_secs(1);
+/// Nothing was committed for so long: the database is at rest.
+const REST: Duration = Duration::from_secs(1);
 /// The shortest interval at which commits are synced.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -23,7 +29,12 @@ pub(super) struct Signals {
 
 #[derive(Debug, Default)]
 struct Wanted {
+    /// The memory is full.
     flush: bool,
+    /// There are more rows in memory than is good for searches.
+    rows: bool,
+    /// Commits since the last flush after which there were rows that a rest is worth flushing.
+    commits: u64,
     merge: bool,
     stop: bool,
     /// The last failure, until the same work goes well.
@@ -31,8 +42,15 @@ struct Wanted {
     merge_error: Option<String>,
 }
 
+/// Why to flush.
+enum Cause {
+    Full,
+    Rows,
+    Rest,
+}
+
 impl Signals {
-    /// Asks for a flush.
+    /// Asks for a flush, of a full memory.
     pub(super) fn flush(&self) {
         self.wanted.lock().flush = true;
         self.changed.notify_all();
@@ -41,6 +59,19 @@ impl Signals {
     pub(super) fn merge(&self) {
         self.wanted.lock().merge = true;
         self.changed.notify_all();
+    }
+
+    /// Tells of a commit that left rows to be flushed at the next rest, or as soon as may be.
+    pub(super) fn committed(&self, soon: bool) {
+        let mut wanted = self.wanted.lock();
+        // One that has been woken for this needs no further call.
+        let is_new = wanted.commits == 0 || soon && !wanted.rows;
+        wanted.commits += 1;
+        wanted.rows |= soon;
+        if is_new {
+            drop(wanted);
+            self.changed.notify_all();
+        }
     }
 
     fn stop(&self) {
@@ -62,6 +93,41 @@ impl Signals {
         }
     }
 
+    /// Waits until there is a cause to flush. `None` when the thread must end.
+    fn wait_for_cause(&self) -> Option<Cause> {
+        let mut wanted = self.wanted.lock();
+        loop {
+            if wanted.stop {
+                return None;
+            }
+            if std::mem::take(&mut wanted.flush) {
+                return Some(Cause::Full);
+            }
+            if std::mem::take(&mut wanted.rows) {
+                return Some(Cause::Rows);
+            }
+            let commits = wanted.commits;
+            if commits == 0 {
+                self.changed.wait(&mut wanted);
+                continue;
+            }
+            let quiet = |wanted: &mut Wanted| !(wanted.stop || wanted.flush || wanted.rows);
+            let waited = self.changed.wait_while_for(&mut wanted, quiet, REST);
+            if waited.timed_out() && wanted.commits == commits {
+                wanted.commits = 0;
+                return Some(Cause::Rest);
+            }
+        }
+    }
+
+    /// Waits for some time, or until the memory is full. `None` when the thread must end.
+    fn pace(&self, time: Duration) -> Option<()> {
+        let mut wanted = self.wanted.lock();
+        let idle = |wanted: &mut Wanted| !(wanted.stop || wanted.flush);
+        self.changed.wait_while_for(&mut wanted, idle, time);
+        (!wanted.stop).then_some(())
+    }
+
     /// Waits for some time. `None` when the thread must end.
     fn pause(&self, time: Duration) -> Option<()> {
         let mut wanted = self.wanted.lock();
@@ -72,7 +138,7 @@ impl Signals {
     }
 
     /// Keeps what came of a flush, by whatever thread.
-    pub(super) fn flushed(&self, result: &Result<(), Error>) {
+    pub(super) fn flushed(&self, result: &Result<bool, Error>) {
         self.wanted.lock().flush_error = result.as_ref().err().map(Error::to_string);
     }
 
@@ -119,8 +185,10 @@ impl Background {
         if writer.options.background {
             background.spawn("bitkin-flush", flush_when_asked)?;
             background.spawn("bitkin-merge", merge_when_asked)?;
-            // Merges that were due when the database was closed.
+            // Merges that were due when the database was closed, and rows that were in the log.
             writer.signals.merge();
+            let rows = writer.queue.lock().memory_rows;
+            writer.tell_of_rows(rows);
         }
         Ok(background)
     }
@@ -158,15 +226,20 @@ impl Drop for Background {
 fn flush_when_asked(writer: &Writer) {
     let signals = &writer.signals;
     let mut pause = FIRST_PAUSE;
-    while signals
-        .wait(|wanted| std::mem::take(&mut wanted.flush))
-        .is_some()
-    {
+    while let Some(cause) = signals.wait_for_cause() {
+        let flushed = match cause {
+            Cause::Full => writer.flush_if_full(),
+            Cause::Rows => writer.flush_if_above(writer.options.flush_rows),
+            Cause::Rest => writer.flush_if_above(writer.rows_at_rest()),
+        };
         // If it fails, commits go on until twice the limit is in memory, and then try themselves,
         // and report it.
-        if writer.flush_if_full().is_ok() {
+        if let Ok(any) = flushed {
             pause = FIRST_PAUSE;
             signals.merge();
+            if any && signals.pace(PACE).is_none() {
+                return;
+            }
             continue;
         }
         // Every try begins another log. As long as nobody waits, there is time.

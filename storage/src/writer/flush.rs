@@ -39,11 +39,17 @@ impl Writer {
     }
 
     /// As [`flush`](Self::flush), if the memory is over the limit when it is this thread's turn.
-    pub(super) fn flush_if_full(&self) -> Result<(), Error> {
+    pub(super) fn flush_if_full(&self) -> Result<bool, Error> {
         self.flush_if(|queue| self.is_full(queue))
     }
 
-    pub(super) fn flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<(), Error> {
+    /// As [`flush_if_full`](Self::flush_if_full), if there are more than `rows` in memory.
+    pub(super) fn flush_if_above(&self, rows: usize) -> Result<bool, Error> {
+        self.flush_if(|queue| queue.memory_rows > rows)
+    }
+
+    /// Says whether anything was flushed.
+    pub(super) fn flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<bool, Error> {
         // No segment comes or goes until the frozen state is published: its deletes are those of
         // segments that the manifest lists.
         let _segments = self.segments.lock();
@@ -53,7 +59,7 @@ impl Writer {
         flushed
     }
 
-    fn try_flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<(), Error> {
+    fn try_flush_if(&self, wanted: impl FnOnce(&Queue) -> bool) -> Result<bool, Error> {
         let frozen = self.as_leader(|queue, files| {
             if wanted(queue) {
                 self.freeze(queue, files)
@@ -62,7 +68,7 @@ impl Writer {
             }
         })?;
         let Some((frozen, generation)) = frozen else {
-            return Ok(());
+            return Ok(false);
         };
         let mut created = Vec::new();
         let written = self.write_frozen(&frozen, generation, &mut created);
@@ -81,7 +87,7 @@ impl Writer {
         });
         self.remove(&created);
         self.remove(&result?);
-        Ok(())
+        Ok(true)
     }
 
     /// As the leader: seals the log and begins another. Returns what is published then, and the

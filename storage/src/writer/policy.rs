@@ -1,9 +1,18 @@
-//! Which segments are merged: size-tiered, within a limit, and such as are half deleted.
+//! Which segments are merged: size-tiered, few in all, within a limit, and such as are half deleted.
 
-/// Segments of like size that are merged into one; also how much larger the next tier is.
-const FAN: usize = 4;
+/// How much larger the segments of the next tier are.
+const RATIO: u64 = 4;
+/// Segments of one tier that are merged into one. More mean less writing and more segments to search.
+const FAN: usize = 8;
 /// Segments of fewer bytes are of one tier.
 const SMALLEST_TIER: u64 = 4 << 20;
+/// So many segments of a collection are let be, however small they are.
+const FEWEST_BOUND: usize = 8;
+/// How far below the bound a merge brings their number that is done for the bound, so that not each
+/// flush calls for another.
+const SPARE: usize = 1;
+/// A segment has fewer rows.
+const MOST_ROWS: u64 = u32::MAX as u64;
 /// A segment is rewritten when more than one row in so many is deleted.
 const DELETED_SHARE: u64 = 3;
 
@@ -24,13 +33,9 @@ impl Candidate {
         (u128::from(self.bytes) * u128::from(self.live) / u128::from(self.rows.max(1))) as u64
     }
 
-    /// Segments of one tier are of like size: within a factor of [`FAN`].
+    /// Segments of one tier are of like size: within a factor of [`RATIO`].
     fn tier(&self) -> u32 {
-        let ratio = self.live_bytes() / SMALLEST_TIER;
-        match ratio {
-            0 => 0,
-            _ => 1 + ratio.ilog(FAN as u64),
-        }
+        tier_of(self.live_bytes())
     }
 
     fn is_worth_rewriting(&self) -> bool {
@@ -38,25 +43,75 @@ impl Candidate {
     }
 }
 
+fn tier_of(bytes: u64) -> u32 {
+    match bytes / SMALLEST_TIER {
+        0 => 0,
+        ratio => 1 + ratio.ilog(RATIO),
+    }
+}
+
 /// The segments to be merged next, by their numbers; empty if all is well.
 ///
-/// `most_bytes` bounds what one merge writes, and 2³² its rows; a segment that is larger by itself is
-/// left alone until it is rewritten for its deleted rows. Each row is written again about log4(all / smallest tier) times.
+/// A merge is due when [`FAN`] segments are of one tier, or when there are more than [`bound`] in all.
+/// It takes the segments of that tier and all smaller ones, and those of larger tiers too if its output
+/// would fill one: they need not be written twice then. Each row is written again about log4(n)
+/// times over n flushes of one size, and less often over few.
+///
+/// `most_bytes` bounds what one merge writes, and 2³² its rows. A segment of more than half of either is
+/// left alone until it is rewritten for its deleted rows, and counts for nothing else.
 pub(super) fn choose(candidates: &[Candidate], most_bytes: u64) -> Vec<u64> {
-    let mut candidates = candidates.to_vec();
-    candidates.sort_unstable_by_key(|c| (c.tier(), c.live_bytes(), c.number));
-    // The smallest tier that is full, and of it as many as the limits allow.
-    for tier in candidates.chunk_by(|a, b| a.tier() == b.tier()) {
-        if tier.len() < FAN {
-            continue;
-        }
-        let chosen = within_limits(tier, most_bytes);
-        if chosen.len() > 1 {
-            return chosen;
-        }
+    let is_open = |c: &&Candidate| c.live_bytes() <= most_bytes / 2 && c.live < MOST_ROWS / 2;
+    let mut open: Vec<Candidate> = candidates.iter().filter(is_open).copied().collect();
+    open.sort_unstable_by_key(|c| (c.live_bytes(), c.number));
+    // As many of the smallest are merged.
+    let mut count = full_tier(&open).or_else(|| above_bound(&open)).unwrap_or(0);
+    while let Some(more) = carried(&open, count) {
+        count = more;
     }
-    let half_deleted = candidates.iter().find(|c| c.is_worth_rewriting());
-    half_deleted.map(|c| c.number).into_iter().collect()
+    if count > 1 {
+        // What does not fit any more leaves an output of more than half the limit: never again written.
+        return within_limits(&open[..count], most_bytes);
+    }
+    let half_deleted = candidates.iter().filter(|c| c.is_worth_rewriting());
+    let smallest = half_deleted.min_by_key(|c| (c.live_bytes(), c.number));
+    smallest.map(|c| c.number).into_iter().collect()
+}
+
+/// How many of these segments, ascending by size, are of this tier or a smaller one.
+fn up_to(open: &[Candidate], tier: u32) -> usize {
+    open.partition_point(|c| c.tier() <= tier)
+}
+
+/// The segments up to the smallest tier of which there are enough.
+fn full_tier(open: &[Candidate]) -> Option<usize> {
+    let mut tiers = open.chunk_by(|a, b| a.tier() == b.tier());
+    let full = tiers.find(|tier| tier.len() >= FAN)?;
+    Some(up_to(open, full.first()?.tier()))
+}
+
+/// The segments up to the smallest tier that must go for the number of all to be well within the bound.
+fn above_bound(open: &[Candidate]) -> Option<usize> {
+    let largest = open.last()?.tier();
+    let bound = bound(largest);
+    if open.len() <= bound {
+        return None;
+    }
+    (0..=largest)
+        .map(|tier| up_to(open, tier))
+        .find(|&count| count > 1 && open.len() - count + 1 + SPARE <= bound)
+}
+
+/// The most segments that are let be. Full tiers alone would allow 3 of each, which sustained ingest
+/// seldom leaves, and a search pays for each of them.
+fn bound(largest_tier: u32) -> usize {
+    FEWEST_BOUND.max(2 * (1 + largest_tier as usize))
+}
+
+/// The segments up to the tier that the output of merging the first `count` would fill.
+fn carried(open: &[Candidate], count: usize) -> Option<usize> {
+    let output: u64 = open[..count].iter().map(Candidate::live_bytes).sum();
+    let more = up_to(open, tier_of(output)).max(count);
+    (count > 0 && more > count && more - count + 1 >= FAN).then_some(more)
 }
 
 /// The first of `candidates` that together stay within the limits.
@@ -66,7 +121,7 @@ fn within_limits(candidates: &[Candidate], most_bytes: u64) -> Vec<u64> {
     for candidate in candidates {
         bytes += candidate.live_bytes();
         rows += candidate.live;
-        if bytes > most_bytes || rows >= u64::from(u32::MAX) {
+        if bytes > most_bytes || rows >= MOST_ROWS {
             break;
         }
         chosen.push(candidate.number);
@@ -95,7 +150,6 @@ pub(super) fn all(candidates: &[Candidate]) -> Vec<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::VecDeque;
 
     const MIB: u64 = 1 << 20;
 
@@ -109,35 +163,37 @@ mod tests {
         }
     }
 
+    fn segments(mib: &[u64]) -> Vec<Candidate> {
+        let numbered = mib.iter().zip(1..);
+        numbered.map(|(&mib, n)| segment(n, mib, 0)).collect()
+    }
+
     #[test]
-    fn four_of_like_size_are_merged_and_three_are_not() {
-        let mut segments = vec![segment(1, 64, 0), segment(2, 70, 0), segment(3, 60, 0)];
-        assert!(choose(&segments, u64::MAX).is_empty());
-        segments.push(segment(4, 1000, 0));
-        assert!(choose(&segments, u64::MAX).is_empty());
-        segments.push(segment(5, 62, 0));
-        let mut chosen = choose(&segments, u64::MAX);
+    fn eight_of_like_size_are_merged_and_seven_are_not() {
+        let mut sizes = vec![64, 70, 65, 1000, 100, 101, 255, 150];
+        assert!(choose(&segments(&sizes), u64::MAX).is_empty());
+        sizes.push(90);
+        // Within the bound for such large ones.
+        sizes.push(60);
+        let mut chosen = choose(&segments(&sizes), u64::MAX);
         chosen.sort_unstable();
-        // 60 MiB are of the tier below 64.
-        assert!(chosen.is_empty() || chosen.len() >= FAN, "{chosen:?}");
-        segments.push(segment(6, 100, 0));
-        segments.push(segment(7, 101, 0));
-        let mut chosen = choose(&segments, u64::MAX);
-        chosen.sort_unstable();
-        assert_eq!(chosen, [1, 2, 6, 7]);
+        // With the one that is smaller, of the tier below.
+        assert_eq!(chosen, [1, 2, 3, 5, 6, 7, 8, 9, 10]);
+        sizes[8] = 1000;
+        assert!(choose(&segments(&sizes), u64::MAX).is_empty());
     }
 
     #[test]
     fn small_segments_are_of_one_tier() {
-        let segments: Vec<Candidate> = (0..4)
+        let segments: Vec<Candidate> = (0..8)
             .map(|n| Candidate {
                 number: n,
-                bytes: 10 << (3 * n),
+                bytes: 10 << (2 * n),
                 rows: 1,
                 live: 1,
             })
             .collect();
-        assert_eq!(choose(&segments, u64::MAX).len(), 4);
+        assert_eq!(choose(&segments, u64::MAX).len(), 8);
     }
 
     #[test]
@@ -155,7 +211,9 @@ mod tests {
     fn no_merge_is_larger_than_the_limits() {
         let segments: Vec<Candidate> = (0..8).map(|n| segment(n, 100, 0)).collect();
         assert_eq!(choose(&segments, 350 * MIB).len(), 3);
-        assert!(choose(&segments, 150 * MIB).is_empty());
+        // Two are too much: however many there are, they are left alone.
+        let segments: Vec<Candidate> = (0..20).map(|n| segment(n, 100, 0)).collect();
+        assert!(choose(&segments, 199 * MIB).is_empty());
         assert!(choose(&segments, 50 * MIB).is_empty());
         let many = Candidate {
             number: 0,
@@ -163,7 +221,7 @@ mod tests {
             rows: 1 << 31,
             live: 1 << 31,
         };
-        let many: Vec<Candidate> = (0..4).map(|number| Candidate { number, ..many }).collect();
+        let many: Vec<Candidate> = (0..8).map(|number| Candidate { number, ..many }).collect();
         assert!(
             choose(&many, u64::MAX).is_empty(),
             "two of them have 2^32 rows"
@@ -185,32 +243,87 @@ mod tests {
         assert!(all(&[many, Candidate { number: 2, ..many }]).is_empty());
     }
 
-    /// Rows come in flushes of one size for a long time: what is written stays within the logarithm.
-    #[test]
-    fn writing_amplifies_logarithmically() {
-        let mut segments: VecDeque<Candidate> = VecDeque::new();
-        let (mut written, mut number) = (0, 0);
-        const FLUSHES: u64 = 1024;
-        for _ in 0..FLUSHES {
-            number += 1;
-            segments.push_back(segment(number, 32, 0));
-            written += 32;
+    /// What comes of flushes of these sizes, each followed by all merges that are due: the segments that
+    /// are left, the most that ever were left, and the bytes that were written for each flushed.
+    fn ingest(flushes: impl IntoIterator<Item = u64>) -> (Vec<Candidate>, usize, f64) {
+        let mut segments: Vec<Candidate> = Vec::new();
+        let (mut flushed, mut written, mut number, mut most) = (0, 0, 0, 0);
+        for bytes in flushes {
+            let mut add = |segments: &mut Vec<Candidate>, bytes| {
+                number += 1;
+                written += bytes;
+                segments.push(Candidate {
+                    number,
+                    bytes,
+                    rows: bytes / 16,
+                    live: bytes / 16,
+                });
+            };
+            flushed += bytes;
+            add(&mut segments, bytes);
             loop {
-                let chosen = choose(segments.make_contiguous(), u64::MAX);
+                let chosen = choose(&segments, u64::MAX);
                 if chosen.is_empty() {
                     break;
                 }
-                let (merged, kept): (Vec<_>, Vec<_>) = segments
-                    .into_iter()
-                    .partition(|c| chosen.contains(&c.number));
-                segments = kept.into();
-                number += 1;
-                let mib = merged.iter().map(|c| c.bytes / MIB).sum();
-                written += mib;
-                segments.push_back(segment(number, mib, 0));
+                assert!(chosen.len() > 1, "nothing is deleted");
+                let is_chosen = |c: &Candidate| chosen.contains(&c.number);
+                let bytes = segments.iter().filter(|c| is_chosen(c)).map(|c| c.bytes);
+                let bytes = bytes.sum();
+                segments.retain(|c| !is_chosen(c));
+                add(&mut segments, bytes);
             }
-            assert!(segments.len() <= 3 * 7, "{segments:?}");
+            most = most.max(segments.len());
         }
-        assert!(written <= 32 * FLUSHES * 7, "{written}");
+        (segments, most, written as f64 / flushed as f64)
+    }
+
+    /// Flushes of 2¹⁶ rows of 64 bits until there are 10 million, or of sizes that vary as they like.
+    #[test]
+    fn an_ingest_leaves_few_segments_and_is_written_few_times() {
+        let (segments, most, written) = ingest(vec![1_200_000; 160]);
+        assert!(most <= 8, "{most}");
+        assert!(written < 3.2, "{written}");
+        let largest = segments.iter().map(|c| c.bytes).max();
+        assert!(largest > Some(160 * 1_200_000 / 4), "{segments:?}");
+
+        let varied = (0..400_u64).map(|n| 1_200_000 * [1, 8, 2, 1, 30][(n * n % 11 % 5) as usize]);
+        let (_, most, written) = ingest(varied);
+        assert!(most <= 12, "{most}");
+        assert!(written < 4.0, "{written}");
+    }
+
+    #[test]
+    fn more_segments_than_the_bound_are_merged_though_no_tier_is_full() {
+        let mut sizes = vec![1, 2, 3, 4, 5, 6, 16, 17];
+        assert!(choose(&segments(&sizes), u64::MAX).is_empty());
+        sizes.push(70);
+        // The smallest three would leave 7, one less than the bound.
+        assert_eq!(choose(&segments(&sizes), u64::MAX), [1, 2, 3]);
+        // Two tiers must go here.
+        let sizes = [1, 2, 4, 5, 6, 16, 17, 18, 70];
+        assert_eq!(choose(&segments(&sizes), u64::MAX), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_merge_that_fills_the_next_tier_does_that_one_too() {
+        let sizes = [5, 5, 5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1000];
+        assert!(choose(&segments(&[&sizes[..7], &sizes[14..]].concat()), u64::MAX).is_empty());
+        let mut all = sizes.to_vec();
+        all.push(2);
+        let chosen = choose(&segments(&all), u64::MAX);
+        assert_eq!(chosen.len(), 15, "{chosen:?}");
+        assert!(!chosen.contains(&15), "{chosen:?}");
+    }
+
+    /// Rows come in flushes of one size for a long time: what is written stays within the logarithm.
+    #[test]
+    fn writing_amplifies_logarithmically() {
+        let (_, most, written) = ingest(vec![32 * MIB; 1024]);
+        assert!(most <= 16, "{most}");
+        assert!(written <= 5.0, "{written}");
+        let (_, most, written) = ingest(vec![MIB; 16_000]);
+        assert!(most <= 14, "{most}");
+        assert!(written <= 8.0, "{written}");
     }
 }
