@@ -13,35 +13,47 @@ pub enum Budget {
     Time(Duration),
 }
 
-/// What is left of a budget.
+/// What is left of a budget. Time passes only while its query is worked on, between [`Limit::begin`] and
+/// [`Limit::pause`]: the queries of a batch take turns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
     rows: Option<u64>,
-    until: Option<Instant>,
+    time: Option<Duration>,
+    begun: Option<Instant>,
 }
 
 impl Limit {
     pub(super) fn new(budget: Option<Budget>) -> Limit {
-        let mut limit = Limit {
-            rows: None,
-            until: None,
+        let (rows, time) = match budget {
+            Some(Budget::Candidates(rows)) => (Some(rows), None),
+            Some(Budget::Time(time)) => (None, Some(time)),
+            None => (None, None),
         };
-        match budget {
-            Some(Budget::Candidates(rows)) => limit.rows = Some(rows),
-            // A time beyond all clocks is no limit.
-            Some(Budget::Time(time)) => limit.until = Instant::now().checked_add(time),
-            None => {}
+        Limit {
+            rows,
+            time,
+            begun: None,
         }
-        limit
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.begun = self.time.map(|_| Instant::now());
+    }
+
+    pub(super) fn pause(&mut self) {
+        if let (Some(time), Some(begun)) = (&mut self.time, self.begun.take()) {
+            *time = time.saturating_sub(begun.elapsed());
+        }
     }
 
     pub(super) fn is_set(&self) -> bool {
-        self.rows.is_some() || self.until.is_some()
+        self.rows.is_some() || self.time.is_some()
     }
 
-    /// Whether anything is left.
+    /// Whether nothing is left.
     pub(super) fn is_reached(&self) -> bool {
-        self.rows == Some(0) || self.until.is_some_and(|until| Instant::now() >= until)
+        let taken = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        self.rows == Some(0) || self.time.is_some_and(|time| taken >= time)
     }
 
     pub(super) fn spend(&mut self, rows: u64) {

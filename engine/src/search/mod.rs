@@ -151,7 +151,21 @@ impl<'a> Search<'a> {
     /// [`Error::WrongWidth`] or [`Error::PaddingBits`] for a query that is no code of the
     /// collection, and what storage reports of damaged files.
     pub fn run(self) -> Result<Answer, Error> {
-        self.explain().map(|(answer, _)| answer)
+        self.search(None)
+    }
+
+    fn search(self, explanation: Option<&mut Explanation>) -> Result<Answer, Error> {
+        let snapshot = self.snapshot?;
+        snapshot.check_codes(&self.query, Some(1))?;
+        let passing = passing(&snapshot, self.filter.as_ref())?;
+        let parts = visible(&snapshot, &passing);
+        let search = Pass {
+            snapshot: &snapshot,
+            parts: &parts,
+            wanted: self.wanted,
+        };
+        let mut answers = search.run(&[&self.query], explanation)?;
+        Ok(answers.pop().unwrap_or_default())
     }
 
     /// Gives every row within the radius to `each` as it is found, in no order, until that breaks: however
@@ -182,18 +196,9 @@ impl<'a> Search<'a> {
     /// # Errors
     /// As [`Search::run`].
     pub fn explain(self) -> Result<(Answer, Explanation), Error> {
-        let snapshot = self.snapshot?;
-        snapshot.check_codes(&self.query, Some(1))?;
-        let passing = passing(&snapshot, self.filter.as_ref())?;
-        let parts = visible(&snapshot, &passing);
         let mut explanation = Explanation::default();
-        let search = Pass {
-            snapshot: &snapshot,
-            parts: &parts,
-            wanted: self.wanted,
-        };
-        let mut answers = search.run(&[&self.query], Some(&mut explanation))?;
-        Ok((answers.pop().unwrap_or_default(), explanation))
+        let answer = self.search(Some(&mut explanation))?;
+        Ok((answer, explanation))
     }
 }
 

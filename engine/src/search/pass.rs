@@ -140,6 +140,7 @@ impl Pass<'_> {
                         limit,
                     } = &mut *asked;
                     answer.begin_part();
+                    limit.begin();
                     let of = walk(
                         self.snapshot,
                         part,
@@ -149,6 +150,7 @@ impl Pass<'_> {
                         self.wanted.way,
                         limit,
                     )?;
+                    limit.pause();
                     match of.end {
                         End::Complete => {}
                         End::Limit => *covered = (*covered).min(of.covered),
@@ -228,6 +230,7 @@ impl Pass<'_> {
         let queries = [asked.query];
         let mut scan = Scan::new(self.snapshot.kernels, &queries);
         let mut start = 0;
+        asked.limit.begin();
         while start < columns.ids.len() {
             if asked.limit.is_reached() {
                 asked.covered = 0;
@@ -244,6 +247,7 @@ impl Pass<'_> {
             asked.limit.spend((end - start) as u64);
             start = end;
         }
+        asked.limit.pause();
         start as u64
     }
 }

@@ -75,15 +75,12 @@ impl<'a> Visible<'a> {
     }
 
     /// The id of a row of the part.
-    pub(super) fn id(&self, row: u32) -> Result<u64, Error> {
+    pub(super) fn id(&self, snapshot: &Snapshot, row: u32) -> Result<u64, Error> {
         if let Some(first) = self.first_id {
             return Ok(first + u64::from(row));
         }
         let id = self.part.id(row)?;
-        id.ok_or_else(|| Error::Damaged {
-            collection: String::new(),
-            reason: format!("row {row} of a part has no id"),
-        })
+        id.ok_or_else(|| snapshot.damaged(format!("row {row} of a part has no id")))
     }
 
     /// Whether so few rows pass that they are gathered and not sought among all.

@@ -249,8 +249,11 @@ pub(super) fn walk(
             break;
         }
         let key_bits = tables.key_bits(table);
+        if distance > key_bits {
+            // All keys of a table were looked at, and so were all rows.
+            break;
+        }
         let looked_at = match masks(key_bits, distance) {
-            // All keys were looked at.
             None => 0,
             Some(keys) => {
                 shells.clear();
@@ -294,7 +297,7 @@ pub(super) fn walk(
                             error = Some(snapshot.damaged(Malformed.to_string()));
                             return None;
                         }
-                        match part.id(found.row) {
+                        match part.id(snapshot, found.row) {
                             Ok(id) => answer.offer(found.distance, id),
                             Err(wrong) => {
                                 error = Some(wrong);
