@@ -8,6 +8,7 @@
 //! Codes are rows of `stride` bytes, one after the other, at any alignment. Padding bits take
 //! part like any other: they are zero in stored codes and in queries.
 
+pub(crate) mod join;
 mod portable;
 pub(crate) mod probe;
 mod scan;
@@ -19,6 +20,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::sync::OnceLock;
 
+use self::join::{Near, Rows, Target};
 use self::probe::{Ahead, ProbeError, Shell, Take};
 
 /// The environment variable that forces an instruction set.
@@ -61,6 +63,7 @@ pub enum KernelError {
 type Within = unsafe fn(&[u8], &[u8], u32, u32, &mut Vec<Candidate>);
 type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
 type ProbeShell = unsafe fn(&[Shell<'_>], &mut Ahead, u32, Take<'_>) -> Result<u64, ProbeError>;
+type Join = unsafe fn((&Rows, (u32, u32)), &Rows, &[Target], &mut Vec<Near>);
 
 /// The kernels of one instruction set.
 ///
@@ -71,6 +74,7 @@ pub struct Kernels {
     within: Within,
     distances: Distances,
     shell: ProbeShell,
+    join: Join,
 }
 
 impl Kernels {
@@ -175,6 +179,27 @@ impl Kernels {
     ) -> Result<u64, ProbeError> {
         // SAFETY: `self` exists, so the machine has the instructions.
         unsafe { (self.shell)(shells, ahead, threshold, take) }
+    }
+
+    /// Appends to `found` every row of `rows` in a target that is within its threshold of one of the rows
+    /// `queries.0..queries.1` of `from`.
+    ///
+    /// # Panics
+    /// When the two have different strides, or a row that is named is not there.
+    pub(crate) fn join(
+        &self,
+        from: &Rows,
+        queries: (u32, u32),
+        rows: &Rows,
+        targets: &[Target],
+        found: &mut Vec<Near>,
+    ) {
+        assert!(
+            from.can_join(queries, rows, targets),
+            "rows to be joined are there"
+        );
+        // SAFETY: `self` exists, so the machine has the instructions; the rest was asserted.
+        unsafe { (self.join)((from, queries), rows, targets, found) }
     }
 }
 

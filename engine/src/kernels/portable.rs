@@ -1,5 +1,6 @@
 //! Kernels for any machine: 64-bit words, and what the compiler makes of them.
 
+use super::join::{self, Near, Rows, Target};
 use super::probe::{self, Ahead, ProbeError, Shell, Take};
 use super::scan::{self, Isa};
 use super::{Candidate, Kernels};
@@ -9,6 +10,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within,
     distances,
     shell,
+    join,
 };
 
 struct Portable;
@@ -43,6 +45,13 @@ unsafe fn shell(
 ) -> Result<u64, ProbeError> {
     // SAFETY: every machine has this instruction set.
     unsafe { probe::shell::<Portable>(shells, ahead, threshold, take) }
+}
+
+/// # Safety
+/// None of its own; as [`join::join`].
+unsafe fn join(from: (&Rows, (u32, u32)), rows: &Rows, targets: &[Target], found: &mut Vec<Near>) {
+    // SAFETY: every machine has this instruction set; the rest is the caller's.
+    unsafe { join::join::<Portable>(from, rows, targets, found) }
 }
 
 impl Isa for Portable {

@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::kernels::join::{self, Near, Rows, Target};
 use crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
 use crate::kernels::scan::{self, Isa};
 use crate::kernels::{Candidate, Kernels};
@@ -12,6 +13,7 @@ static KERNELS: Kernels = Kernels {
     within,
     distances,
     shell,
+    join,
 };
 
 /// The kernels, if this machine can run them.
@@ -56,6 +58,14 @@ unsafe fn shell(
 ) -> Result<u64, ProbeError> {
     // SAFETY: the caller's.
     unsafe { probe::shell::<Avx2>(shells, ahead, threshold, take) }
+}
+
+/// # Safety
+/// The machine must have AVX2 and POPCNT; as [`join::join`].
+#[target_feature(enable = "avx2,popcnt")]
+unsafe fn join(from: (&Rows, (u32, u32)), rows: &Rows, targets: &[Target], found: &mut Vec<Near>) {
+    // SAFETY: the caller's.
+    unsafe { join::join::<Avx2>(from, rows, targets, found) }
 }
 
 const WIDTH: usize = 32;

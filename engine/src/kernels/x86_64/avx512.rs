@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::kernels::join::{self, Near, Rows, Target};
 use crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
 use crate::kernels::scan::{self, Isa};
 use crate::kernels::{Candidate, Kernels};
@@ -12,6 +13,7 @@ static KERNELS: Kernels = Kernels {
     within,
     distances,
     shell,
+    join,
 };
 
 /// The kernels, if this machine can run them.
@@ -59,6 +61,14 @@ unsafe fn shell(
 ) -> Result<u64, ProbeError> {
     // SAFETY: the caller's.
     unsafe { probe::shell::<Avx512>(shells, ahead, threshold, take) }
+}
+
+/// # Safety
+/// The machine must have the features that [`kernels`] checks; as [`join::join`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,popcnt")]
+unsafe fn join(from: (&Rows, (u32, u32)), rows: &Rows, targets: &[Target], found: &mut Vec<Near>) {
+    // SAFETY: the caller's.
+    unsafe { join::join::<Avx512>(from, rows, targets, found) }
 }
 
 const WIDTH: usize = 64;
