@@ -133,19 +133,22 @@ unsafe fn join_fixed<I: Isa, const STRIDE: usize>(
     const { assert!(I::LANES <= ROOM) };
     let (queries, codes) = (from.bytes.as_ptr(), rows.bytes.as_ptr());
     let lanes = I::LANES as u32;
-    for (target, of) in targets.iter().enumerate() {
+    for (target, of) in (0..).zip(targets) {
         let mut row = of.start;
         while row < of.end {
+            // What is not of this target is often near as well: rows lie by their keys.
+            let own = u32::MAX >> (32 - lanes.min(of.end - row));
             // Innermost are the queries: their number stays the same over all targets, which are short.
             for number in first..last {
                 // SAFETY: there is a row `number`, a row `row`, and room for a vector of them from there on.
                 unsafe {
                     let query = I::query::<STRIDE>(queries.add(number as usize * STRIDE));
                     let distances = I::compare::<STRIDE>(query, codes.add(row as usize * STRIDE));
-                    if I::any_within(distances, of.threshold) {
+                    let within = I::lanes_within(distances, of.threshold) & own;
+                    if within != 0 {
                         let mut buffer = [0; ROOM];
                         I::write(distances, buffer.as_mut_ptr());
-                        append(&buffer[..I::LANES], number, row, (target, of), found);
+                        append(&buffer, within, (number, row, target), found);
                     }
                 }
             }
@@ -157,21 +160,20 @@ unsafe fn join_fixed<I: Isa, const STRIDE: usize>(
 /// Kept out of line: rarely reached, and small code keeps the loop above tight.
 #[inline(never)]
 fn append(
-    distances: &[u32],
-    query: u32,
-    first: u32,
-    (target, of): (usize, &Target),
+    distances: &[u32; ROOM],
+    mut within: u32,
+    (query, first, target): (u32, u32, u32),
     found: &mut Vec<Near>,
 ) {
-    for (row, &distance) in (first..of.end).zip(distances) {
-        if distance <= of.threshold {
-            found.push(Near {
-                query,
-                row,
-                distance,
-                target: target as u32,
-            });
-        }
+    while within != 0 {
+        let lane = within.trailing_zeros();
+        within &= within - 1;
+        found.push(Near {
+            query,
+            row: first + lane,
+            distance: distances[lane as usize % ROOM],
+            target,
+        });
     }
 }
 

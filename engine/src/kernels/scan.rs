@@ -51,6 +51,8 @@ pub(super) trait Isa {
     unsafe fn min(a: Self::Distances, b: Self::Distances) -> Self::Distances;
     /// Whether any lane is at most `threshold`.
     unsafe fn any_within(distances: Self::Distances, threshold: u32) -> bool;
+    /// The lanes that are at most `threshold`, as bits from the lowest.
+    unsafe fn lanes_within(distances: Self::Distances, threshold: u32) -> u32;
     /// Writes `LANES` numbers.
     unsafe fn write(distances: Self::Distances, out: *mut u32);
     /// Asks for the cache line of an address, which need not be readable.
