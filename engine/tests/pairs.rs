@@ -370,3 +370,45 @@ fn panics_and_errors_come_out() {
         Err(bitkin::Error::Closed)
     ));
 }
+
+/// A byte of a segment's file that is not what it was is an error, or of no matter: never another answer.
+#[test]
+fn damaged_files_give_errors_and_no_other_pairs() {
+    let bits = 64;
+    let mut random = Random(13);
+    let rows = new_rows(&mut random, bits, TABLES + 200);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let db = Database::create(&path).unwrap();
+    let collection = db
+        .create_collection("c", CollectionConfig::bits(bits))
+        .unwrap();
+    insert(&collection, &rows);
+    collection.compact().unwrap();
+    let expected = naive(&rows, 5);
+    drop(collection);
+    db.close().unwrap();
+    let segments = std::fs::read_dir(path.join("segments")).unwrap();
+    let files: Vec<_> = segments.map(|file| file.unwrap().path()).collect();
+    let largest = files
+        .iter()
+        .max_by_key(|file| file.metadata().unwrap().len())
+        .unwrap();
+    let whole = std::fs::read(largest).unwrap();
+    let mut errors = 0;
+    for share in 0..24 {
+        let mut bytes = whole.clone();
+        bytes[whole.len() * (2 * share + 1) / 48] ^= 0x55;
+        std::fs::write(largest, bytes).unwrap();
+        for threads in [1, 3] {
+            let pairs = Database::open_read_only(&path)
+                .and_then(|db| db.collection("c"))
+                .and_then(|collection| collection.pairs(5).way(Way::Tables).threads(threads).run());
+            match pairs {
+                Ok(pairs) => assert!(pairs == expected, "{share}"),
+                Err(_) => errors += 1,
+            }
+        }
+    }
+    assert!(errors > 10, "{errors}");
+}

@@ -59,10 +59,16 @@ impl Rows {
         if self.bytes.len() < end {
             self.bytes.resize((2 * at).max(end), 0);
         }
-        let (to, beyond) =
-            self.bytes[at..at + self.stride].split_at_mut(code.len().min(self.stride));
-        to.copy_from_slice(&code[..to.len()]);
-        beyond.fill(0);
+        let to = &mut self.bytes[at..at + self.stride];
+        if code.len() == 8 && to.len() == 8 {
+            to.copy_from_slice(&code[..8]);
+        } else {
+            let (to, beyond) = to.split_at_mut(code.len().min(self.stride));
+            to.copy_from_slice(&code[..to.len()]);
+            if !beyond.is_empty() {
+                beyond.fill(0);
+            }
+        }
         self.count += 1;
     }
 

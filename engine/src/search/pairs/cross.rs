@@ -259,7 +259,7 @@ impl<'a> Lookup<'a> {
                     distance,
                     query,
                     codes: codes.unchecked(),
-                    checks: (!self.is_checked).then(|| Checks {
+                    checks: (!self.is_checked).then_some(Checks {
                         section: self.section,
                         places: table.places,
                         codes,

@@ -23,15 +23,15 @@ const SAMPLE: usize = 256;
 const MOST_KEYS: u64 = 1024;
 
 /// Nanoseconds of a comparison, and of a byte of codes in it.
-const COMPARE: f64 = 0.15;
-const COMPARE_BYTE: f64 = 0.02;
+const COMPARE: f64 = 0.1;
+const COMPARE_BYTE: f64 = 0.042;
 /// Nanoseconds of finding the rows of one key to compare those of another with.
-const KEY: f64 = 1.5;
+const KEY: f64 = 6.0;
 /// Nanoseconds of a row and such a key, beside the comparisons.
-const TARGET: f64 = 1.0;
+const TARGET: f64 = 2.5;
 /// Nanoseconds of copying a row where the rest of its code stands in the table, and where not.
 const LOAD_BESIDE: f64 = 2.5;
-const LOAD_APART: f64 = 15.0;
+const LOAD_APART: f64 = 60.0;
 
 /// How many shells of each table are gone over, and what that is expected to take, in nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
