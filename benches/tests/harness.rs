@@ -112,7 +112,7 @@ fn a_run_gives_results_and_a_page() {
     );
     let said = String::from_utf8_lossy(&compared.stdout);
     assert!(
-        said.contains("0 changed beyond noise, 78 did not"),
+        said.contains("0 changed beyond noise, 96 did not"),
         "{said}"
     );
 }

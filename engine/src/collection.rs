@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::filter::index::check_fields;
 use crate::filter::{self, Filter};
 use crate::model::ModelFile;
-use crate::search::{BatchSearch, Search};
+use crate::search::{BatchSearch, PairSearch, Search};
 use crate::snapshot::{Row, Rows, Snapshot};
 
 /// What a new collection is to be.
@@ -405,6 +405,12 @@ impl Collection {
     /// Searches, in the rows of this moment, for those nearest to each of `codes` (row-major).
     pub fn search_batch<'a>(&self, codes: &'a [u8]) -> BatchSearch<'a> {
         BatchSearch::new(self.snapshot(), codes)
+    }
+
+    /// Searches, in the rows of this moment, for all pairs of them at a distance of at most `radius` of
+    /// each other: 0 finds duplicates.
+    pub fn pairs<'a>(&self, radius: u32) -> PairSearch<'a> {
+        PairSearch::new(self.snapshot(), radius)
     }
 
     /// Writes all segments anew as one, without the deleted rows: what was deleted before is in no

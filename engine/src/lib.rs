@@ -65,7 +65,8 @@ pub use self::error::Error;
 pub use self::filter::fuzzing;
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{
-    Answer, BatchSearch, Budget, Explanation, Hit, PartExplanation, Search, Streamed, Way,
+    Answer, BatchSearch, Budget, Explanation, Hit, Pair, PairOutcome, PairSearch, PartExplanation,
+    Search, Streamed, Way,
 };
 pub use self::snapshot::{Row, Rows, Snapshot};
 

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::filter::index::ReadError;
 use crate::filter::{self, Filter};
 use crate::kernels::Kernels;
-use crate::search::{BatchSearch, Search};
+use crate::search::{BatchSearch, PairSearch, Search};
 
 /// A row of a collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,12 @@ impl Snapshot {
     /// Searches for the rows nearest to each of `codes`, row-major.
     pub fn search_batch<'a>(&self, codes: &'a [u8]) -> BatchSearch<'a> {
         BatchSearch::new(Ok(self.clone()), codes)
+    }
+
+    /// Searches for all pairs of rows at a distance of at most `radius` of each other: 0 finds
+    /// duplicates.
+    pub fn pairs<'a>(&self, radius: u32) -> PairSearch<'a> {
+        PairSearch::new(Ok(self.clone()), radius)
     }
 
     /// Refuses bytes that are not `rows` codes (or any number, for `None`) of the collection.

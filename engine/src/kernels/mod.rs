@@ -10,6 +10,7 @@
 //! part like any other: they are zero in stored codes and in queries.
 
 mod batch;
+pub(crate) mod join;
 mod portable;
 pub(crate) mod probe;
 mod scan;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 pub use self::batch::QueryBatch;
+use self::join::{Near, Rows, Target};
 use self::probe::{Ahead, ProbeError, Shell, Take};
 
 /// The environment variable that forces an instruction set.
@@ -70,6 +72,7 @@ type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
 type ProbeShell = unsafe fn(&[Shell<'_>], &mut Ahead, u32, Take<'_>) -> Result<u64, ProbeError>;
 type DistancesMasked = unsafe fn(&[u8], &[u8], &[u8], &mut [u32]);
 type WithinBatch = unsafe fn(&mut QueryBatch, &[u8], u32, &[Option<u32>], &mut [Vec<Candidate>]);
+type Join = unsafe fn((&Rows, (u32, u32)), &Rows, &[Target], &mut Vec<Near>);
 
 /// The kernels of one instruction set.
 ///
@@ -83,6 +86,7 @@ pub struct Kernels {
     shell: ProbeShell,
     distances_masked: DistancesMasked,
     within_batch: WithinBatch,
+    join: Join,
 }
 
 impl Kernels {
@@ -241,6 +245,27 @@ impl Kernels {
         // SAFETY: `self` exists, so the machine has the instructions; the query is not empty,
         // the mask is as long, and there is a distance for each row.
         unsafe { (self.distances_masked)(query, mask, rows, distances) }
+    }
+
+    /// Appends to `found` every row of `rows` in a target that is within its threshold of one of the rows
+    /// `queries.0..queries.1` of `from`.
+    ///
+    /// # Panics
+    /// When the two have different strides, or a row that is named is not there.
+    pub(crate) fn join(
+        &self,
+        from: &Rows,
+        queries: (u32, u32),
+        rows: &Rows,
+        targets: &[Target],
+        found: &mut Vec<Near>,
+    ) {
+        assert!(
+            from.can_join(queries, rows, targets),
+            "rows to be joined are there"
+        );
+        // SAFETY: `self` exists, so the machine has the instructions; the rest was asserted.
+        unsafe { (self.join)((from, queries), rows, targets, found) }
     }
 }
 

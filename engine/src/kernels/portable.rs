@@ -53,6 +53,11 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    unsafe fn lanes_within(distance: u32, threshold: u32) -> u32 {
+        u32::from(distance <= threshold)
+    }
+
+    #[inline(always)]
     unsafe fn write(distance: u32, out: *mut u32) {
         // SAFETY: the caller's: one number can be written.
         unsafe { out.write(distance) }

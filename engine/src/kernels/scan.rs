@@ -56,6 +56,15 @@ pub(super) trait Isa {
     unsafe fn min(a: Self::Distances, b: Self::Distances) -> Self::Distances;
     /// Whether any lane is at most `threshold`.
     unsafe fn any_within(distances: Self::Distances, threshold: u32) -> bool;
+    /// The lanes that are at most `threshold`, as bits from the lowest.
+    #[inline(always)]
+    unsafe fn lanes_within(distances: Self::Distances, threshold: u32) -> u32 {
+        let mut lanes = [0_u32; MOST_LANES];
+        // SAFETY: there are as many numbers, or more.
+        unsafe { Self::write(distances, lanes.as_mut_ptr()) };
+        let within = |lane: usize| u32::from(lanes[lane] <= threshold) << lane;
+        (0..Self::LANES).map(within).sum()
+    }
     /// Writes `LANES` numbers.
     unsafe fn write(distances: Self::Distances, out: *mut u32);
     /// Asks for the cache line of an address, which need not be readable.
@@ -455,6 +464,7 @@ pub(super) unsafe fn row_by_words<const MASKED: bool>(
 macro_rules! table {
     ($isa:ty, $name:literal, $batch:path $(, $features:literal)?) => {
         pub(in crate::kernels) static KERNELS: $crate::kernels::Kernels = {
+            use $crate::kernels::join::{self, Near, Rows, Target};
             use $crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
             use $crate::kernels::{Candidate, Kernels, QueryBatch, scan};
 
@@ -534,6 +544,19 @@ macro_rules! table {
                 unsafe { probe::shell::<$isa>(shells, ahead, threshold, take) }
             }
 
+            /// # Safety
+            /// As [`join::join`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn join(
+                from: (&Rows, (u32, u32)),
+                rows: &Rows,
+                targets: &[Target],
+                found: &mut Vec<Near>,
+            ) {
+                // SAFETY: the caller's.
+                unsafe { join::join::<$isa>(from, rows, targets, found) }
+            }
+
             Kernels {
                 name: $name,
                 within,
@@ -542,6 +565,7 @@ macro_rules! table {
                 distances_masked,
                 within_batch,
                 shell,
+                join,
             }
         };
     };

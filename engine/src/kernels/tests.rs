@@ -416,3 +416,69 @@ fn nothing_beyond_query_and_rows_is_read() {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// A join finds what is within the threshold of each target, and nothing of what lies behind it.
+    #[test]
+    fn a_join_finds_what_is_within(
+        (query, codes, _) in scans(),
+        ends in prop::collection::vec((0_usize..70, 0_usize..70, 0_u32..80), 0..6),
+        queries in (0_usize..70, 0_usize..70),
+    ) {
+        let stride = query.len();
+        let mut rows = join::Rows::new(stride);
+        // What was there before is gone, in the bytes that fill up a code too.
+        rows.push(&vec![0xff; stride]);
+        rows.clear();
+        rows.push(&query);
+        codes.chunks_exact(stride).for_each(|code| rows.push(code));
+        let count = rows.len();
+        prop_assert_eq!(count, 1 + codes.len() / stride);
+        prop_assert_eq!(&rows.get(0)[..stride], &query[..]);
+        prop_assert_eq!(rows.get(count as u32).len(), 0);
+        let targets: Vec<Target> = ends
+            .into_iter()
+            .map(|(start, end, threshold)| Target {
+                start: start.min(count) as u32,
+                end: end.min(count) as u32,
+                threshold,
+            })
+            .collect();
+        let (first, last) = (queries.0.min(count) as u32, queries.1.min(count) as u32);
+        let mut expected = Vec::new();
+        for query in first..last {
+            for (of, target) in (0..).zip(&targets) {
+                for row in target.start..target.end {
+                    let distance = naive_distance(rows.get(query), rows.get(row));
+                    if distance <= target.threshold {
+                        expected.push((query, row, distance, of));
+                    }
+                }
+            }
+        }
+        expected.sort_unstable();
+        for kernels in Kernels::available() {
+            let mut found = Vec::new();
+            kernels.join(&rows, (first, last), &rows, &targets, &mut found);
+            let found = found.iter().map(|near| (near.query, near.row, near.distance, near.target));
+            let mut found: Vec<_> = found.collect();
+            found.sort_unstable();
+            prop_assert_eq!(&found, &expected, "{}", kernels.name());
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "rows to be joined are there")]
+fn a_join_of_rows_that_are_not_there_is_refused() {
+    let rows = join::Rows::new(8);
+    let target = Target {
+        start: 0,
+        end: 1,
+        threshold: 0,
+    };
+    let kernels = Kernels::available().next().expect("there is one");
+    kernels.join(&rows, (0, 0), &rows, &[target], &mut Vec::new());
+}

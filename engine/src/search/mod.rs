@@ -8,6 +8,7 @@ mod costs;
 mod explain;
 mod limit;
 mod nearest;
+mod pairs;
 mod pass;
 mod scan;
 mod visible;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use self::explain::{Explanation, PartExplanation, Way};
 pub use self::limit::Budget;
+pub use self::pairs::{Pair, PairOutcome, PairSearch};
 use self::pass::{Pass, visible};
 use self::visible::passing;
 use crate::error::Error;

@@ -36,7 +36,7 @@ pub(super) fn visible<'a>(
 ) -> Vec<Visible<'a>> {
     let parts = snapshot.view.parts().iter().zip(passing);
     let mut visible: Vec<Visible<'_>> = parts
-        .filter_map(|(part, passing)| Visible::new(part, passing.as_ref()))
+        .filter_map(|(part, passing)| Visible::new(snapshot, part, passing.as_ref()))
         .collect();
     visible.sort_by_key(|part| std::cmp::Reverse(part.part.len()));
     visible
@@ -171,7 +171,7 @@ impl Pass<'_> {
         );
         let mut compared = 0;
         if !scanned.is_empty() {
-            let columns = part.columns(self.snapshot)?;
+            let columns = part.columns()?;
             let limited = scanned.iter().any(|asked| asked.limit.is_set());
             if limited {
                 for asked in &mut scanned {

@@ -39,6 +39,7 @@ impl Hidden<'_> {
 /// A part, and which rows of it may be found.
 #[derive(Debug)]
 pub(super) struct Visible<'a> {
+    snapshot: &'a Snapshot,
     pub(super) part: &'a Part,
     /// The rows that pass the filter, if there is one and not all do.
     passing: Option<&'a RoaringBitmap>,
@@ -51,7 +52,11 @@ pub(super) struct Visible<'a> {
 
 impl<'a> Visible<'a> {
     /// `None` if no row of the part may be found. `passing` are the rows that pass the search's filter.
-    pub(super) fn new(part: &'a Part, passing: Option<&'a RoaringBitmap>) -> Option<Visible<'a>> {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        part: &'a Part,
+        passing: Option<&'a RoaringBitmap>,
+    ) -> Option<Visible<'a>> {
         let rows = passing.map_or(part.live(), RoaringBitmap::len);
         if rows == 0 {
             return None;
@@ -66,6 +71,7 @@ impl<'a> Visible<'a> {
         let ids = part.id_range();
         let dense = ids.end() - ids.start() == part.len() as u64 - 1;
         Some(Visible {
+            snapshot,
             part,
             passing,
             hidden,
@@ -75,12 +81,15 @@ impl<'a> Visible<'a> {
     }
 
     /// The id of a row of the part.
-    pub(super) fn id(&self, snapshot: &Snapshot, row: u32) -> Result<u64, Error> {
+    pub(super) fn id(&self, row: u32) -> Result<u64, Error> {
         if let Some(first) = self.first_id {
             return Ok(first + u64::from(row));
         }
         let id = self.part.id(row)?;
-        id.ok_or_else(|| snapshot.damaged(format!("row {row} of a part has no id")))
+        id.ok_or_else(|| {
+            self.snapshot
+                .damaged(format!("row {row} of a part has no id"))
+        })
     }
 
     /// Whether so few rows pass that they are gathered and not sought among all.
@@ -93,10 +102,10 @@ impl<'a> Visible<'a> {
     }
 
     /// The columns that a scan goes over.
-    pub(super) fn columns(&self, snapshot: &Snapshot) -> Result<Columns<'a>, Error> {
+    pub(super) fn columns(&self) -> Result<Columns<'a>, Error> {
         match self.passing.filter(|_| self.gathers()) {
-            Some(rows) => gather(snapshot, self.part, rows),
-            None => whole(snapshot, self.part, self.hidden),
+            Some(rows) => gather(self.snapshot, self.part, rows),
+            None => whole(self.snapshot, self.part, self.hidden),
         }
     }
 }

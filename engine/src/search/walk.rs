@@ -297,7 +297,7 @@ pub(super) fn walk(
                             error = Some(snapshot.damaged(Malformed.to_string()));
                             return None;
                         }
-                        match part.id(snapshot, found.row) {
+                        match part.id(found.row) {
                             Ok(id) => answer.offer(found.distance, id),
                             Err(wrong) => {
                                 error = Some(wrong);

@@ -199,6 +199,15 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn lanes_within(distances: __m256i, threshold: u32) -> u32 {
+        // SAFETY: the caller's.
+        unsafe {
+            let beyond = _mm256_cmpgt_epi64(distances, _mm256_set1_epi64x(i64::from(threshold)));
+            !_mm256_movemask_pd(_mm256_castsi256_pd(beyond)) as u32 & 0b1111
+        }
+    }
+
+    #[inline(always)]
     unsafe fn write(distances: __m256i, out: *mut u32) {
         // SAFETY: the caller's: four numbers, 16 bytes, can be written.
         unsafe {

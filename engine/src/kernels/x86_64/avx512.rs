@@ -176,6 +176,15 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn lanes_within(distances: __m512i, threshold: u32) -> u32 {
+        // SAFETY: the caller's.
+        unsafe {
+            let limit = _mm512_set1_epi64(i64::from(threshold));
+            u32::from(_mm512_cmple_epu64_mask(distances, limit))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn write(distances: __m512i, out: *mut u32) {
         // SAFETY: the caller's: eight numbers, 32 bytes, can be written.
         unsafe { _mm256_storeu_si256(out.cast(), _mm512_cvtepi64_epi32(distances)) }
