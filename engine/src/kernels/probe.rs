@@ -154,14 +154,15 @@ impl Ranges {
 /// What was found out ahead of the shell at hand: where the buckets of the next one's first keys are.
 pub(crate) struct Ahead {
     ranges: Ranges,
-    is_located: bool,
+    /// Rows of the table in which they were located; `None` if none were.
+    located_in: Option<usize>,
 }
 
 impl Ahead {
     pub(crate) fn new() -> Ahead {
         Ahead {
             ranges: Ranges::EMPTY,
-            is_located: false,
+            located_in: None,
         }
     }
 }
@@ -196,6 +197,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Readies block `number`: says where its buckets are, in `ahead`, and asks for those of the next.
+    /// Returns the number of rows of its table; `None` if there is no such block.
     ///
     /// # Safety
     /// The machine must have the instruction set `I`.
@@ -204,14 +206,17 @@ impl<'a> Blocks<'a> {
         &self,
         number: usize,
         ahead: &mut Ranges,
-    ) -> Result<Option<()>, ProbeError> {
+    ) -> Result<Option<usize>, ProbeError> {
         // SAFETY: the caller's.
         unsafe {
             if let Some((shell, masks)) = self.get(number + 1) {
                 ask::<I>(shell, masks);
             }
             match self.get(number) {
-                Some((shell, masks)) => locate::<I>(shell, masks, ahead).map(Some),
+                Some((shell, masks)) => {
+                    locate::<I>(shell, masks, ahead)?;
+                    Ok(Some(shell.bucket.rows.len()))
+                }
                 None => Ok(None),
             }
         }
@@ -334,7 +339,8 @@ unsafe fn in_words<I: Isa>(
     let mut looked_at = 0;
     // SAFETY: the caller's.
     unsafe {
-        if !std::mem::take(&mut ahead.is_located) {
+        // Ranges of a table with other rows might lead outside of this one.
+        if ahead.located_in.take() != Some(shell.bucket.rows.len()) {
             ask::<I>(shell, &shell.masks[..shell.masks.len().min(KEYS)]);
             blocks.ready::<I>(0, &mut ranges)?;
         }
@@ -350,7 +356,7 @@ unsafe fn in_words<I: Isa>(
     };
     for number in 0..blocks.own {
         // SAFETY: the caller's.
-        ahead.is_located = unsafe { blocks.ready::<I>(number + 1, &mut ahead.ranges)? }.is_some();
+        ahead.located_in = unsafe { blocks.ready::<I>(number + 1, &mut ahead.ranges)? };
         looked_at += ranges.rows;
         for &(start, end, mask) in ranges.buckets() {
             if let Some(checks) = &shell.checks {
@@ -432,14 +438,15 @@ unsafe fn in_rows<I: Isa, const WORDS: usize>(
     };
     // SAFETY: the caller's.
     unsafe {
-        if !std::mem::take(&mut ahead.is_located) {
+        // Ranges of a table with other rows might lead outside of this one.
+        if ahead.located_in.take() != Some(shell.bucket.rows.len()) {
             ask::<I>(shell, &shell.masks[..shell.masks.len().min(KEYS)]);
             blocks.ready::<I>(0, &mut ranges)?;
         }
     }
     for number in 0..blocks.own {
         // SAFETY: the caller's.
-        ahead.is_located = unsafe { blocks.ready::<I>(number + 1, &mut ahead.ranges)? }.is_some();
+        ahead.located_in = unsafe { blocks.ready::<I>(number + 1, &mut ahead.ranges)? };
         looked_at += ranges.rows;
         for &(start, end, _) in ranges.buckets() {
             if let Some(checks) = &shell.checks {
