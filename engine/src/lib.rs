@@ -34,6 +34,7 @@
 //! (numpy's `packbits(..., bitorder="little")`). Padding bits must be zero. Many codes are one
 //! slice, row by row.
 
+mod bytes;
 mod collection;
 mod database;
 pub mod encoder;

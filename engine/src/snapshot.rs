@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::filter::index::ReadError;
 use crate::filter::{self, Filter};
 use crate::kernels::Kernels;
+use crate::kernels::probe::ProbeError;
 use crate::search::{BatchSearch, PairSearch, Search};
 
 /// A row of a collection.
@@ -182,6 +183,14 @@ impl Snapshot {
         Error::Damaged {
             collection: self.facts.name.clone(),
             reason,
+        }
+    }
+
+    /// The error of tables that could not be looked up.
+    pub(crate) fn probe_failed(&self, error: impl Into<ProbeError>) -> Error {
+        match error.into() {
+            ProbeError::Storage(error) => error.into(),
+            ProbeError::Malformed(malformed) => self.damaged(malformed.to_string()),
         }
     }
 

@@ -268,10 +268,7 @@ impl<'a> BatchSearch<'a> {
             parts: &parts,
             wanted: self.wanted,
         };
-        let threads = self
-            .threads
-            .or_else(|| std::thread::available_parallelism().ok());
-        let threads = threads.map_or(1, NonZeroUsize::get);
+        let threads = threads(self.threads);
         let pass = queries.len().div_ceil(threads).clamp(1, QUERIES_A_PASS);
         let passes: Vec<&[&[u8]]> = queries.chunks(pass).collect();
         let threads = threads.min(passes.len());
@@ -304,6 +301,12 @@ impl<'a> BatchSearch<'a> {
         done.sort_unstable_by_key(|(number, _)| *number);
         Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
     }
+}
+
+/// Threads to work with: as many as the machine has, if nobody said.
+fn threads(wanted: Option<NonZeroUsize>) -> usize {
+    let threads = wanted.or_else(|| std::thread::available_parallelism().ok());
+    threads.map_or(1, NonZeroUsize::get)
 }
 
 impl Wanted {

@@ -192,9 +192,9 @@ impl Pass<'_> {
         let Some(begun) = begun else { return Ok(None) };
         let nanos = |nanos: f32| Duration::from_nanos(nanos.clamp(0.0, 1e18) as u64);
         let work = walked.map_or_else(Work::default, |walked: Walked| walked.work);
-        let a_row = tables.as_ref().map_or(0, |(tables, _)| {
-            u64::from(tables.bytes_a_row()) + if tables.has_rest() { 0 } else { stride as u64 }
-        });
+        let a_row = tables
+            .as_ref()
+            .map_or(0, |(tables, _)| tables.bytes_a_row());
         Ok(asked.first().map(|asked| PartExplanation {
             rows: part.part.len() as u64,
             visible: part.rows,

@@ -27,11 +27,12 @@ pub(super) struct Columns<'a> {
     pub(super) first_row: u32,
 }
 
-/// Queries that are scanned for together, and the memory that it takes, for all parts.
+/// Queries that are scanned for together, and the memory that it takes.
 pub(super) struct Scan<'a> {
     kernels: &'a Kernels,
     queries: &'a [&'a [u8]],
-    batch: QueryBatch,
+    /// Made when it is first called for: a single query never does.
+    batch: Option<QueryBatch>,
     thresholds: Vec<Option<u32>>,
     found: Vec<Vec<Candidate>>,
 }
@@ -42,7 +43,7 @@ impl<'a> Scan<'a> {
         Scan {
             kernels,
             queries,
-            batch: QueryBatch::new(queries),
+            batch: None,
             thresholds: Vec::new(),
             found: vec![Vec::new(); queries.len()],
         }
@@ -99,8 +100,10 @@ impl<'a> Scan<'a> {
                     .within(query, block, first_row, *threshold, found);
             }
             (_, thresholds, found) => {
+                let batch = || QueryBatch::new(self.queries);
+                let batch = self.batch.get_or_insert_with(batch);
                 self.kernels
-                    .within_batch(&mut self.batch, block, first_row, thresholds, found);
+                    .within_batch(batch, block, first_row, thresholds, found);
             }
         }
     }

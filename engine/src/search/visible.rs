@@ -1,6 +1,7 @@
 //! The rows of a part that a search may find, and their columns.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bitkin_storage::Part;
 use roaring::RoaringBitmap;
@@ -26,7 +27,19 @@ pub(super) enum Hidden<'a> {
     AllBut(&'a RoaringBitmap),
 }
 
-impl Hidden<'_> {
+impl<'a> Hidden<'a> {
+    /// Those of `rows` that are not hidden, ascending.
+    pub(super) fn visible(self, rows: Range<u32>) -> impl Iterator<Item = u32> + 'a {
+        let (passing, others) = match self {
+            Hidden::AllBut(passing) => (Some(passing.range(rows)), None),
+            hidden => (None, Some(rows.filter(move |row| !hidden.hides(*row)))),
+        };
+        passing
+            .into_iter()
+            .flatten()
+            .chain(others.into_iter().flatten())
+    }
+
     pub(super) fn hides(&self, row: u32) -> bool {
         match self {
             Hidden::Nothing => false,
@@ -41,8 +54,6 @@ impl Hidden<'_> {
 pub(super) struct Visible<'a> {
     snapshot: &'a Snapshot,
     pub(super) part: &'a Part,
-    /// The rows that pass the filter, if there is one and not all do.
-    passing: Option<&'a RoaringBitmap>,
     pub(super) hidden: Hidden<'a>,
     /// Number of rows that may be found; never 0.
     pub(super) rows: u64,
@@ -61,19 +72,17 @@ impl<'a> Visible<'a> {
         if rows == 0 {
             return None;
         }
-        let all = rows == part.len() as u64;
-        let passing = passing.filter(|_| !all);
         let hidden = match (passing, part.deleted()) {
+            _ if rows == part.len() as u64 => Hidden::Nothing,
             (Some(rows), _) => Hidden::AllBut(rows),
-            (None, Some(deleted)) if !all => Hidden::Rows(deleted),
-            _ => Hidden::Nothing,
+            (None, Some(deleted)) => Hidden::Rows(deleted),
+            (None, None) => Hidden::Nothing,
         };
         let ids = part.id_range();
         let dense = ids.end() - ids.start() == part.len() as u64 - 1;
         Some(Visible {
             snapshot,
             part,
-            passing,
             hidden,
             rows,
             first_id: dense.then_some(*ids.start()),
@@ -94,7 +103,7 @@ impl<'a> Visible<'a> {
 
     /// Whether so few rows pass that they are gathered and not sought among all.
     pub(super) fn gathers(&self) -> bool {
-        self.passing.is_some() && self.rows < self.part.len() as u64 / GATHER
+        matches!(self.hidden, Hidden::AllBut(_)) && self.rows < self.part.len() as u64 / GATHER
     }
 
     pub(super) fn costs(&self, stride: usize, has_rest: bool) -> Costs {
@@ -103,9 +112,9 @@ impl<'a> Visible<'a> {
 
     /// The columns that a scan goes over.
     pub(super) fn columns(&self) -> Result<Columns<'a>, Error> {
-        match self.passing.filter(|_| self.gathers()) {
-            Some(rows) => gather(self.snapshot, self.part, rows),
-            None => whole(self.snapshot, self.part, self.hidden),
+        match self.hidden {
+            Hidden::AllBut(rows) if self.gathers() => gather(self.snapshot, self.part, rows),
+            hidden => whole(self.snapshot, self.part, hidden),
         }
     }
 }

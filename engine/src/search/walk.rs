@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use bitkin_storage::{LazyBytes, Section};
+use bitkin_storage::Section;
 
 use super::costs::Costs;
 use super::explain::Way;
@@ -12,9 +12,9 @@ use super::nearest::Nearest;
 use super::visible::Visible;
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::kernels::probe::{Ahead, Checks, Found, Malformed, ProbeError, Shell};
+use crate::kernels::probe::{Ahead, Found, Malformed, ProbeError};
 use crate::snapshot::Snapshot;
-use crate::tables::{MOST_DISTANCE, SHELLS, Table, Tables, count, masks};
+use crate::tables::{MOST_DISTANCE, Opened, SHELLS, Tables, count};
 
 /// The share of a scan's cost that is spent before it is asked whether a scan would be cheaper. The
 /// first rows found are far from the nearest, and what must be walked over seems more than it is.
@@ -56,9 +56,6 @@ pub(super) struct Walked {
 /// One query in the tables of one part.
 struct Walk<'a> {
     tables: &'a Tables,
-    table: Vec<Table<'a>>,
-    keys: Vec<u32>,
-    word: u64,
     /// Shells of each table that were looked at.
     depth: Vec<u32>,
     /// What the next shell of each table costs.
@@ -71,44 +68,20 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(
-        tables: &'a Tables,
-        bytes: LazyBytes<'a>,
-        query: &[u8],
-        costs: Costs,
-        rows: usize,
-        is_checked: bool,
-    ) -> Result<Walk<'a>, ProbeError> {
-        let (keys, word) = tables.keys(query);
-        let table: Vec<Table<'_>> = (0..tables.count())
-            .map(|number| tables.table(bytes, number))
-            .collect::<Result<_, _>>()?;
-        if !is_checked {
-            for (table, &key) in table.iter().zip(&keys) {
-                bytes.check(table.sizes_at(key))?;
-            }
-        }
-        let sizes: Vec<_> = table
-            .iter()
-            .zip(&keys)
-            .map(|(table, &key)| table.sizes(key))
-            .collect();
+    fn new(tables: &'a Tables, sizes: Vec<[f32; SHELLS]>, costs: Costs, rows: usize) -> Walk<'a> {
         let mut walk = Walk {
             tables,
-            depth: vec![0; table.len()],
+            depth: vec![0; sizes.len()],
             next: Vec::new(),
-            table,
-            keys,
-            word,
             sizes,
             costs,
             rows: rows as f32,
             scratch: (Vec::new(), Vec::new()),
         };
-        walk.next = (0..walk.table.len())
+        walk.next = (0..tables.count())
             .map(|number| walk.cost(number, 0))
             .collect();
-        Ok(walk)
+        walk
     }
 
     /// Of the shell at `distance` of a table: how many rows are in there, about.
@@ -190,16 +163,12 @@ pub(super) fn walk(
     limit: &mut Limit,
 ) -> Result<Walked, Error> {
     let kernels: &Kernels = snapshot.kernels;
-    let (bytes, codes) = (section.lazy(), part.part.lazy_codes());
-    let is_checked = tables.is_checked(&bytes, &codes)?;
     let costs = part.costs(snapshot.stride(), tables.has_rest());
     let begun = Instant::now();
-    let failed = |error| match error {
-        ProbeError::Storage(error) => Error::from(error),
-        ProbeError::Malformed(malformed) => snapshot.damaged(malformed.to_string()),
-    };
-    let mut walk =
-        Walk::new(tables, bytes, query, costs, part.part.len(), is_checked).map_err(failed)?;
+    let failed = |error: ProbeError| snapshot.probe_failed(error);
+    let opened = Opened::new(tables, section.lazy(), part.part.lazy_codes()).map_err(failed)?;
+    let (keys, word) = tables.keys(query);
+    let mut walk = Walk::new(tables, opened.sizes(&keys)?, costs, part.part.len());
     let least_id = *part.part.id_range().start();
     let mut walked = Walked {
         end: End::Complete,
@@ -253,48 +222,22 @@ pub(super) fn walk(
             // All keys of a table were looked at, and so were all rows.
             break;
         }
-        let looked_at = match masks(key_bits, distance) {
+        shells.clear();
+        let following = following.into_iter();
+        shells.extend(following.map_while(|shell| opened.shell(shell, (&keys, word), query)));
+        let looked_at = match shells.first() {
             None => 0,
-            Some(keys) => {
-                shells.clear();
-                for (table, distance) in following {
-                    let Some(masks) = masks(tables.key_bits(table), distance) else {
-                        break;
-                    };
-                    shells.push(Shell {
-                        bucket: walk.table[table].bucket,
-                        key: walk.keys[table],
-                        word: walk.word,
-                        masks,
-                        distance,
-                        query,
-                        codes: codes.unchecked(),
-                        checks: (!is_checked).then(|| Checks {
-                            section: bytes,
-                            places: walk.table[table].places,
-                            codes,
-                        }),
-                    });
-                }
+            Some(shell) => {
+                walked.work.buckets += shell.masks.len() as u64;
                 let depth = &walk.depth;
                 let mut error = None;
                 let mut take = |found: &mut Vec<Found>| {
                     for found in found.drain(..) {
-                        let shown = match tables.has_rest() {
-                            true => tables.has_shown_word(depth, found.difference),
-                            false => {
-                                depth.iter().any(|d| *d > 0) && {
-                                    let at = found.row as usize * query.len();
-                                    let code = codes.unchecked().get(at..at + query.len());
-                                    code.is_some_and(|code| tables.has_shown(depth, query, code))
-                                }
-                            }
-                        };
-                        if shown || part.hidden.hides(found.row) {
+                        if opened.has_shown(depth, query, &found) || part.hidden.hides(found.row) {
                             continue;
                         }
                         if found.row as usize >= part.part.len() {
-                            error = Some(snapshot.damaged(Malformed.to_string()));
+                            error = Some(snapshot.probe_failed(Malformed));
                             return None;
                         }
                         match part.id(found.row) {
@@ -314,7 +257,6 @@ pub(super) fn walk(
                 if let Some(error) = error {
                     return Err(error);
                 }
-                walked.work.buckets += keys.len() as u64;
                 looked_at
             }
         };

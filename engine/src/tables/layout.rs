@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::bytes::{u32_at, u64_at};
+
 /// Name of the section in a segment.
 pub(crate) const NAME: &str = "hamming.tables";
 /// Version of its layout.
@@ -106,10 +108,7 @@ impl Entry {
         if !(1..=super::shape::MOST_KEY_BITS).contains(&key_bits) {
             return None;
         }
-        let number = |at: usize| {
-            let bytes = bytes.get(8 + 8 * at..16 + 8 * at)?;
-            Some(u64::from_le_bytes(bytes.try_into().ok()?))
-        };
+        let number = |at: usize| u64_at(bytes, 8 + 8 * at);
         let part = |at: usize, bytes: u64| {
             let start = number(at)?;
             let end = start.checked_add(bytes)?;
@@ -147,9 +146,4 @@ pub(super) fn encode_size(size: f32) -> u8 {
 
 pub(super) fn decode_size(byte: u8) -> f32 {
     (f32::from(byte) / 8.0).exp2() - 1.0
-}
-
-pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let bytes = bytes.get(offset..offset.checked_add(4)?)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }

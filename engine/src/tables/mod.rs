@@ -21,4 +21,4 @@ mod tests;
 pub(crate) use self::build::TableBuilder;
 pub(crate) use self::layout::SHELLS;
 pub(crate) use self::masks::{MOST_DISTANCE, count, masks};
-pub(crate) use self::read::{Table, Tables};
+pub(crate) use self::read::{Opened, Table, Tables};

@@ -7,10 +7,11 @@ use bitkin_storage::{LazyBytes, Part, Section};
 
 use super::layout::{
     ENTRY_BYTES, Entry, FOOTER_BYTES, Footer, GROUP_BITS, NAME, SHELLS, VERSION, decode_size,
-    u32_at,
 };
+use super::masks::masks;
 use super::shape::MOST_BITS;
-use crate::kernels::probe::{Bucket, Malformed, Places};
+use crate::bytes::u32_at;
+use crate::kernels::probe::{Bucket, Checks, Found, Malformed, Places, ProbeError, Shell};
 
 /// What is known of a segment's tables without looking at them: read once, kept with the segment.
 #[derive(Debug)]
@@ -141,9 +142,12 @@ impl Tables {
         ((mean - quantile * deviation) / 256.0).max(0.0) as u32
     }
 
-    /// Bytes that stand in a bucket for each row.
-    pub(crate) fn bytes_a_row(&self) -> u32 {
-        4 + self.footer.rest_bytes
+    /// Bytes that are read of each row of a bucket.
+    pub(crate) fn bytes_a_row(&self) -> u64 {
+        match self.footer.rest_bytes {
+            0 => 4 + self.stride as u64,
+            rest => 4 + u64::from(rest),
+        }
     }
 
     /// Whether the rest of the code stands with each row, so that codes are not looked at.
@@ -267,6 +271,88 @@ impl Tables {
         }
         self.checked.store(true, Ordering::Relaxed);
         Ok(true)
+    }
+}
+
+/// The tables of a part with the bytes of its file, as queries look rows up in them.
+pub(crate) struct Opened<'a> {
+    pub(crate) tables: &'a Tables,
+    table: Vec<Table<'a>>,
+    section: LazyBytes<'a>,
+    codes: LazyBytes<'a>,
+    is_checked: bool,
+}
+
+impl<'a> Opened<'a> {
+    /// # Errors
+    /// What storage reports of damaged files, and [`Malformed`].
+    pub(crate) fn new(
+        tables: &'a Tables,
+        section: LazyBytes<'a>,
+        codes: LazyBytes<'a>,
+    ) -> Result<Opened<'a>, ProbeError> {
+        let table = (0..tables.count()).map(|number| tables.table(section, number));
+        Ok(Opened {
+            tables,
+            table: table.collect::<Result<_, _>>()?,
+            section,
+            codes,
+            is_checked: tables.is_checked(&section, &codes)?,
+        })
+    }
+
+    /// How many rows the first [`SHELLS`] shells around the key of each table have, about.
+    ///
+    /// # Errors
+    /// What storage reports of damaged files.
+    pub(crate) fn sizes(&self, keys: &[u32]) -> Result<Vec<[f32; SHELLS]>, bitkin_storage::Error> {
+        let tables = self.table.iter().zip(keys);
+        let sizes = tables.map(|(table, &key)| {
+            if !self.is_checked {
+                self.section.check(table.sizes_at(key))?;
+            }
+            Ok(table.sizes(key))
+        });
+        sizes.collect()
+    }
+
+    /// The shell at `distance` of a table for a query, whose [keys](Tables::keys) these are; `None` if
+    /// there is none, or none that anybody should look at.
+    pub(crate) fn shell<'b>(
+        &self,
+        (number, distance): (usize, u32),
+        (keys, word): (&[u32], u64),
+        query: &'b [u8],
+    ) -> Option<Shell<'b>>
+    where
+        'a: 'b,
+    {
+        let table = self.table.get(number)?;
+        Some(Shell {
+            bucket: table.bucket,
+            key: *keys.get(number)?,
+            word,
+            masks: masks(table.bucket.key_bits, distance)?,
+            distance,
+            query,
+            codes: self.codes.unchecked(),
+            checks: (!self.is_checked).then_some(Checks {
+                section: self.section,
+                places: table.places,
+                codes: self.codes,
+            }),
+        })
+    }
+
+    /// Whether the shells that were looked at before, `depth[t]` of table t, have shown a row that one of
+    /// them gave for `query`.
+    pub(crate) fn has_shown(&self, depth: &[u32], query: &[u8], found: &Found) -> bool {
+        if self.tables.has_rest() {
+            return self.tables.has_shown_word(depth, found.difference);
+        }
+        let at = found.row as usize * query.len();
+        let code = self.codes.unchecked().get(at..at + query.len());
+        code.is_some_and(|code| self.tables.has_shown(depth, query, code))
     }
 }
 

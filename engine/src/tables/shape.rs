@@ -138,9 +138,9 @@ impl Likeness {
 fn assign(likeness: &Likeness, spans: &[Range<u32>]) -> Vec<u32> {
     let bits = likeness.bits;
     let mut todo: Vec<usize> = (0..bits).collect();
-    todo.sort_by(|&a, &b| likeness.of_all(b).total_cmp(&likeness.of_all(a)));
+    let of_all: Vec<f32> = todo.iter().map(|&bit| likeness.of_all(bit)).collect();
+    todo.sort_by(|&a, &b| of_all[b].total_cmp(&of_all[a]));
     let mut placed: Vec<Vec<u32>> = vec![Vec::new(); spans.len()];
-    // `like[t]` is how alike the bit at hand is to those in t.
     for bit in todo {
         let like = |there: &Vec<u32>| -> f32 {
             there

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::ReadError;
+use crate::bytes::{u32_at, u64_at};
 use crate::collection::FieldKind;
 
 /// Name of the section in a segment.
@@ -188,14 +189,4 @@ impl Entry {
             self.rows,
         ]
     }
-}
-
-pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let bytes = bytes.get(offset..offset.checked_add(4)?)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
-}
-
-pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    let bytes = bytes.get(offset..offset.checked_add(8)?)?;
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }

@@ -7,10 +7,9 @@ use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
-use super::layout::{
-    CONTAINER_ROWS, ENTRY_BYTES, Entry, Form, HEADER_BYTES, Header, Span, u32_at, u64_at,
-};
+use super::layout::{CONTAINER_ROWS, ENTRY_BYTES, Entry, Form, HEADER_BYTES, Header, Span};
 use super::{Bytes, MAX_FIELDS, ReadError};
+use crate::bytes::{u32_at, u64_at};
 use crate::collection::FieldKind;
 use crate::filter::ast::{FieldPath, Test};
 use crate::filter::value::{Comparison, List, Literal, Number, Value};

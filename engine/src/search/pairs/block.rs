@@ -4,6 +4,7 @@ use bitkin_storage::LazyBytes;
 
 use crate::error::Error;
 use crate::kernels::join::{self, Rows};
+use crate::kernels::probe::Malformed;
 use crate::search::visible::{Hidden, Visible};
 use crate::snapshot::Snapshot;
 use crate::tables::Table;
@@ -112,19 +113,13 @@ impl Block {
         (start, end): (u32, u32),
     ) -> Result<(), Error> {
         self.clear();
-        let mut take = |row: u32| -> Result<(), Error> {
+        for row in part.hidden.visible(start..end) {
             if let Some(code) = codes.get(row)? {
                 self.rows.push(code);
                 self.numbers.push(row);
             }
-            Ok(())
-        };
-        match part.hidden {
-            Hidden::AllBut(passing) => passing.range(start..end).try_for_each(take),
-            hidden => (start..end)
-                .filter(|row| !hidden.hides(*row))
-                .try_for_each(&mut take),
         }
+        Ok(())
     }
 
     /// Takes the visible rows of a piece of a table, whose blocks have `low` bits of the keys to themselves:
@@ -145,7 +140,7 @@ impl Block {
         let at = |each: usize| piece.start as usize * each..piece.end as usize * each;
         let rows_at = at(4);
         section.check(places.rows + rows_at.start..places.rows + rows_at.end)?;
-        let malformed = || snapshot.damaged(crate::kernels::probe::Malformed.to_string());
+        let malformed = || snapshot.probe_failed(Malformed);
         let rest_bytes = bucket.rest_bytes;
         let rest_at = at(rest_bytes);
         let rest = match rest_bytes {

@@ -9,10 +9,10 @@ use super::out::{Out, Pair};
 use super::plan::Depths;
 use crate::error::Error;
 use crate::kernels::join::Target;
-use crate::kernels::probe::{Ahead, Checks, Found, Malformed, ProbeError, Shell};
-use crate::search::visible::{Hidden, Visible};
+use crate::kernels::probe::{Ahead, Found, Malformed};
+use crate::search::visible::Visible;
 use crate::snapshot::Snapshot;
-use crate::tables::{Table, Tables, masks};
+use crate::tables::{Opened, Tables};
 
 /// Rows of a block that are compared with another block at once.
 const ROWS_AT_ONCE: u32 = 128;
@@ -172,10 +172,7 @@ pub(super) struct Lookup<'a> {
     snapshot: &'a Snapshot,
     rows: Side<'a>,
     part: &'a Visible<'a>,
-    tables: &'a Tables,
-    section: LazyBytes<'a>,
-    table: Vec<Table<'a>>,
-    is_checked: bool,
+    opened: Opened<'a>,
     radius: u32,
     depths: Depths,
 }
@@ -191,16 +188,12 @@ impl<'a> Lookup<'a> {
         radius: u32,
         depths: Depths,
     ) -> Result<Lookup<'a>, Error> {
-        let table = (0..tables.count()).map(|number| tables.table(section, number));
-        let table: Result<Vec<_>, Malformed> = table.collect();
+        let opened = Opened::new(tables, section, part.part.lazy_codes());
         Ok(Lookup {
             snapshot,
             rows: Side::new(snapshot, rows, LOOKUPS),
             part,
-            tables,
-            section,
-            table: table.map_err(|malformed| snapshot.damaged(malformed.to_string()))?,
-            is_checked: tables.is_checked(&section, &part.part.lazy_codes())?,
+            opened: opened.map_err(|error| snapshot.probe_failed(error))?,
             radius,
             depths,
         })
@@ -215,21 +208,12 @@ impl<'a> Lookup<'a> {
         let (start, end) = self.rows.block(task);
         let rows = self.rows.part;
         let mut count = 0;
-        let mut look_up = |row: u32| {
-            count += 1;
-            self.row(row, out)
-        };
         let mut on = true;
-        match rows.hidden {
-            Hidden::AllBut(passing) => {
-                for row in passing.range(start..end) {
-                    on = on && look_up(row)?;
-                }
-            }
-            hidden => {
-                for row in (start..end).filter(|row| !hidden.hides(*row)) {
-                    on = on && look_up(row)?;
-                }
+        for row in rows.hidden.visible(start..end) {
+            count += 1;
+            on = self.row(row, out)?;
+            if !on {
+                break;
             }
         }
         let cost: f64 = self.depths.costs.iter().sum();
@@ -241,31 +225,14 @@ impl<'a> Lookup<'a> {
         let id = self.rows.part.id(row)?;
         let query = self.rows.codes.get(row)?;
         let query = query.ok_or_else(|| self.snapshot.damaged(format!("row {row} has no code")))?;
-        let (keys, word) = self.tables.keys(query);
-        let codes = self.part.part.lazy_codes();
+        let (keys, word) = self.opened.tables.keys(query);
         let mut shells = Vec::new();
         let mut of_table = Vec::new();
-        for (number, (table, &depth)) in self.table.iter().zip(&self.depths.of).enumerate() {
-            for distance in 0..depth {
-                let Some(masks) = masks(table.bucket.key_bits, distance) else {
-                    break;
-                };
-                of_table.push(number);
-                shells.push(Shell {
-                    bucket: table.bucket,
-                    key: keys[number],
-                    word,
-                    masks,
-                    distance,
-                    query,
-                    codes: codes.unchecked(),
-                    checks: (!self.is_checked).then_some(Checks {
-                        section: self.section,
-                        places: table.places,
-                        codes,
-                    }),
-                });
-            }
+        for (number, &depth) in self.depths.of.iter().enumerate() {
+            let of = (0..depth)
+                .map_while(|distance| self.opened.shell((number, distance), (&keys, word), query));
+            shells.extend(of);
+            of_table.resize(shells.len(), number);
         }
         let mut ahead = Ahead::new();
         let mut result = Ok(true);
@@ -281,10 +248,7 @@ impl<'a> Lookup<'a> {
             };
             let kernels = self.snapshot.kernels;
             let looked_at = kernels.shell(&shells[at..], &mut ahead, self.radius, &mut take);
-            let looked_at = looked_at.map_err(|error| match error {
-                ProbeError::Storage(error) => Error::from(error),
-                ProbeError::Malformed(malformed) => self.snapshot.damaged(malformed.to_string()),
-            })?;
+            let looked_at = looked_at.map_err(|error| self.snapshot.probe_failed(error))?;
             out.compared(looked_at);
             if !matches!(result, Ok(true)) {
                 break;
@@ -301,17 +265,9 @@ impl<'a> Lookup<'a> {
         out: &mut Out<'_>,
     ) -> Result<bool, Error> {
         if found.row as usize >= self.part.part.len() {
-            return Err(self.snapshot.damaged(Malformed.to_string()));
+            return Err(self.snapshot.probe_failed(Malformed));
         }
-        let shown = if self.tables.has_rest() {
-            self.tables.has_shown_word(earlier, found.difference)
-        } else {
-            let at = found.row as usize * query.len();
-            let codes = self.part.part.lazy_codes().unchecked();
-            let code = codes.get(at..at + query.len());
-            code.is_some_and(|code| self.tables.has_shown(earlier, query, code))
-        };
-        if shown || self.part.hidden.hides(found.row) {
+        if self.opened.has_shown(earlier, query, &found) || self.part.hidden.hides(found.row) {
             return Ok(true);
         }
         let other = self.part.id(found.row)?;

@@ -85,7 +85,7 @@ impl<'a> Join<'a> {
         radius: u32,
         depths: Depths,
     ) -> Result<Join<'a>, Error> {
-        let malformed = |malformed: Malformed| snapshot.damaged(malformed.to_string());
+        let malformed = |malformed: Malformed| snapshot.probe_failed(malformed);
         let mut joined = Vec::new();
         for (number, &depth) in depths
             .of

@@ -24,6 +24,7 @@ use self::out::{Out, State};
 use self::plan::{Plan, Stage};
 use super::explain::Way;
 use super::pass::visible;
+use super::threads;
 use super::visible::passing;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -154,10 +155,7 @@ impl<'a> PairSearch<'a> {
             next: AtomicUsize::new(0),
             state: &state,
         };
-        let threads = self
-            .threads
-            .or_else(|| std::thread::available_parallelism().ok());
-        let threads = threads.map_or(1, NonZeroUsize::get).min(tasks);
+        let threads = threads(self.threads).min(tasks);
         let mut caller = Caller {
             take: &mut take,
             progress: self.progress,

@@ -177,7 +177,7 @@ fn sizes(
     (tables, section): (&Tables, LazyBytes<'_>),
     radius: u32,
 ) -> Result<Vec<Sizes>, Error> {
-    let malformed = |malformed: Malformed| snapshot.damaged(malformed.to_string());
+    let malformed = |malformed: Malformed| snapshot.probe_failed(malformed);
     let mut keys = Vec::new();
     for row in sample(rows) {
         if let Some(code) = rows.part.code(row)? {
