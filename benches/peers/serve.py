@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -54,12 +55,13 @@ class Server:
     def index_bytes(self):
         return self.system.index_bytes() if hasattr(self.system, "index_bytes") else None
 
-    def set(self, threads, params):
+    def set(self, threads, callers, params):
+        """`threads` cores, which so many callers share."""
         # Some peers have threads of their own that nobody can number: all get as many cores.
         cores = set(self.cores[:threads])
         for thread in os.listdir("/proc/self/task"):
             os.sched_setaffinity(int(thread), cores)
-        self.system.set(threads, params)
+        self.system.set(max(1, threads // callers), params)
         return {}
 
     def answers(self, queries, out, k=None, radius=None):
@@ -74,8 +76,8 @@ class Server:
         np.save(out + ".offsets.npy", np.asarray(offsets).astype(np.uint64))
         return {}
 
-    def time(self, queries, out, batch, seconds, least, k=None, radius=None):
-        """Nanoseconds of each call, one after another: at least `least` calls and `seconds`."""
+    def time(self, queries, out, batch, seconds, least, callers, k=None, radius=None):
+        """Nanoseconds of each call: of every caller, one after another, at least `least` and `seconds`."""
         queries = np.load(queries)
         if radius is None:
             ask, how = self.system.search, k
@@ -85,15 +87,24 @@ class Server:
         # Caches and threads are those of another setting, or have slept.
         for piece in pieces[: 3 if batch == 1 else 1]:
             ask(piece, how)
-        nanos = []
         clock = time.perf_counter_ns
-        begin = clock()
-        end = begin + int(seconds * 1e9)
-        while len(nanos) < least or clock() < end:
-            piece = pieces[len(nanos) % len(pieces)]
-            before = clock()
-            ask(piece, how)
-            nanos.append(clock() - before)
+        end = clock() + int(seconds * 1e9)
+
+        def call(caller):
+            # Callers begin at different queries.
+            first, nanos = caller * len(pieces) // callers, []
+            while len(nanos) < least or clock() < end:
+                piece = pieces[(first + len(nanos)) % len(pieces)]
+                before = clock()
+                ask(piece, how)
+                nanos.append(clock() - before)
+            return nanos
+
+        if callers == 1:
+            nanos = call(0)
+        else:
+            with ThreadPoolExecutor(callers) as pool:
+                nanos = [nano for nanos in pool.map(call, range(callers)) for nano in nanos]
         np.save(out, np.asarray(nanos, dtype=np.uint64))
         return {"calls": len(nanos)}
 
@@ -115,7 +126,7 @@ class Server:
         begin = time.perf_counter()
         self.system.load()
         opened = time.perf_counter()
-        self.set(threads, params)
+        self.set(threads, 1, params)
         before = time.perf_counter()
         self.system.search(query, k)
         done = time.perf_counter()

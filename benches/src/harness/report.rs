@@ -36,18 +36,21 @@ enum Way {
     Single,
     Batch,
     Parallel,
+    Callers,
 }
 
 impl Way {
-    const ALL: [(Way, &'static str); 3] = [
+    const ALL: [(Way, &'static str); 4] = [
         (Way::Single, "one query at a time, one thread"),
         (Way::Batch, "in batches, one thread"),
         (Way::Parallel, "in batches, all threads"),
+        (Way::Callers, "one query at a time, all threads"),
     ];
 
     fn of(line: &Line) -> Way {
         match (line.batch, line.threads) {
-            (1, _) => Way::Single,
+            (1, 1) => Way::Single,
+            (1, _) => Way::Callers,
             (_, 1) => Way::Batch,
             _ => Way::Parallel,
         }

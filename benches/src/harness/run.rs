@@ -48,8 +48,13 @@ pub(crate) struct Plan {
 /// Queries of a call when they are asked together.
 const BATCH: usize = 256;
 
-/// A way to ask: threads, and queries a call.
+/// A way to ask: threads, and queries a call. Single queries by several threads have as many callers,
+/// each of whom asks one after another.
 type Mode = (usize, usize);
+
+fn callers((threads, batch): Mode) -> usize {
+    if batch == 1 { threads } else { 1 }
+}
 
 /// What is asked for: one of both.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -261,7 +266,12 @@ impl Plan {
 
     fn entries(&self, work: &Work, questions: &[Question], contenders: &[Contender]) -> Vec<Entry> {
         let batch = BATCH.min(work.queries.rows());
-        let mut modes = vec![(1, 1), (1, batch), (all_threads(), batch)];
+        let mut modes = vec![
+            (1, 1),
+            (1, batch),
+            (all_threads(), batch),
+            (all_threads(), 1),
+        ];
         modes.dedup();
         let mut entries = Vec::new();
         for (number, contender) in contenders.iter().enumerate() {
@@ -272,15 +282,14 @@ impl Plan {
                 if !self.suits(&contender.system, work, question) {
                     continue;
                 }
-                let modes = if contender.system.batched {
-                    &modes[..]
-                } else {
-                    &modes[..1]
+                let system = contender.system;
+                let suited = |mode: &&Mode| {
+                    (system.batched || **mode == (1, 1)) && (system.shared || callers(**mode) == 1)
                 };
                 for params in contender.system.settings(self.quick) {
                     let mut params = params;
                     params.extend(contender.built.clone());
-                    for &mode in modes {
+                    for &mode in modes.iter().filter(suited) {
                         entries.push(Entry {
                             system: number,
                             question,
@@ -345,7 +354,7 @@ impl Plan {
         entry: &Entry,
     ) -> Result<f64> {
         let peer = contender.peer()?;
-        set(peer, all_threads(), &entry.params, self.patience)?;
+        set(peer, (all_threads(), BATCH), &entry.params, self.patience)?;
         let mut command = entry.question.json();
         command["do"] = json!("answers");
         command["queries"] = json!(work.queries.path());
@@ -400,7 +409,8 @@ impl Plan {
                 }
                 match self.time(work, &out, contender, entry) {
                     Ok(nanos) => {
-                        let seconds = nanos.iter().sum::<u64>() as f64 / 1e9;
+                        let callers = callers(entry.mode) as f64;
+                        let seconds = nanos.iter().sum::<u64>() as f64 / 1e9 / callers;
                         let answered = nanos.len() * entry.mode.1;
                         entry.rounds.push(answered as f64 / seconds);
                         let micros = nanos.iter().map(|nanos| *nanos as f64 / 1e3);
@@ -421,13 +431,14 @@ impl Plan {
         entry: &Entry,
     ) -> Result<Vec<u64>> {
         let peer = contender.peer()?;
-        let (threads, batch) = entry.mode;
-        set(peer, threads, &entry.params, self.patience)?;
+        let (_, batch) = entry.mode;
+        set(peer, entry.mode, &entry.params, self.patience)?;
         let mut command = entry.question.json();
         command["do"] = json!("time");
         command["queries"] = json!(work.queries.path());
         command["out"] = json!(out);
         command["batch"] = json!(batch);
+        command["callers"] = json!(callers(entry.mode));
         command["seconds"] = json!(self.seconds);
         command["least"] = json!(if batch == 1 { 10 } else { 1 });
         let answered = peer.ask(&command, self.patience);
@@ -584,11 +595,13 @@ fn remove_abandoned(cache: &Path) -> Result<()> {
 
 fn set(
     peer: &mut Peer,
-    threads: usize,
+    mode: Mode,
     params: &Params,
     patience: Duration,
 ) -> std::result::Result<(), PeerError> {
-    let command = json!({"do": "set", "threads": threads, "params": params});
+    let command = json!({
+        "do": "set", "threads": mode.0, "callers": callers(mode), "params": params,
+    });
     peer.ask(&command, patience).map(|_| ())
 }
 

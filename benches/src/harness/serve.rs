@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bitkin::{Collection, CollectionConfig, Database, Way};
@@ -14,15 +15,15 @@ use super::codes::{Codes, read_numbers, write_numbers};
 use super::system::timed;
 
 /// A system in this process.
-trait Native {
+trait Native: Sync {
     fn build(&mut self, rows: &Codes) -> Result<()>;
 
     fn set(&mut self, threads: usize, way: Option<Way>);
 
     /// Ids of the `k` nearest of each query, one query after another.
-    fn nearest(&mut self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>>;
+    fn nearest(&self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>>;
 
-    fn within(&mut self, queries: &[u8], radius: u32) -> Result<Vec<Vec<u64>>>;
+    fn within(&self, queries: &[u8], radius: u32) -> Result<Vec<Vec<u64>>>;
 
     fn delete(&mut self, _ids: &[u64]) -> Result<()> {
         Err("it cannot delete".into())
@@ -86,7 +87,9 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
             json!({"seconds": seconds})
         }
         "set" => {
-            system.set(number("threads")? as usize, way(&command["params"]));
+            // Cores: callers share them.
+            let threads = number("threads")? / number("callers")?.max(1);
+            system.set(threads as usize, way(&command["params"]));
             json!({})
         }
         "answers" => {
@@ -123,7 +126,9 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
             let seconds = command["seconds"].as_f64().ok_or("seconds is missing")?;
             let seconds = Duration::try_from_secs_f64(seconds)?;
             let least = number("least")? as usize;
-            let mut ask = |call: usize| -> Result<u64> {
+            let callers = number("callers")? as usize;
+            let system = &**system;
+            let ask = |call: usize| -> Result<u64> {
                 let piece = pieces.get(call % pieces.len().max(1));
                 let piece = piece.ok_or("the batch is larger than the queries")?;
                 let before = Instant::now();
@@ -140,10 +145,26 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
                 ask(call)?;
             }
             let end = Instant::now() + seconds;
-            let mut nanos = Vec::new();
-            while nanos.len() < least || Instant::now() < end {
-                nanos.push(ask(nanos.len())?);
-            }
+            // Callers begin at different queries.
+            let call = |caller: usize| -> Result<Vec<u64>> {
+                let first = caller * pieces.len() / callers;
+                let mut nanos = Vec::new();
+                while nanos.len() < least || Instant::now() < end {
+                    nanos.push(ask(first + nanos.len())?);
+                }
+                Ok(nanos)
+            };
+            let nanos = std::thread::scope(|scope| {
+                let others: Vec<_> = (1..callers)
+                    // An error is made a text, which can leave its thread.
+                    .map(|caller| scope.spawn(move || call(caller).map_err(|e| e.to_string())))
+                    .collect();
+                let mut nanos = call(0)?;
+                for other in others {
+                    nanos.extend(other.join().map_err(|_| "a caller panicked")??);
+                }
+                Result::Ok(nanos)
+            })?;
             write_numbers(Path::new(text("out")?), &nanos)?;
             json!({"calls": nanos.len()})
         }
@@ -264,11 +285,11 @@ impl Native for Bitkin {
         (self.threads, self.way) = (threads, way);
     }
 
-    fn nearest(&mut self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
+    fn nearest(&self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
         self.search(queries, Some(k), None)
     }
 
-    fn within(&mut self, queries: &[u8], radius: u32) -> Result<Vec<Vec<u64>>> {
+    fn within(&self, queries: &[u8], radius: u32) -> Result<Vec<Vec<u64>>> {
         self.search(queries, None, Some(radius))
     }
 
@@ -296,8 +317,10 @@ impl Native for Bitkin {
 struct Mih {
     /// 0: what it chooses by itself.
     blocks: usize,
-    searchers: Option<(TopkSearcher<'static, u64>, RangeSearcher<'static, u64>)>,
+    searchers: Option<Mutex<Searchers>>,
 }
+
+type Searchers = (TopkSearcher<'static, u64>, RangeSearcher<'static, u64>);
 
 fn words(codes: &[u8], row_bytes: usize) -> Vec<u64> {
     let word = |code: &[u8]| {
@@ -306,6 +329,13 @@ fn words(codes: &[u8], row_bytes: usize) -> Vec<u64> {
             .fold(0, |word, byte| word << 8 | u64::from(*byte))
     };
     codes.chunks_exact(row_bytes).map(word).collect()
+}
+
+impl Mih {
+    fn searchers(&self) -> Result<MutexGuard<'_, Searchers>> {
+        let searchers = self.searchers.as_ref().ok_or("it was not built")?;
+        searchers.lock().map_err(|_| "a search panicked".into())
+    }
 }
 
 impl Native for Mih {
@@ -321,20 +351,20 @@ impl Native for Mih {
         let index = index.map_err(|error| error.to_string())?;
         // Searchers borrow it; there is one in the life of the process.
         let index: &'static mih_rs::Index<u64> = Box::leak(Box::new(index));
-        self.searchers = Some((index.topk_searcher(), index.range_searcher()));
+        self.searchers = Some(Mutex::new((index.topk_searcher(), index.range_searcher())));
         Ok(())
     }
 
     fn set(&mut self, _threads: usize, _way: Option<Way>) {}
 
-    fn nearest(&mut self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
-        let (searcher, _) = self.searchers.as_mut().ok_or("it was not built")?;
+    fn nearest(&self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
+        let (searcher, _) = &mut *self.searchers()?;
         let queries = words(queries, 8).into_iter();
         Ok(queries.map(|query| wide(searcher.run(query, k))).collect())
     }
 
-    fn within(&mut self, queries: &[u8], radius: u32) -> Result<Vec<Vec<u64>>> {
-        let (_, searcher) = self.searchers.as_mut().ok_or("it was not built")?;
+    fn within(&self, queries: &[u8], radius: u32) -> Result<Vec<Vec<u64>>> {
+        let (_, searcher) = &mut *self.searchers()?;
         let queries = words(queries, 8).into_iter();
         let found = queries.map(|query| wide(searcher.run(query, radius as usize)));
         Ok(found.collect())

@@ -49,6 +49,8 @@ pub(crate) struct System {
     pub(crate) kinds: Kinds,
     /// Whether it has a call for many queries, and threads for it.
     pub(crate) batched: bool,
+    /// Whether several threads may ask it at once.
+    pub(crate) shared: bool,
     /// Whether it says of itself that it misses nothing.
     pub(crate) exact: bool,
 }
@@ -62,8 +64,8 @@ pub(crate) enum Kinds {
     Words,
 }
 
-const EF: &[u64] = &[10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
-const PROBES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256];
+const EF: &[u64] = &[10, 16, 32, 64, 128, 256, 512];
+const PROBES: &[u64] = &[1, 4, 16, 64, 256];
 
 const fn python(name: &'static str) -> System {
     System {
@@ -74,6 +76,7 @@ const fn python(name: &'static str) -> System {
         most_rows: usize::MAX,
         kinds: Kinds::All,
         batched: true,
+        shared: true,
         exact: false,
     }
 }
@@ -118,12 +121,15 @@ pub(crate) const SYSTEMS: [System; 11] = [
     },
     System {
         kinds: Kinds::Nearest,
+        shared: false,
         ..exact(python("usearch-exact"))
     },
     System {
         sweep: Some(("ef", EF)),
         most_rows: 2_000_000,
         kinds: Kinds::Nearest,
+        // Every call of its module numbers its threads from 0, and they have their memory by number.
+        shared: false,
         ..python("usearch-hnsw")
     },
     System {
