@@ -13,10 +13,7 @@ pub(crate) struct RunArgs {
     /// A few minutes: to see that all works, not to quote
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Where results.jsonl and report.html go; a run that was interrupted goes on there
-    #[arg(long, value_name = "DIR", default_value = "target/bench")]
-    pub(crate) out: PathBuf,
-    /// What is searched: uniform, clustered, duplicates, planted; orb, pdq, ecfp
+    /// What is searched: uniform, clustered, duplicates, planted; orb, pdq, ecfp, pdq-grown
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) work: Vec<String>,
     /// Own codes instead: rows and queries, as .npy, .u8bin or raw rows
@@ -43,6 +40,19 @@ pub(crate) struct RunArgs {
     /// Number of queries
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) queries: Option<u64>,
+    /// Print what changed since these results, beyond noise
+    #[arg(long, value_name = "OLD.jsonl")]
+    pub(crate) compare: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+}
+
+/// What all that is measured in turns has in common.
+#[derive(Debug, Args)]
+pub(crate) struct Pace {
+    /// Where the results and the page go; a run that was interrupted goes on there
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub(crate) out: PathBuf,
     /// How often everything is measured, in turns
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) rounds: Option<u64>,
@@ -54,12 +64,21 @@ pub(crate) struct RunArgs {
     pub(crate) patience: Option<u64>,
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Print what changed since these results, beyond noise
-    #[arg(long, value_name = "OLD.jsonl")]
-    pub(crate) compare: Option<PathBuf>,
     /// Where generated codes, truths and the peers are kept
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// Leave out works of more rows than these: 1M, 10M
+    #[arg(long, value_name = "ROWS", default_value = "10M", value_parser = count)]
+    pub(crate) most_rows: usize,
+    /// Only the targets whose names begin so
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
 }
 
 #[derive(Debug, Args)]
@@ -234,7 +253,7 @@ impl RunArgs {
                             bits,
                             rows,
                             queries: queries as usize,
-                            seed: self.seed,
+                            seed: self.pace.seed,
                         }),
                         ks: group.ks.clone(),
                         radii: group.radii.clone(),

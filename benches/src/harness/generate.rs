@@ -95,6 +95,25 @@ impl Kind {
     }
 }
 
+/// Writes `count` rows that are as skewed as those of `base`: each is one of them, with up to half of its
+/// bits taken from another, so that every bit is as often set as before, and set together with others.
+pub(crate) fn grow(base: &Codes, bits: u32, count: usize, seed: u64, to: &Path) -> Result<()> {
+    let nothing = vec![0; base.row_bytes()];
+    write(bits, count, seed, 0, to, |chance, code| {
+        let mut any = || {
+            base.get(chance.random_range(0..base.rows()))
+                .unwrap_or(&nothing)
+        };
+        let (row, donor) = (any(), any());
+        code.copy_from_slice(row);
+        let taken = chance.random_range(bits / 8..=bits / 2);
+        for bit in rand::seq::index::sample(chance, bits as usize, taken as usize) {
+            let mask = 1 << (bit % 8);
+            code[bit / 8] = code[bit / 8] & !mask | donor[bit / 8] & mask;
+        }
+    })
+}
+
 /// Writes rows that `draw` makes, on all threads, in order.
 fn write(
     bits: u32,

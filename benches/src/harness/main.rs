@@ -32,6 +32,7 @@ mod report;
 mod run;
 mod serve;
 mod system;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod truth;
@@ -45,10 +46,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bitkin_benches::{Result, fail, machine};
 use clap::{Parser, Subcommand};
 
-use crate::arguments::{Job, QualityArgs, RunArgs};
+use crate::arguments::{Job, Pace, QualityArgs, RunArgs, TargetArgs};
 use crate::compare::Kind;
 use crate::quality::{Labelled, Quality};
-use crate::run::Plan;
+use crate::run::{Modes, Plan};
+use crate::system::System;
 use crate::work::{Places, Work};
 
 /// Measures Bitkin beside other systems.
@@ -67,6 +69,8 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Measure all that is aimed at, and print how far each aim is reached
+    Targets(TargetArgs),
     /// Make the page of a folder of results anew
     Report {
         /// The folder given to --out
@@ -120,6 +124,7 @@ fn main_of(line: Line) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     match line.verb {
         None => measure(&line.run, &root),
+        Some(Verb::Targets(arguments)) => measure_targets(&arguments, &root),
         Some(Verb::Report { dir }) => {
             let page = write_page(&dir, &peers::commit(&root))?;
             println!("{}", page.display());
@@ -136,42 +141,49 @@ fn main_of(line: Line) -> Result<()> {
     }
 }
 
-fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
-    let say = |text: &str| eprintln!("  {text}");
-    let jobs = arguments.jobs()?;
-    let systems = arguments.systems()?;
+/// How everything is measured in one run.
+fn plan(pace: &Pace, quick: bool, systems: Vec<System>, root: &Path) -> Result<Plan> {
     let data = std::env::var_os("BITKIN_DATA").map(PathBuf::from);
     let places = Places {
-        cache: arguments
+        cache: pace
             .cache
             .clone()
             .unwrap_or_else(|| root.join("target/bench-cache")),
         data: data.unwrap_or_else(|| root.join("../shared/data")),
     };
     std::fs::create_dir_all(&places.cache).map_err(codes::named(&places.cache))?;
-    std::fs::create_dir_all(&arguments.out).map_err(codes::named(&arguments.out))?;
-    let commit = peers::commit(root);
-    let quick = arguments.quick;
-    let mut plan = Plan {
+    std::fs::create_dir_all(&pace.out).map_err(codes::named(&pace.out))?;
+    let results = pace.out.join("results.jsonl");
+    // What is unreadable is said before the first long step.
+    record::read(&results)?;
+    Ok(Plan {
         ks: Vec::new(),
         radii: Vec::new(),
-        rounds: arguments.rounds.unwrap_or(if quick { 4 } else { 6 }) as usize,
-        seconds: arguments.seconds.unwrap_or(if quick { 0.1 } else { 0.25 }),
-        patience: Duration::from_secs(arguments.patience.unwrap_or(if quick { 120 } else { 1800 })),
+        modes: Modes::All,
+        rounds: pace.rounds.unwrap_or(if quick { 4 } else { 6 }) as usize,
+        seconds: pace.seconds.unwrap_or(if quick { 0.1 } else { 0.25 }),
+        patience: Duration::from_secs(pace.patience.unwrap_or(if quick { 120 } else { 1800 })),
         quick,
-        seed: arguments.seed,
+        seed: pace.seed,
         python: None,
         peers: root.join("benches/peers"),
-        commit,
+        commit: peers::commit(root),
         machine: facts(&places.cache)?,
-        results: arguments.out.join("results.jsonl"),
+        results,
         run: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_millis() as u64),
         build: build()?,
         places,
         systems,
-    };
+    })
+}
+
+fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
+    let say = |text: &str| eprintln!("  {text}");
+    let jobs = arguments.jobs()?;
+    let systems = arguments.systems()?;
+    let mut plan = plan(&arguments.pace, arguments.quick, systems, root)?;
     // All that can be wrong is said before the first long step; making codes is not one of them.
     for job in &jobs {
         if let Some(wanted) = &job.wanted
@@ -185,7 +197,6 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
         .as_deref()
         .map(record::read_existing)
         .transpose()?;
-    record::read(&plan.results)?;
     let mut works = Vec::new();
     for job in jobs {
         if let Some(work) = load(&job, arguments, &plan.places)? {
@@ -217,7 +228,10 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
     }
     let lines = record::read(&plan.results)?;
     print!("{}", report::summary(&lines));
-    println!("{}", write_page(&arguments.out, &plan.commit)?.display());
+    println!(
+        "{}",
+        write_page(&arguments.pace.out, &plan.commit)?.display()
+    );
     if let Some(old) = old {
         print_changes(&old, &lines)?;
     }
@@ -225,6 +239,19 @@ fn measure(arguments: &RunArgs, root: &Path) -> Result<()> {
         0 => Ok(()),
         failed => Err(format!("{failed} works could not be measured").into()),
     }
+}
+
+/// Measures what every target needs, and prints how far each is reached.
+fn measure_targets(arguments: &TargetArgs, root: &Path) -> Result<()> {
+    let say = |text: &str| eprintln!("  {text}");
+    let mut plan = plan(&arguments.pace, false, Vec::new(), root)?;
+    plan.python = peers::prepare(root, &plan.places.cache, &plan.commit, &say);
+    plan.modes = Modes::OneThread;
+    let table = targets::measure(&mut plan, arguments, &say)?;
+    print!("{table}");
+    let file = arguments.pace.out.join("targets.md");
+    std::fs::write(&file, table).map_err(codes::named(&file))?;
+    Ok(())
 }
 
 /// The work of a job, made or read; `None` and a word why if its codes are not here.

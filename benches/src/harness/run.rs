@@ -24,6 +24,7 @@ pub(crate) struct Plan {
     pub(crate) systems: Vec<System>,
     pub(crate) ks: Vec<usize>,
     pub(crate) radii: Vec<u32>,
+    pub(crate) modes: Modes,
     pub(crate) rounds: usize,
     /// Seconds of one measurement in one round.
     pub(crate) seconds: f64,
@@ -51,6 +52,32 @@ const BATCH: usize = 256;
 /// A way to ask: threads, and queries a call. Single queries by several threads have as many callers,
 /// each of whom asks one after another.
 type Mode = (usize, usize);
+
+/// Which ways to ask are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Modes {
+    All,
+    OneThread,
+    /// One query at a time by one thread.
+    Single,
+}
+
+impl Modes {
+    fn of(self, queries: usize) -> Vec<Mode> {
+        let batch = BATCH.min(queries);
+        let (single, batched) = ((1, 1), (1, batch));
+        let mut modes = match self {
+            Modes::All => {
+                let threads = all_threads();
+                vec![single, batched, (threads, batch), (threads, 1)]
+            }
+            Modes::OneThread => vec![single, batched],
+            Modes::Single => vec![single],
+        };
+        modes.dedup();
+        modes
+    }
+}
 
 fn callers((threads, batch): Mode) -> usize {
     if batch == 1 { threads } else { 1 }
@@ -265,14 +292,7 @@ impl Plan {
     }
 
     fn entries(&self, work: &Work, questions: &[Question], contenders: &[Contender]) -> Vec<Entry> {
-        let batch = BATCH.min(work.queries.rows());
-        let mut modes = vec![
-            (1, 1),
-            (1, batch),
-            (all_threads(), batch),
-            (all_threads(), 1),
-        ];
-        modes.dedup();
+        let modes = self.modes.of(work.queries.rows());
         let mut entries = Vec::new();
         for (number, contender) in contenders.iter().enumerate() {
             if contender.peer.is_none() {

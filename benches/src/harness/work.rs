@@ -44,7 +44,10 @@ pub(crate) struct Places {
 }
 
 /// Names that `--work` knows, beside those of the generators.
-const REAL: [&str; 3] = ["orb", "pdq", "ecfp"];
+const REAL: [&str; 4] = ["orb", "pdq", "ecfp", GROWN];
+
+/// Real perceptual hashes, made as many as are wanted.
+const GROWN: &str = "pdq-grown";
 
 /// Whether there is such a work; whether its width is its own.
 pub(crate) fn is_generated(name: &str) -> Result<bool> {
@@ -77,8 +80,47 @@ impl Work {
         let Wanted { name, .. } = wanted;
         match Kind::ALL.iter().find(|(known, _)| known == name) {
             Some((_, kind)) => Work::generate(wanted, *kind, places).map(Some),
+            None if name == GROWN => Work::grown(wanted, places),
             None => Work::real(wanted, places),
         }
+    }
+
+    /// Real codes, grown; `None` if they are not here.
+    fn grown(wanted: &Wanted, places: &Places) -> Result<Option<Work>> {
+        let base = Wanted {
+            name: "pdq".to_owned(),
+            ..wanted.clone()
+        };
+        let Some(Work {
+            rows: base, bits, ..
+        }) = Work::real(&base, places)?
+        else {
+            return Ok(None);
+        };
+        let Wanted {
+            name,
+            rows,
+            queries,
+            seed,
+            ..
+        } = wanted;
+        // Without a number, ten times as many.
+        let rows = if *rows == usize::MAX {
+            10 * base.rows()
+        } else {
+            *rows
+        };
+        let stem = format!("{name}-{rows}-seed{seed}-v{}", generate::VERSION);
+        let file = places.cache.join(format!("{stem}.npy"));
+        if !file.exists() {
+            generate::grow(&base, bits, rows, *seed, &file)?;
+        }
+        let rows = Codes::open(&file)?;
+        let file = places.cache.join(format!("{stem}-queries{queries}.npy"));
+        if !file.exists() {
+            Kind::Planted.queries(bits, *queries, *seed, &rows, &file)?;
+        }
+        Work::of(name.clone(), bits, rows, Codes::open(&file)?).map(Some)
     }
 
     fn generate(wanted: &Wanted, kind: Kind, places: &Places) -> Result<Work> {
