@@ -235,7 +235,7 @@ impl Bitkin {
     ) -> Result<Vec<Vec<u64>>> {
         let rows = self.rows()?;
         let answers = if queries.len() == rows.code_bytes() {
-            let mut search = rows.search(queries);
+            let mut search = rows.search(queries).threads(self.threads);
             if let Some(k) = k {
                 search = search.k(k);
             }

@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const SCAN_BYTE: f32 = 0.06;
 /// Nanoseconds of a row in a scan, whatever its length.
 const SCAN_ROW: f32 = 0.25;
+/// Nanoseconds before the first shell is looked up.
+const START: f32 = 1_000.0;
+/// Nanoseconds of a shell, whatever is in there.
+const SHELL: f32 = 60.0;
 /// Nanoseconds of looking up a bucket.
 const BUCKET: f32 = 4.0;
 /// Nanoseconds of a row in a bucket, where the rest of its code stands beside it.
@@ -38,15 +42,16 @@ impl Learned {
         learned.unwrap_or(1.0)
     }
 
-    /// Two searches that learn at once may lose one of two lessons: it does not matter.
-    fn learn(&self, bytes: u64, estimate: f32, took: f32) {
+    /// What the constants take for `plain` nanoseconds took so many. Two searches that learn at once may lose
+    /// one of two lessons: it does not matter.
+    fn learn(&self, bytes: u64, plain: f32, took: f32) {
         let Some(known) = self.of(bytes) else { return };
-        if estimate < LEAST {
+        if plain < LEAST {
             return;
         }
         let old = f32::from_bits(known.load(Ordering::Relaxed));
         // A search that had to wait for the processor teaches little.
-        let seen = (old * took / estimate)
+        let seen = (took / plain)
             .clamp(old / 2.0, old * 2.0)
             .clamp(0.1, 20.0);
         known.store((old + (seen - old) / 16.0).to_bits(), Ordering::Relaxed);
@@ -54,7 +59,17 @@ impl Learned {
 }
 
 static SCANS: Learned = Learned::new();
+/// Of one of the queries of a batch.
+static BATCHES: Learned = Learned::new();
 static WALKS: Learned = Learned::new();
+
+/// Queries that make a batch: of fewer, each takes about as long as by itself.
+const BATCH: usize = 16;
+/// What a query of a batch takes in parts of one by itself.
+const IN_BATCH: f32 = 0.5;
+
+/// A scan that takes longer is shared among threads, each of which has so many nanoseconds or more to do.
+const SHARE: f32 = 1e6;
 
 /// What searches of one part take, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -63,51 +78,72 @@ pub(super) struct Costs {
     bytes: u64,
     /// Of finding the nearest without tables.
     pub(super) scan: f32,
-    gathers: bool,
+    /// What a scan is taken for before anything is learned, by itself and in a batch; `None` where rows are
+    /// gathered.
+    plain: Option<[f32; 2]>,
+    /// What was learned of walks.
+    walk: f32,
+    /// Of a walk before its first shell.
+    pub(super) start: f32,
+    shell: f32,
     bucket: f32,
     row: f32,
 }
 
 impl Costs {
-    /// Of a part with so many rows, of which `visible` may be found: alone, if `gathers`.
+    /// Of a part with so many rows, for each of `queries`. Where so few are visible that they are gathered,
+    /// that is `gathered`.
     pub(super) fn new(
         rows: usize,
         stride: usize,
-        visible: u64,
-        gathers: bool,
+        gathered: Option<u64>,
         has_rest: bool,
+        queries: usize,
     ) -> Costs {
         let bytes = rows as u64 * stride as u64;
         let walk = WALKS.factor(bytes);
-        let scan = match gathers {
-            true => visible as f32 * GATHERED,
-            false => SCANS.factor(bytes) * scan(rows, stride),
+        let alone = rows as f32 * (SCAN_ROW + SCAN_BYTE * stride as f32);
+        let plain = [alone, IN_BATCH * alone];
+        let scan = match gathered {
+            Some(rows) => rows as f32 * GATHERED,
+            None if queries < BATCH => SCANS.factor(bytes) * plain[0],
+            None => BATCHES.factor(bytes) * plain[1],
         };
         Costs {
             bytes,
             scan,
-            gathers,
+            plain: gathered.is_none().then_some(plain),
+            walk,
+            start: walk * START,
+            shell: walk * SHELL,
             bucket: walk * BUCKET,
             row: walk * if has_rest { ROW_BESIDE } else { ROW_APART },
         }
     }
 
-    /// Of looking up so many buckets with so many rows.
-    pub(super) fn walk(&self, buckets: f32, rows: f32) -> f32 {
-        buckets * self.bucket + rows * self.row
+    /// Of looking up a shell of so many buckets with so many rows.
+    pub(super) fn shell(&self, buckets: f32, rows: f32) -> f32 {
+        self.shell + buckets * self.bucket + rows * self.row
     }
 
-    pub(super) fn learn_scan(&self, took: f32) {
-        if !self.gathers {
-            SCANS.learn(self.bytes, self.scan, took);
+    /// How many of so many threads should share a scan for one query.
+    pub(super) fn scan_threads(&self, threads: usize) -> usize {
+        threads.min((self.scan / SHARE) as usize)
+    }
+
+    /// A scan for so many queries took so long.
+    pub(super) fn learn_scan(&self, queries: usize, took: f32) {
+        match self.plain {
+            Some([alone, _]) if queries == 1 => SCANS.learn(self.bytes, alone, took),
+            Some([_, in_batch]) if queries >= BATCH => {
+                BATCHES.learn(self.bytes, in_batch, took / queries as f32);
+            }
+            _ => {}
         }
     }
 
-    pub(super) fn learn_walk(&self, estimate: f32, took: f32) {
-        WALKS.learn(self.bytes, estimate, took);
+    /// A walk of such a cost took so long.
+    pub(super) fn learn_walk(&self, spent: f32, took: f32) {
+        WALKS.learn(self.bytes, spent / self.walk, took);
     }
-}
-
-fn scan(rows: usize, stride: usize) -> f32 {
-    rows as f32 * (SCAN_ROW + SCAN_BYTE * stride as f32)
 }

@@ -82,6 +82,7 @@ pub struct Search<'a> {
     query: Cow<'a, [u8]>,
     wanted: Wanted,
     filter: Option<Filter>,
+    threads: Option<NonZeroUsize>,
 }
 
 /// A search for the rows nearest to each of many codes; made by `search_batch` of a collection
@@ -111,6 +112,7 @@ impl<'a> Search<'a> {
             query,
             wanted: Wanted::default(),
             filter: None,
+            threads: None,
         }
     }
 
@@ -147,6 +149,13 @@ impl<'a> Search<'a> {
         self
     }
 
+    /// Threads that may share a long scan, of some milliseconds; left out or 0, as many as the machine has.
+    /// Whatever is shorter is done by the calling thread alone. The answer is the same for any number.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = NonZeroUsize::new(threads);
+        self
+    }
+
     /// Searches. With neither `k` nor a radius, the 10 nearest are found.
     ///
     /// # Errors
@@ -165,6 +174,7 @@ impl<'a> Search<'a> {
             snapshot: &snapshot,
             parts: &parts,
             wanted: self.wanted,
+            threads: threads(self.threads),
         };
         let mut answers = search.run(&[&self.query], explanation)?;
         Ok(answers.pop().unwrap_or_default())
@@ -189,6 +199,7 @@ impl<'a> Search<'a> {
                 radius: Some(radius),
                 ..self.wanted
             },
+            threads: 1,
         };
         search.stream(&self.query, radius, &mut each)
     }
@@ -261,14 +272,16 @@ impl<'a> BatchSearch<'a> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(self.queries, None)?;
         let queries: Vec<&[u8]> = self.queries.chunks_exact(snapshot.stride()).collect();
+        let threads = threads(self.threads);
         let passing = passing(&snapshot, self.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
         let search = Pass {
             snapshot: &snapshot,
             parts: &parts,
             wanted: self.wanted,
+            // Several queries have a thread each.
+            threads: if let [_] = queries[..] { threads } else { 1 },
         };
-        let threads = threads(self.threads);
         let pass = queries.len().div_ceil(threads).clamp(1, QUERIES_A_PASS);
         let passes: Vec<&[&[u8]]> = queries.chunks(pass).collect();
         let threads = threads.min(passes.len());

@@ -28,6 +28,23 @@ pub(super) struct Nearest<'a> {
 /// Takes rows as they are found; breaks when it wants no more.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(Hit) -> ControlFlow<()>;
 
+/// What another thread must know to find a part of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    k: usize,
+    radius: Option<u32>,
+    worst: Option<(u32, u64)>,
+}
+
+impl From<Share> for Nearest<'static> {
+    fn from(share: Share) -> Self {
+        Nearest {
+            worst: share.worst,
+            ..Nearest::new(share.k, share.radius)
+        }
+    }
+}
+
 impl<'a> Nearest<'a> {
     pub(super) fn new(k: usize, radius: Option<u32>) -> Self {
         Nearest {
@@ -134,6 +151,23 @@ impl<'a> Nearest<'a> {
         let (_, &mut (distance, id, _), _) = self.found.select_nth_unstable(self.k - 1);
         self.worst = Some((distance, id));
         self.found.truncate(self.k);
+    }
+
+    /// What an answer of its own for some of the rows begins with: it wants what this one wants now.
+    pub(super) fn share(&self) -> Share {
+        Share {
+            k: self.k,
+            radius: self.radius,
+            worst: self.worst,
+        }
+    }
+
+    /// Takes over what was found for a share of it.
+    pub(super) fn absorb(&mut self, hits: Vec<Hit>) {
+        for hit in hits {
+            self.offer(hit.distance, hit.id);
+        }
+        self.settle();
     }
 
     /// The answer: (distance, id), ascending.

@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 use super::explain::{Explanation, PartExplanation, Way};
 use super::limit::Limit;
 use super::nearest::{Nearest, Sink};
-use super::scan::{Columns, Scan};
+use super::scan::{Columns, Scan, scan_together};
 use super::visible::Visible;
 use super::walk::{End, Walked, Work, walk};
 use super::{Answer, EVERYTHING, Streamed, Wanted};
@@ -26,6 +26,8 @@ pub(super) struct Pass<'a> {
     /// The largest first.
     pub(super) parts: &'a [Visible<'a>],
     pub(super) wanted: Wanted,
+    /// Threads that may share a long scan.
+    pub(super) threads: usize,
 }
 
 /// The parts of a snapshot that have rows to be found, the largest first: what is found there spares
@@ -128,6 +130,9 @@ impl Pass<'_> {
             Some(Way::Scan) => None,
             _ => Tables::of(part.part, self.snapshot.bits()),
         };
+        let stride = self.snapshot.stride();
+        let has_rest = tables.as_ref().is_some_and(|(tables, _)| tables.has_rest());
+        let costs = part.costs(stride, has_rest, asked.len());
         let mut walked = None;
         let mut scanned = Vec::new();
         match &tables {
@@ -145,6 +150,7 @@ impl Pass<'_> {
                         self.snapshot,
                         part,
                         (tables, section),
+                        costs,
                         query,
                         answer,
                         self.wanted.way,
@@ -164,11 +170,6 @@ impl Pass<'_> {
             }
             None => scanned.extend(asked.iter_mut()),
         }
-        let stride = self.snapshot.stride();
-        let costs = part.costs(
-            stride,
-            tables.as_ref().is_some_and(|(tables, _)| tables.has_rest()),
-        );
         let mut compared = 0;
         if !scanned.is_empty() {
             let columns = part.columns()?;
@@ -183,9 +184,14 @@ impl Pass<'_> {
                 let mut answers: Vec<&mut Nearest<'_>> =
                     scanned.iter_mut().map(|asked| &mut asked.answer).collect();
                 let begun = Instant::now();
-                Scan::new(self.snapshot.kernels, &queries).scan(&columns, &mut answers);
-                if let [_] = queries[..] {
-                    costs.learn_scan(begun.elapsed().as_nanos() as f32);
+                match (&queries[..], &mut answers[..], costs.scan_threads(self.threads)) {
+                    ([query], [answer], threads @ 2..) if !answer.streams() => {
+                        scan_together(self.snapshot.kernels, query, &columns, answer, threads);
+                    }
+                    _ => {
+                        Scan::new(self.snapshot.kernels, &queries).scan(&columns, &mut answers);
+                        costs.learn_scan(queries.len(), begun.elapsed().as_nanos() as f32);
+                    }
                 }
             }
         }

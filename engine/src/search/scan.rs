@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::Hit;
 use super::nearest::Nearest;
 use super::visible::Hidden;
 use crate::kernels::{Candidate, Kernels, QueryBatch};
@@ -35,6 +36,48 @@ pub(super) struct Scan<'a> {
     batch: Option<QueryBatch>,
     thresholds: Vec<Option<u32>>,
     found: Vec<Vec<Candidate>>,
+}
+
+/// Scans for one query with several threads, each of which has a stretch of the rows.
+pub(super) fn scan_together(
+    kernels: &Kernels,
+    query: &[u8],
+    part: &Columns<'_>,
+    answer: &mut Nearest<'_>,
+    threads: usize,
+) {
+    let stride = query.len();
+    let share = part.ids.len().div_ceil(threads.max(1)).max(1);
+    let stretches = part.ids.chunks(share).zip(part.codes.chunks(share * stride));
+    let wanted = answer.share();
+    let work = |number: usize, ids: &[u64], codes: &[u8]| {
+        let mut own = Nearest::from(wanted);
+        let stretch = Columns {
+            ids: Cow::Borrowed(ids),
+            codes: Cow::Borrowed(codes),
+            hidden: part.hidden,
+            first_row: part.first_row + (number * share) as u32,
+        };
+        Scan::new(kernels, &[query]).scan(&stretch, &mut [&mut own]);
+        own.finish()
+    };
+    let found: Vec<Vec<Hit>> = std::thread::scope(|scope| {
+        let work = &work;
+        let mut stretches = stretches.enumerate();
+        let first = stretches.next();
+        let others: Vec<_> = stretches
+            .map(|(number, (ids, codes))| scope.spawn(move || work(number, ids, codes)))
+            .collect();
+        let first = first.map(|(number, (ids, codes))| work(number, ids, codes));
+        let others = others.into_iter().map(|other| match other.join() {
+            Ok(found) => found,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        first.into_iter().chain(others).collect()
+    });
+    for found in found {
+        answer.absorb(found);
+    }
 }
 
 impl<'a> Scan<'a> {

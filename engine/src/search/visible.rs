@@ -106,8 +106,10 @@ impl<'a> Visible<'a> {
         matches!(self.hidden, Hidden::AllBut(_)) && self.rows < self.part.len() as u64 / GATHER
     }
 
-    pub(super) fn costs(&self, stride: usize, has_rest: bool) -> Costs {
-        Costs::new(self.part.len(), stride, self.rows, self.gathers(), has_rest)
+    /// What it takes to find the nearest of one of so many queries.
+    pub(super) fn costs(&self, stride: usize, has_rest: bool, queries: usize) -> Costs {
+        let gathered = self.gathers().then_some(self.rows);
+        Costs::new(self.part.len(), stride, gathered, has_rest, queries)
     }
 
     /// The columns that a scan goes over.

@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
             return f32::INFINITY;
         }
         let buckets = count(key_bits, distance) as f32;
-        self.costs.walk(buckets, self.size(table, distance))
+        self.costs.shell(buckets, self.size(table, distance))
     }
 
     fn cheapest(next: &[f32]) -> usize {
@@ -157,13 +157,13 @@ pub(super) fn walk(
     snapshot: &Snapshot,
     part: &Visible<'_>,
     (tables, section): (&Tables, &Section<'_>),
+    costs: Costs,
     query: &[u8],
     answer: &mut Nearest<'_>,
     way: Option<Way>,
     limit: &mut Limit,
 ) -> Result<Walked, Error> {
     let kernels: &Kernels = snapshot.kernels;
-    let costs = part.costs(snapshot.stride(), tables.has_rest());
     let begun = Instant::now();
     let failed = |error: ProbeError| snapshot.probe_failed(error);
     let opened = Opened::new(tables, section.lazy(), part.part.lazy_codes()).map_err(failed)?;
@@ -180,7 +180,7 @@ pub(super) fn walk(
     let may_scan = way.is_none() && !limit.is_set();
     let mut shells = Vec::with_capacity(3);
     let mut ahead = Ahead::new();
-    let mut spent = 0.0;
+    let mut spent = costs.start;
     // The distance to which the way was last reckoned, and where it is likely to end.
     let mut asked = None;
     let expected = tables.expected_distance(answer.k());
@@ -263,7 +263,7 @@ pub(super) fn walk(
         walked.work.shells += 1;
         walked.work.rows += looked_at;
         limit.spend(looked_at);
-        spent += costs.walk(count(key_bits, distance) as f32, looked_at as f32);
+        spent += costs.shell(count(key_bits, distance) as f32, looked_at as f32);
         walk.depth[table] += 1;
         walk.next[table] = walk.cost(table, walk.depth[table]);
         walked.covered += 1;

@@ -328,12 +328,12 @@ fn lookup_depths(
     sizes: &[Sizes],
     stride: usize,
 ) -> Option<Depths> {
-    let costs = part.costs(stride, tables.has_rest());
+    let costs = part.costs(stride, tables.has_rest(), 1);
     depths(tables, radius, |table, depth| {
         let shells = (0..depth).map(|distance| {
             let buckets = count(tables.key_bits(table), distance) as f32;
             let size = sizes[table][distance as usize] as f32;
-            f64::from(costs.walk(buckets, size))
+            f64::from(costs.shell(buckets, size))
         });
         rows.rows as f64 * shells.sum::<f64>()
     })
