@@ -84,10 +84,16 @@ class Server:
         else:
             ask, how = self.system.radius, radius
         pieces = [queries[at : at + batch] for at in range(0, len(queries) - batch + 1, batch)]
-        # Caches and threads are those of another setting, or have slept.
-        for piece in pieces[: 3 if batch == 1 else 1]:
-            ask(piece, how)
         clock = time.perf_counter_ns
+        # Caches and threads are those of another setting, or have slept. What takes so long is no warmer a
+        # second time.
+        for piece in pieces[: 3 if batch == 1 else 1]:
+            before = clock()
+            ask(piece, how)
+            warmed = clock() - before
+        if batch > 1 and warmed >= seconds * 1e9:
+            np.save(out, np.asarray([warmed], dtype=np.uint64))
+            return {"calls": 1}
         end = clock() + int(seconds * 1e9)
 
         def call(caller):

@@ -140,9 +140,15 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
                 found?;
                 Ok(nanos)
             };
-            // Caches and threads are those of another setting, or have slept.
+            // Caches and threads are those of another setting, or have slept. What takes so long is no warmer
+            // a second time.
+            let mut warmed = 0;
             for call in 0..if batch == 1 { 3 } else { 1 } {
-                ask(call)?;
+                warmed = ask(call)?;
+            }
+            if batch > 1 && u128::from(warmed) >= seconds.as_nanos() {
+                write_numbers(Path::new(text("out")?), &[warmed])?;
+                return Ok(json!({"calls": 1}));
             }
             let end = Instant::now() + seconds;
             // Callers begin at different queries.

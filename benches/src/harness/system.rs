@@ -116,7 +116,7 @@ pub(crate) const SYSTEMS: [System; 11] = [
     },
     System {
         sweep: Some(("nflip", &[0, 1, 2])),
-        builds: Some(("b", &[16, 12, 20, 24])),
+        builds: Some(("b", &[16, 20])),
         ..python("faiss-multihash")
     },
     System {
@@ -134,7 +134,7 @@ pub(crate) const SYSTEMS: [System; 11] = [
     },
     System {
         // 0: what it chooses by itself.
-        builds: Some(("blocks", &[0, 3, 4, 5, 6])),
+        builds: Some(("blocks", &[0, 3, 4, 5])),
         kinds: Kinds::Words,
         batched: false,
         ..exact(native("mih-rs"))

@@ -51,9 +51,7 @@ impl Learned {
         }
         let old = f32::from_bits(known.load(Ordering::Relaxed));
         // A search that had to wait for the processor teaches little.
-        let seen = (took / plain)
-            .clamp(old / 2.0, old * 2.0)
-            .clamp(0.1, 20.0);
+        let seen = (took / plain).clamp(old / 2.0, old * 2.0).clamp(0.1, 20.0);
         known.store((old + (seen - old) / 16.0).to_bits(), Ordering::Relaxed);
     }
 }

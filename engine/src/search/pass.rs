@@ -184,7 +184,11 @@ impl Pass<'_> {
                 let mut answers: Vec<&mut Nearest<'_>> =
                     scanned.iter_mut().map(|asked| &mut asked.answer).collect();
                 let begun = Instant::now();
-                match (&queries[..], &mut answers[..], costs.scan_threads(self.threads)) {
+                match (
+                    &queries[..],
+                    &mut answers[..],
+                    costs.scan_threads(self.threads),
+                ) {
                     ([query], [answer], threads @ 2..) if !answer.streams() => {
                         scan_together(self.snapshot.kernels, query, &columns, answer, threads);
                     }

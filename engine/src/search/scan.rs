@@ -48,7 +48,10 @@ pub(super) fn scan_together(
 ) {
     let stride = query.len();
     let share = part.ids.len().div_ceil(threads.max(1)).max(1);
-    let stretches = part.ids.chunks(share).zip(part.codes.chunks(share * stride));
+    let stretches = part
+        .ids
+        .chunks(share)
+        .zip(part.codes.chunks(share * stride));
     let wanted = answer.share();
     let work = |number: usize, ids: &[u64], codes: &[u8]| {
         let mut own = Nearest::from(wanted);
