@@ -10,7 +10,7 @@ use super::limit::Limit;
 use super::nearest::{Nearest, Sink};
 use super::scan::{Columns, Scan, scan_together};
 use super::visible::Visible;
-use super::walk::{End, Walked, Work, walk};
+use super::walk::{End, Ground, Walked, Work, walk};
 use super::{Answer, EVERYTHING, Streamed, Wanted};
 use crate::error::Error;
 use crate::snapshot::Snapshot;
@@ -137,6 +137,14 @@ impl Pass<'_> {
         let mut scanned = Vec::new();
         match &tables {
             Some((tables, section)) => {
+                let ground = Ground {
+                    snapshot: self.snapshot,
+                    part,
+                    tables,
+                    section,
+                    costs,
+                    way: self.wanted.way,
+                };
                 for asked in asked.iter_mut() {
                     let Asked {
                         query,
@@ -146,16 +154,7 @@ impl Pass<'_> {
                     } = &mut *asked;
                     answer.begin_part();
                     limit.begin();
-                    let of = walk(
-                        self.snapshot,
-                        part,
-                        (tables, section),
-                        costs,
-                        query,
-                        answer,
-                        self.wanted.way,
-                        limit,
-                    )?;
+                    let of = walk(ground, query, answer, limit)?;
                     limit.pause();
                     match of.end {
                         End::Complete => {}

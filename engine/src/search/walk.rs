@@ -152,17 +152,33 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Offers to `answer` the rows of `part` that may be wanted, as far as its tables are the way.
+/// The part that queries walk over, by its tables.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) part: &'a Visible<'a>,
+    pub(super) tables: &'a Tables,
+    pub(super) section: &'a Section<'a>,
+    pub(super) costs: Costs,
+    /// `None`: whichever seems cheaper.
+    pub(super) way: Option<Way>,
+}
+
+/// Offers to `answer` the rows of the part that may be wanted, as far as its tables are the way.
 pub(super) fn walk(
-    snapshot: &Snapshot,
-    part: &Visible<'_>,
-    (tables, section): (&Tables, &Section<'_>),
-    costs: Costs,
+    ground: Ground<'_>,
     query: &[u8],
     answer: &mut Nearest<'_>,
-    way: Option<Way>,
     limit: &mut Limit,
 ) -> Result<Walked, Error> {
+    let Ground {
+        snapshot,
+        part,
+        tables,
+        section,
+        costs,
+        way,
+    } = ground;
     let kernels: &Kernels = snapshot.kernels;
     let begun = Instant::now();
     let failed = |error: ProbeError| snapshot.probe_failed(error);
