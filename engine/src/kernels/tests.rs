@@ -81,6 +81,57 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 10 } else { 200 }))]
+
+    /// Where thresholds are small, half of the bits may decide: rows that are near by one half and far by
+    /// the other, near by both, and far by both, in any mixture.
+    #[test]
+    fn half_of_the_bits_never_hides_a_row(
+        (stride, query, kinds) in prop::sample::select(vec![8_usize, 16, 32, 64, 128]).prop_flat_map(|stride| (
+            Just(stride),
+            prop::collection::vec(any::<u8>(), stride),
+            // A run of one kind, long enough to wear out what counts how often halves were in vain.
+            prop::collection::vec((0_u8..4, 1_usize..60, any::<u64>()), 1..8),
+        )),
+        share in 0_usize..8,
+    ) {
+        let mut rows = Vec::new();
+        for (kind, count, seed) in kinds {
+            let mut state = seed | 1;
+            let mut random = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state
+            };
+            for _ in 0..count {
+                let mut row: Vec<u8> = (0..stride).map(|_| random() as u8).collect();
+                match kind {
+                    0 => {}
+                    1 => row[..stride / 2].copy_from_slice(&query[..stride / 2]),
+                    2 => row[stride / 2..].copy_from_slice(&query[stride / 2..]),
+                    _ => {
+                        row.copy_from_slice(&query);
+                        for _ in 0..random() % (stride as u64) {
+                            let bit = random() as usize % (8 * stride);
+                            row[bit / 8] ^= 1 << (bit % 8);
+                        }
+                    }
+                }
+                rows.extend_from_slice(&row);
+            }
+        }
+        let distances = naive_distances(&query, &rows);
+        let threshold = (share * stride / 4) as u32;
+        for kernels in Kernels::available() {
+            let mut found = Vec::new();
+            kernels.within(&query, &rows, 0, threshold, &mut found);
+            prop_assert_eq!(&found, &naive_within(&distances, 0, threshold), "{:?}", kernels);
+        }
+    }
+}
+
 /// Queries, rows, thresholds and offset.
 type Batch = (Vec<Vec<u8>>, Vec<u8>, Vec<Option<u32>>, usize);
 

@@ -107,6 +107,48 @@ impl Avx2 {
     }
 }
 
+impl Avx2 {
+    /// Set bits of the difference of two rows of 32 bytes from a query, over their first 16 bytes, as two
+    /// partial sums each; `query` has those of the query twice.
+    ///
+    /// # Safety
+    /// The machine must have AVX2, and 48 bytes must be readable.
+    #[inline(always)]
+    unsafe fn first_halves(query: __m256i, rows: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            let row0 = _mm256_castsi128_si256(_mm_loadu_si128(rows.cast()));
+            let row1 = _mm_loadu_si128(rows.add(WIDTH).cast());
+            let rows01 = _mm256_inserti128_si256::<1>(row0, row1);
+            sum_lanes(count_bytes(_mm256_xor_si256(query, rows01)))
+        }
+    }
+
+    /// The sum of each row's four partial sums, in row order.
+    ///
+    /// # Safety
+    /// The machine must have AVX2.
+    #[inline(always)]
+    unsafe fn sum_rows([row0, row1, row2, row3]: [__m256i; 4]) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            // [0 1 0 1] and [2 3 2 3], two partial sums left in each.
+            let rows01 = _mm256_add_epi64(
+                _mm256_unpacklo_epi64(row0, row1),
+                _mm256_unpackhi_epi64(row0, row1),
+            );
+            let rows23 = _mm256_add_epi64(
+                _mm256_unpacklo_epi64(row2, row3),
+                _mm256_unpackhi_epi64(row2, row3),
+            );
+            _mm256_add_epi64(
+                _mm256_permute2x128_si256::<0x20>(rows01, rows23),
+                _mm256_permute2x128_si256::<0x31>(rows01, rows23),
+            )
+        }
+    }
+}
+
 impl Isa for Avx2 {
     /// Four 64-bit lanes.
     type Distances = __m256i;
@@ -164,21 +206,44 @@ impl Isa for Avx2 {
                     let row1 = Self::partial::<STRIDE, MASKED>(query, mask, rows.add(STRIDE));
                     let row2 = Self::partial::<STRIDE, MASKED>(query, mask, rows.add(2 * STRIDE));
                     let row3 = Self::partial::<STRIDE, MASKED>(query, mask, rows.add(3 * STRIDE));
-                    // [0 1 0 1] and [2 3 2 3], two partial sums left in each.
-                    let rows01 = _mm256_add_epi64(
-                        _mm256_unpacklo_epi64(row0, row1),
-                        _mm256_unpackhi_epi64(row0, row1),
-                    );
-                    let rows23 = _mm256_add_epi64(
-                        _mm256_unpacklo_epi64(row2, row3),
-                        _mm256_unpackhi_epi64(row2, row3),
-                    );
-                    _mm256_add_epi64(
-                        _mm256_permute2x128_si256::<0x20>(rows01, rows23),
-                        _mm256_permute2x128_si256::<0x31>(rows01, rows23),
-                    )
+                    Self::sum_rows([row0, row1, row2, row3])
                 }
             }
+        }
+    }
+
+    const HALVED: std::ops::RangeInclusive<usize> = 16..=128;
+
+    #[inline(always)]
+    unsafe fn compare_half<const STRIDE: usize>(query: [__m256i; 4], rows: *const u8) -> __m256i {
+        // SAFETY: reads within `4 * STRIDE` bytes in every arm.
+        unsafe {
+            if STRIDE == 16 {
+                // The first words of rows 0, 2, 1 and 3.
+                let words = _mm256_unpacklo_epi64(load(rows), load(rows.add(WIDTH)));
+                let query = _mm256_unpacklo_epi64(query[0], query[0]);
+                return sum_lanes(count_bytes(_mm256_xor_si256(query, words)));
+            }
+            if STRIDE == 32 {
+                let half = _mm256_permute2x128_si256::<0x00>(query[0], query[0]);
+                let rows01 = Self::first_halves(half, rows);
+                let rows23 = Self::first_halves(half, rows.add(2 * STRIDE));
+                return _mm256_add_epi64(
+                    _mm256_unpacklo_epi64(rows01, rows23),
+                    _mm256_unpackhi_epi64(rows01, rows23),
+                );
+            }
+            let mut halves = [_mm256_setzero_si256(); 4];
+            let mut row = 0;
+            while row < 4 {
+                let from = rows.add(row * STRIDE);
+                halves[row] = match STRIDE {
+                    64 => Self::partial::<32, false>(query, query, from),
+                    _ => Self::partial::<64, false>(query, query, from),
+                };
+                row += 1;
+            }
+            Self::sum_rows(halves)
         }
     }
 
