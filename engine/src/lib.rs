@@ -61,15 +61,20 @@ pub use bitkin_storage::{
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};
 pub use self::database::{Database, DatabaseOptions, backup, repair, verify};
 pub use self::error::Error;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub use self::filter::fuzzing;
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{
     Answer, BatchSearch, Budget, Explanation, Hit, Pair, PairOutcome, PairSearch, PartExplanation,
     Search, Streamed, Way,
 };
 pub use self::snapshot::{Row, Rows, Snapshot};
+
+/// Ways in for the targets of `fuzz/`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::filter::fuzzing::payload_filter;
+    pub use crate::tables::fuzzing::tables;
+}
 
 /// The id that no row can have, 2^64 - 1: interfaces that need a value for "no row" use it.
 pub const RESERVED_ID: u64 = u64::MAX;

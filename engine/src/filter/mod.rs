@@ -13,7 +13,7 @@ mod ast;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 pub(crate) mod index;
 mod like;
 mod parse;

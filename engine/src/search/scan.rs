@@ -154,3 +154,49 @@ impl<'a> Scan<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use roaring::RoaringBitmap;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        /// However many threads share a scan, it finds what one finds, also where another part was searched
+        /// before.
+        #[test]
+        fn threads_find_what_one_finds(
+            codes in prop::collection::vec(0_u8..8, 2 * 1..=2 * 600),
+            hidden in prop::collection::btree_set(0_u32..600, 0..100),
+            k in 1_usize..20,
+            radius in prop::option::of(0_u32..8),
+            threads in 2_usize..9,
+        ) {
+            let rows = codes.len() / 2;
+            let ids: Vec<u64> = (0..rows as u64).map(|row| 3 * row).collect();
+            let hidden: RoaringBitmap = hidden.into_iter().collect();
+            let half = rows / 2;
+            let columns = |from: usize, to: usize| Columns {
+                ids: Cow::Borrowed(&ids[from..to]),
+                codes: Cow::Borrowed(&codes[2 * from..2 * to]),
+                hidden: Hidden::Rows(&hidden),
+                first_row: from as u32,
+            };
+            let query: &[u8] = &[1, 2];
+            for kernels in Kernels::available() {
+                let mut one = Nearest::new(k, radius);
+                let mut many = Nearest::new(k, radius);
+                for (from, to) in [(half, rows), (0, half)] {
+                    one.begin_part();
+                    many.begin_part();
+                    Scan::new(kernels, &[query]).scan(&columns(from, to), &mut [&mut one]);
+                    scan_together(kernels, query, &columns(from, to), &mut many, threads);
+                }
+                prop_assert_eq!(one.finish(), many.finish());
+            }
+        }
+    }
+}

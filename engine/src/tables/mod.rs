@@ -11,6 +11,8 @@
 //! `docs/format.md` describes every byte.
 
 mod build;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod layout;
 mod masks;
 mod read;

@@ -3,78 +3,8 @@
 use bitkin_storage::LazyBytes;
 use proptest::prelude::*;
 
-use super::build::{Sink, build};
-use super::layout::{FOOTER_BYTES, Footer};
-use super::masks::masks;
-use super::read::Tables;
+use super::fuzzing::{read, section, shell};
 use crate::kernels::Kernels;
-use crate::kernels::probe::{Ahead, Found, ProbeError, Shell};
-
-impl Sink for Vec<u64> {
-    type Error = std::convert::Infallible;
-
-    // Words, for their alignment.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
-        let at = self.pop().unwrap_or(0) as usize;
-        let old = self.len() * 8;
-        self.resize((at + bytes.len()).div_ceil(8).max(old / 8), 0);
-        bytemuck::cast_slice_mut(self)[at..at + bytes.len()].copy_from_slice(bytes);
-        self.push((at + bytes.len()) as u64);
-        Ok(())
-    }
-
-    fn may_go_on(&self) -> Result<(), Self::Error> {
-        Ok(())
-    }
-}
-
-/// A section, whose length is a multiple of 8.
-fn section(bits: u32, codes: &[u8]) -> Vec<u64> {
-    let mut words = vec![0];
-    let Ok(()) = build(bits, codes, &mut words);
-    let length = words.pop().unwrap();
-    assert_eq!(length, words.len() as u64 * 8);
-    words
-}
-
-fn read(bits: u32, bytes: &[u8]) -> Option<Tables> {
-    let at = bytes.len().checked_sub(FOOTER_BYTES)?;
-    let footer = Footer::decode(&bytes[at..])?;
-    let begin = (bytes.len() as u64).checked_sub(footer.tail())? as usize;
-    let (order, entries) = bytes[begin..at].split_at_checked(4 * bits as usize)?;
-    (footer.bits == bits).then(|| Tables::decode(footer, entries, order, begin as u64))?
-}
-
-/// Everything that one shell finds within a threshold.
-fn shell(
-    kernels: &Kernels,
-    tables: &Tables,
-    bytes: &[u8],
-    codes: &[u8],
-    query: &[u8],
-    (table, distance, threshold): (usize, u32, u32),
-) -> Result<Vec<Found>, ProbeError> {
-    let (keys, word) = tables.keys(query);
-    let of = tables.table(LazyBytes::in_memory(bytes), table)?;
-    of.sizes(keys[table]);
-    let shells = [Shell {
-        bucket: of.bucket,
-        key: keys[table],
-        word,
-        masks: masks(tables.key_bits(table), distance).unwrap_or_default(),
-        distance,
-        query,
-        codes,
-        checks: None,
-    }];
-    let mut all = Vec::new();
-    let mut take = |found: &mut Vec<Found>| {
-        all.append(found);
-        Some(threshold)
-    };
-    kernels.shell(&shells, &mut Ahead::new(), threshold, &mut take)?;
-    Ok(all)
-}
 
 fn codes(bits: u32, rows: usize) -> impl Strategy<Value = Vec<u8>> {
     let stride = bits.div_ceil(8) as usize;

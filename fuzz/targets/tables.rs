@@ -1,0 +1,4 @@
+//! Search tables, right ones and broken ones.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bitkin::fuzzing::tables(bytes));
