@@ -100,7 +100,7 @@ pub(crate) fn standings(lines: &[Line]) -> Vec<Standing> {
         for (way, how) in Way::ALL {
             let lines = lines.iter().filter(|line| Way::of(line) == way);
             let lines: Vec<&Line> = lines.copied().collect();
-            for peer in names(&lines).iter().filter(|name| !is_bitkin(name)) {
+            for peer in names(&lines).iter().filter(|name| !is_own(name)) {
                 let settings = lines.iter().filter(|line| line.system == *peer);
                 let settings: Vec<&Line> = settings.copied().collect();
                 let Some(best) = fastest(&settings).or_else(|| finds_most(&settings)) else {
@@ -154,8 +154,14 @@ fn finds_most<'a>(lines: &[&'a Line]) -> Option<&'a Line> {
         .copied()
 }
 
+/// What is compared with peers: Bitkin as it comes, exact.
 fn is_bitkin(system: &str) -> bool {
     system == "bitkin" || system == "bitkin-native"
+}
+
+/// Bitkin in any form.
+fn is_own(system: &str) -> bool {
+    system.starts_with("bitkin")
 }
 
 fn names(lines: &[&Line]) -> BTreeSet<String> {
@@ -394,7 +400,7 @@ fn recall_plot(lines: &[&Line], how: &str) -> Plot {
 /// Bitkin first: its colour is the same everywhere.
 fn ordered(lines: &[&Line]) -> Vec<String> {
     let mut names: Vec<String> = names(lines).into_iter().collect();
-    names.sort_by_key(|name| !is_bitkin(name));
+    names.sort_by_key(|name| !is_own(name));
     names
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bitkin::{Collection, CollectionConfig, Database, Way};
+use bitkin::{Budget, Collection, CollectionConfig, Database, Way};
 use bitkin_benches::Result;
 use mih_rs::index::{RangeSearcher, TopkSearcher};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use super::system::timed;
 trait Native: Sync {
     fn build(&mut self, rows: &Codes) -> Result<()>;
 
-    fn set(&mut self, threads: usize, way: Option<Way>);
+    fn set(&mut self, threads: usize, params: &Value);
 
     /// Ids of the `k` nearest of each query, one query after another.
     fn nearest(&self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>>;
@@ -43,7 +43,7 @@ trait Native: Sync {
 pub(crate) fn serve(name: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let hello = match name {
-        "bitkin-native" => json!({
+        "bitkin-native" | "bitkin-budget" => json!({
             "version": env!("CARGO_PKG_VERSION"), "durable": true,
             "radius": true, "delete": true, "save": true,
         }),
@@ -89,7 +89,7 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
         "set" => {
             // Cores: callers share them.
             let threads = number("threads")? / number("callers")?.max(1);
-            system.set(threads as usize, way(&command["params"]));
+            system.set(threads as usize, &command["params"]);
             json!({})
         }
         "answers" => {
@@ -189,7 +189,7 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
             let query = query.get(0).ok_or("there is no query")?;
             let (loaded, open_seconds) = timed(|| system.load());
             loaded?;
-            system.set(number("threads")? as usize, way(&command["params"]));
+            system.set(number("threads")? as usize, &command["params"]);
             let k = number("k")? as usize;
             let (found, first_seconds) = timed(|| system.nearest(query, k));
             found?;
@@ -199,20 +199,12 @@ fn obey(name: &str, system: &mut Option<Box<dyn Native>>, command: &Value) -> Re
     })
 }
 
-/// How Bitkin searches: as it thinks best, unless the settings say.
-fn way(params: &Value) -> Option<Way> {
-    match params["way"].as_u64() {
-        Some(1) => Some(Way::Scan),
-        Some(2) => Some(Way::Tables),
-        _ => None,
-    }
-}
-
 struct Bitkin {
     path: PathBuf,
     bits: u32,
     threads: usize,
     way: Option<Way>,
+    budget: Option<Budget>,
     open: Option<(Database, Collection)>,
 }
 
@@ -224,6 +216,7 @@ impl Bitkin {
             bits,
             threads,
             way: None,
+            budget: None,
             open: None,
         }
     }
@@ -251,6 +244,9 @@ impl Bitkin {
             if let Some(way) = self.way {
                 search = search.way(way);
             }
+            if let Some(budget) = self.budget {
+                search = search.budget(budget);
+            }
             vec![search.run()?]
         } else {
             let mut search = rows.search_batch(queries).threads(self.threads);
@@ -262,6 +258,9 @@ impl Bitkin {
             }
             if let Some(way) = self.way {
                 search = search.way(way);
+            }
+            if let Some(budget) = self.budget {
+                search = search.budget(budget);
             }
             search.run()?
         };
@@ -287,8 +286,15 @@ impl Native for Bitkin {
         Ok(())
     }
 
-    fn set(&mut self, threads: usize, way: Option<Way>) {
-        (self.threads, self.way) = (threads, way);
+    fn set(&mut self, threads: usize, params: &Value) {
+        self.threads = threads;
+        // As it thinks best, unless the settings say.
+        self.way = match params["way"].as_u64() {
+            Some(1) => Some(Way::Scan),
+            Some(2) => Some(Way::Tables),
+            _ => None,
+        };
+        self.budget = params["candidates"].as_u64().map(Budget::Candidates);
     }
 
     fn nearest(&self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
@@ -361,7 +367,7 @@ impl Native for Mih {
         Ok(())
     }
 
-    fn set(&mut self, _threads: usize, _way: Option<Way>) {}
+    fn set(&mut self, _threads: usize, _params: &Value) {}
 
     fn nearest(&self, queries: &[u8], k: usize) -> Result<Vec<Vec<u64>>> {
         let (searcher, _) = &mut *self.searchers()?;

@@ -96,12 +96,17 @@ const fn native(name: &'static str) -> System {
 }
 
 /// Every system. What is bounded in rows takes hours to build beyond them.
-pub(crate) const SYSTEMS: [System; 11] = [
+pub(crate) const SYSTEMS: [System; 12] = [
     exact(python("bitkin")),
     System {
         // 0: as the planner thinks best, which is what peers are compared with; 1: scans; 2: tables.
         sweep: Some(("way", &[0, 1, 2])),
         ..exact(native("bitkin-native"))
+    },
+    System {
+        // Rows that are compared with a query at most: approximate search, with a certificate.
+        sweep: Some(("candidates", &[100, 300, 1_000, 3_000, 10_000, 30_000])),
+        ..native("bitkin-budget")
     },
     exact(python("faiss-flat")),
     System {

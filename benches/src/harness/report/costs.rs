@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{by_cell, escape, is_bitkin, ordered};
+use super::{by_cell, escape, is_bitkin, is_own, ordered};
 use crate::plot::number;
 use crate::record::{Costs, Line, label};
 
@@ -40,7 +40,7 @@ pub(super) fn dearer(lines: &[Line]) -> Vec<String> {
     for (cell, lines) in by_cell(lines) {
         for (what, cost) in KINDS {
             let mut than = Vec::new();
-            for peer in built(&lines).iter().filter(|line| !is_bitkin(&line.system)) {
+            for peer in built(&lines).iter().filter(|line| !is_own(&line.system)) {
                 let name = label(&peer.system, &peer.built);
                 let own = lines.iter().find(|line| {
                     is_bitkin(&line.system) && line.border == peer.border && line.run == peer.run

@@ -80,7 +80,12 @@ pub(crate) fn measure(plan: &mut Plan, arguments: &TargetArgs, say: Say<'_>) -> 
         plan.modes = job.modes;
         plan.run(&work, say)?;
         if (job.work, job.bits, job.rows) == ("clustered", 64, MILLION) {
-            for (what, measured) in [("pairs", &mut own.pairs), ("build", &mut own.build)] {
+            let own = [
+                ("pairs", &mut own.pairs),
+                ("build", &mut own.build),
+                ("fresh", &mut own.fresh),
+            ];
+            for (what, measured) in own {
                 if asked(what) {
                     say(&format!("{what} of {rows} rows"));
                     *measured = Some(Own::measure(what, &work, plan)?);
@@ -146,7 +151,7 @@ fn jobs() -> Result<Vec<Job>> {
             "clustered",
             64,
             MILLION,
-            with(&["faiss-hnsw", "usearch-hnsw", "mih-rs"])?,
+            with(&["bitkin-budget", "faiss-hnsw", "usearch-hnsw", "mih-rs"])?,
             &[
                 "scan", "batch", "nearest", "planner", "bytes", "growth", "pairs", "build",
             ],
@@ -162,8 +167,8 @@ fn jobs() -> Result<Vec<Job>> {
             "clustered",
             256,
             MILLION,
-            with(&["faiss-hnsw"])?,
-            &["scan", "batch", "nearest", "bytes"],
+            with(&["bitkin-budget", "faiss-hnsw"])?,
+            &["scan", "batch", "nearest", "bytes", "budget"],
         ),
         job("clustered", 512, MILLION, flat()?, &["scan", "batch"]),
         job("clustered", 1024, MILLION, flat()?, &["scan", "batch"]),
@@ -334,6 +339,24 @@ fn targets(lines: &[Line], own: &Owned) -> Vec<Target> {
         seen,
     );
 
+    for (bits, recall, peers) in [
+        (64, 0.97, &["faiss-hnsw", "usearch-hnsw"][..]),
+        (256, 0.97, &["faiss-hnsw"]),
+    ] {
+        let place = at_1m(bits);
+        for peer in peers {
+            let peer = lines.best(place, peer, recall);
+            let seen = ratio(lines.best(place, "bitkin-budget", recall), peer);
+            let what = format!("with a budget, recall {recall}, {}", nearest(place));
+            let against = if peer.is_some_and(|line| line.system == "faiss-hnsw") {
+                "FAISS HNSW, as much (from Python)"
+            } else {
+                "usearch HNSW, as much (from Python)"
+            };
+            add("budget", what, against, Aim::None, seen);
+        }
+    }
+
     let planted = ("planted", 256, 10 * MILLION);
     let multihash = lines.best(planted, "faiss-multihash", 0.999);
     let seen = ratio(lines.best(planted, "bitkin", 1.0), multihash);
@@ -416,6 +439,17 @@ fn targets(lines: &[Line], own: &Owned) -> Vec<Target> {
         add("bytes", what, "bytes of a code", Aim::AtMost(aim), bytes);
     }
     let what = |what: &str| format!("{what}, {}", shown(at_1m(64)));
+    let fresh = own.fresh.as_ref().map(|own| own.ratio);
+    let against = "the time after compacting";
+    let fresh =
+        fresh.map(|ratio| Spread::of(&[1.0 / ratio.least, 1.0 / ratio.median, 1.0 / ratio.most]));
+    add(
+        "fresh",
+        what("10 nearest as written"),
+        against,
+        Aim::AtMost(3.0),
+        fresh,
+    );
     let pairs = own.pairs.as_ref().map(|own| own.ratio);
     let against = "comparing every two rows, in blocks";
     add(

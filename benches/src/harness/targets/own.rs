@@ -30,6 +30,8 @@ const BLOCK: usize = 4096;
 pub(super) struct Owned {
     pub(super) pairs: Option<Own>,
     pub(super) build: Option<Own>,
+    /// Rows as they were written, beside the same rows merged into one segment.
+    pub(super) fresh: Option<Own>,
 }
 
 pub(super) struct Own {
@@ -49,6 +51,7 @@ impl Own {
             let path = folder.path().join(format!("{round}.bitkin"));
             let (own, other) = match what {
                 "pairs" => pairs(work, &path)?,
+                "fresh" => fresh(work, &path)?,
                 _ => build(work, &path)?,
             };
             ratios.push(other / own);
@@ -68,7 +71,6 @@ fn filled(work: &Work, path: &Path) -> Result<(Database, bitkin::Collection)> {
     for codes in work.rows.bytes().chunks(10_000 * work.rows.row_bytes()) {
         rows.append(codes)?;
     }
-    database.flush()?;
     Ok((database, rows))
 }
 
@@ -111,6 +113,32 @@ fn all_pairs(kernels: &Kernels, rows: &Codes) -> Duration {
         }
     });
     Duration::from_secs_f64(seconds * rows.rows() as f64 / sample as f64 / 2.0)
+}
+
+/// Seconds of all queries one by one: while rows lie where they came to lie, and after they were merged.
+fn fresh(work: &Work, path: &Path) -> Result<(f64, f64)> {
+    let (database, rows) = filled(work, path)?;
+    let ask = || -> Result<f64> {
+        let queries = || work.queries.bytes().chunks_exact(work.queries.row_bytes());
+        // The first ones check what they touch.
+        let mut took = 0.0;
+        for _ in 0..2 {
+            let (asked, seconds) = timed(|| -> Result<()> {
+                for query in queries() {
+                    black_box(rows.search(query).k(10).threads(1).run()?);
+                }
+                Ok(())
+            });
+            asked?;
+            took = seconds;
+        }
+        Ok(took)
+    };
+    let fresh = ask()?;
+    rows.compact()?;
+    let compacted = ask()?;
+    database.close()?;
+    Ok((fresh, compacted))
 }
 
 /// Seconds of merging all rows into one segment, tables included, and of copying its file.
