@@ -194,7 +194,7 @@ impl RunArgs {
                 },
             }
         };
-        let (small, middle, large) = (100_000, 1_000_000, 10_000_000);
+        let (small, middle) = (100_000, 1_000_000);
         if self.quick {
             // Of what is asked for by name, all; otherwise few, since every work takes a minute.
             let named = |few: &[&'static str], all: &[&'static str]| match self.work.is_empty() {
@@ -211,9 +211,9 @@ impl RunArgs {
             ];
         }
         vec![
-            group(&["clustered"], &[64], &[small, middle, large], &[10], &[]),
-            group(&["clustered"], &[128, 256], &[middle], &[10], &[]),
-            group(&["uniform", "duplicates"], &[64], &[middle], &[10], &[]),
+            group(&["clustered"], &[64], &[small, middle], &[10], &[]),
+            group(&["clustered"], &[256], &[middle], &[10], &[]),
+            group(&["uniform", "duplicates"], &[64], &[small], &[10], &[]),
             group(&["planted"], &[256], &[middle], &[], &[31]),
             group(&["pdq", "orb", "ecfp"], &[0], &[usize::MAX], &[10], &[]),
         ]

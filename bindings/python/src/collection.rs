@@ -175,7 +175,7 @@ impl Collection {
             let filter = filter.as_deref().map(Filter::parse).transpose()?;
             // What a batch does beforehand costs more than a search among few rows.
             if queries.rows == 1 {
-                let mut search = collection.search(&queries.bytes).k(k);
+                let mut search = collection.search(&queries.bytes).k(k).threads(threads);
                 if let Some(filter) = &filter {
                     search = search.filter(filter);
                 }

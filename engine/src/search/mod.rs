@@ -17,6 +17,7 @@ mod walk;
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use self::explain::{Explanation, PartExplanation, Way};
@@ -318,8 +319,10 @@ impl<'a> BatchSearch<'a> {
 
 /// Threads to work with: as many as the machine has, if nobody said.
 fn threads(wanted: Option<NonZeroUsize>) -> usize {
-    let threads = wanted.or_else(|| std::thread::available_parallelism().ok());
-    threads.map_or(1, NonZeroUsize::get)
+    // Asking takes as long as a search: the system's limits stand in files.
+    static OF_MACHINE: OnceLock<usize> = OnceLock::new();
+    let of_machine = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    wanted.map_or_else(|| *OF_MACHINE.get_or_init(of_machine), NonZeroUsize::get)
 }
 
 impl Wanted {
