@@ -251,6 +251,10 @@ fn measure_targets(arguments: &TargetArgs, root: &Path) -> Result<()> {
     print!("{table}");
     let file = arguments.pace.out.join("targets.md");
     std::fs::write(&file, table).map_err(codes::named(&file))?;
+    println!(
+        "{}",
+        write_page(&arguments.pace.out, &plan.commit)?.display()
+    );
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Results as one page that needs nothing else.
 
 mod costs;
+mod curves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -8,15 +9,12 @@ use std::fmt::Write;
 use bitkin_benches::Result;
 use bitkin_benches::measure::Spread;
 
-use super::plot::{Plot, Series, number};
+use super::plot::number;
 use super::quality::{self, Quality};
 use super::record::{Cell, Line};
 
 /// Peers are compared at settings that find at least this share.
 pub(crate) const GOOD: f64 = 0.95;
-
-/// Settings that find less are in the tables only: the curves are wanted where recall is high.
-const WORTH_A_LOOK: f64 = 0.5;
 
 const STYLE: &str = "
 body { font: 15px/1.5 system-ui, sans-serif; color: #1e1e1e; max-width: 70em; margin: 2em auto; padding: 0 1em }
@@ -199,15 +197,16 @@ pub(crate) fn page(lines: &[Line], quality: &[Quality], commit: &str) -> Result<
                 let lines: Vec<&Line> = lines.copied().collect();
                 // A curve needs something to be beside.
                 if names(&lines).len() > 1 {
-                    page += &recall_plot(&lines, &format!("{how}, called from {border}")).svg()?;
+                    page += &curves::recall_plot(&lines, &format!("{how}, called from {border}"))
+                        .svg()?;
                 }
             }
         }
-        page += &latency_plot(&lines).svg()?;
+        page += &curves::latency_plot(&lines).svg()?;
         searches(&mut page, &lines, commit);
         costs::table(&mut page, &lines, commit);
     }
-    for plot in growth(lines) {
+    for plot in curves::growth(lines) {
         page += &plot.svg()?;
     }
     quality::section(&mut page, quality)?;
@@ -365,126 +364,11 @@ fn ratios(page: &mut String, standings: &[Standing], commit: &str) {
     *page += "</table>";
 }
 
-fn recall_plot(lines: &[&Line], how: &str) -> Plot {
-    let mut series = Vec::new();
-    let mut all = Vec::new();
-    for name in ordered(lines) {
-        let lines = lines.iter().filter(|line| line.system == name);
-        let mut points: Vec<(f64, f64)> = lines
-            .filter_map(|line| Some((line.recall?, line.queries_per_second?)))
-            .filter(|(recall, _)| *recall >= WORTH_A_LOOK)
-            .collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
-        all.extend(points.iter().copied());
-        if !points.is_empty() {
-            series.push(Series { name, points });
-        }
-    }
-    let beaten = |point: &(f64, f64)| {
-        let mut better = all
-            .iter()
-            .filter(|other| other.0 >= point.0 && other.1 >= point.1);
-        better.any(|other| other != point)
-    };
-    let frontier = all.iter().filter(|point| !beaten(point)).copied().collect();
-    Plot {
-        title: format!("Recall and speed: {how}"),
-        across: "recall",
-        up: "queries a second",
-        log_across: false,
-        series,
-        frontier,
-    }
-}
-
 /// Bitkin first: its colour is the same everywhere.
 fn ordered(lines: &[&Line]) -> Vec<String> {
     let mut names: Vec<String> = names(lines).into_iter().collect();
     names.sort_by_key(|name| !is_own(name));
     names
-}
-
-fn latency_plot(lines: &[&Line]) -> Plot {
-    let mut series = Vec::new();
-    for name in ordered(lines) {
-        let settings = lines
-            .iter()
-            .filter(|line| line.system == name && Way::of(line) == Way::Single);
-        let settings: Vec<&Line> = settings.copied().collect();
-        let Some(line) = fastest(&settings) else {
-            continue;
-        };
-        let shares = [
-            (50.0, line.p50_us),
-            (90.0, line.p90_us),
-            (99.0, line.p99_us),
-            (100.0, line.max_us),
-        ];
-        let points = shares
-            .into_iter()
-            .filter_map(|(share, us)| Some((share, us?)))
-            .collect();
-        series.push(Series {
-            name: line.label(),
-            points,
-        });
-    }
-    Plot {
-        title: "Latency of single queries: half, 90 %, 99 % and all of them take at most"
-            .to_owned(),
-        across: "percent of the queries",
-        up: "microseconds",
-        log_across: false,
-        series,
-        frontier: Vec::new(),
-    }
-}
-
-/// Time of a single query against the number of rows, for each width.
-fn growth(lines: &[Line]) -> Vec<Plot> {
-    type Kind = (String, u32, Option<usize>, Option<u32>);
-    let mut kinds: BTreeMap<Kind, Vec<&Line>> = BTreeMap::new();
-    for line in lines.iter().filter(|line| Way::of(line) == Way::Single) {
-        let kind = (line.work.clone(), line.bits, line.k, line.radius);
-        kinds.entry(kind).or_default().push(line);
-    }
-    let mut plots = Vec::new();
-    for ((work, bits, k, radius), lines) in kinds {
-        let rows: BTreeSet<usize> = lines.iter().map(|line| line.rows).collect();
-        if rows.len() < 2 {
-            continue;
-        }
-        let mut series = Vec::new();
-        for name in ordered(&lines) {
-            let mut points = Vec::new();
-            for &rows in &rows {
-                let settings = lines
-                    .iter()
-                    .filter(|line| line.system == name && line.rows == rows);
-                let good = settings.filter(|line| line.recall.is_some_and(|r| r >= GOOD));
-                let best = good.filter_map(|line| line.p50_us).min_by(f64::total_cmp);
-                points.extend(best.map(|micros| (rows as f64, micros)));
-            }
-            if !points.is_empty() {
-                series.push(Series { name, points });
-            }
-        }
-        let question = match (k, radius) {
-            (Some(k), _) => format!("{k} nearest"),
-            (_, radius) => format!("radius {}", radius.unwrap_or_default()),
-        };
-        plots.push(Plot {
-            title: format!(
-                "Time against rows: {work}, {bits} bits, {question}, recall 0.95 or more"
-            ),
-            across: "rows",
-            up: "microseconds, half of the queries",
-            log_across: true,
-            series,
-            frontier: Vec::new(),
-        });
-    }
-    plots
 }
 
 fn searches(page: &mut String, lines: &[&Line], commit: &str) {

@@ -1,5 +1,6 @@
 //! A run: every work, every system, in turns.
 
+mod asking;
 mod costs;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use super::record::{self, Cell, Costs, Line};
 use super::system::{MISSING, Params, Peer, PeerError, System};
 use super::truth::Truth;
 use super::work::{Places, Wanted, Work};
+pub(crate) use asking::Modes;
+use asking::{BATCH, Mode, Question, all_threads, callers};
 
 /// What is measured, and how long.
 #[derive(Clone, Debug)]
@@ -44,59 +47,6 @@ pub(crate) struct Plan {
     pub(crate) run: u64,
     /// Hash of this program.
     pub(crate) build: String,
-}
-
-/// Queries of a call when they are asked together.
-const BATCH: usize = 256;
-
-/// A way to ask: threads, and queries a call. Single queries by several threads have as many callers,
-/// each of whom asks one after another.
-type Mode = (usize, usize);
-
-/// Which ways to ask are measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Modes {
-    All,
-    OneThread,
-    /// One query at a time by one thread.
-    Single,
-}
-
-impl Modes {
-    fn of(self, queries: usize) -> Vec<Mode> {
-        let batch = BATCH.min(queries);
-        let (single, batched) = ((1, 1), (1, batch));
-        let mut modes = match self {
-            Modes::All => {
-                let threads = all_threads();
-                vec![single, batched, (threads, batch), (threads, 1)]
-            }
-            Modes::OneThread => vec![single, batched],
-            Modes::Single => vec![single],
-        };
-        modes.dedup();
-        modes
-    }
-}
-
-fn callers((threads, batch): Mode) -> usize {
-    if batch == 1 { threads } else { 1 }
-}
-
-/// What is asked for: one of both.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Question {
-    k: Option<usize>,
-    radius: Option<u32>,
-}
-
-impl Question {
-    fn json(self) -> Value {
-        match self.radius {
-            Some(radius) => json!({"radius": radius}),
-            None => json!({"k": self.k}),
-        }
-    }
 }
 
 /// One setting of one system, asked one question in one way, and what came of it so far.
@@ -623,10 +573,6 @@ fn set(
         "do": "set", "threads": mode.0, "callers": callers(mode), "params": params,
     });
     peer.ask(&command, patience).map(|_| ())
-}
-
-pub(crate) fn all_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Refuses what cannot be measured, before anything is made.

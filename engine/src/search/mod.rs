@@ -303,18 +303,34 @@ impl<'a> BatchSearch<'a> {
             }
         };
         type Done = Result<Vec<(usize, Vec<Answer>)>, Error>;
-        let mut done = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let join = |worker: std::thread::ScopedJoinHandle<'_, Done>| match worker.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            let done: Result<Vec<_>, Error> = workers.into_iter().map(join).collect();
-            done.map(|done| done.concat())
-        })?;
+        let done: Vec<Done> = together(threads, |_| work());
+        let mut done = done.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
         done.sort_unstable_by_key(|(number, _)| *number);
         Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
     }
+}
+
+/// What `work` returns for 0, 1 and so on to `threads`: each on a thread of its own, the first on the one that
+/// calls, and so are those for which the system has no thread.
+fn together<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .map(|number| {
+                let thread = std::thread::Builder::new();
+                thread.spawn_scoped(scope, move || work(number))
+            })
+            .collect();
+        let mut done = vec![work(0)];
+        for (number, other) in (1..).zip(others) {
+            done.push(match other.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(done)) => done,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(_) => work(number),
+            });
+        }
+        done
+    })
 }
 
 /// Threads to work with: as many as the machine has, if nobody said.

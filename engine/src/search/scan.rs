@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::Hit;
 use super::nearest::Nearest;
+use super::together;
 use super::visible::Hidden;
 use crate::kernels::{Candidate, Kernels, QueryBatch};
 
@@ -47,36 +47,20 @@ pub(super) fn scan_together(
     threads: usize,
 ) {
     let stride = query.len();
-    let share = part.ids.len().div_ceil(threads.max(1)).max(1);
-    let stretches = part
-        .ids
-        .chunks(share)
-        .zip(part.codes.chunks(share * stride));
+    let rows = part.ids.len();
+    let share = rows.div_ceil(threads.max(1)).max(1);
     let wanted = answer.share();
-    let work = |number: usize, ids: &[u64], codes: &[u8]| {
-        let mut own = Nearest::from(wanted);
+    let found = together(rows.div_ceil(share), |number| {
+        let (start, end) = (number * share, rows.min((number + 1) * share));
         let stretch = Columns {
-            ids: Cow::Borrowed(ids),
-            codes: Cow::Borrowed(codes),
+            ids: Cow::Borrowed(&part.ids[start..end]),
+            codes: Cow::Borrowed(&part.codes[start * stride..end * stride]),
             hidden: part.hidden,
-            first_row: part.first_row + (number * share) as u32,
+            first_row: part.first_row + start as u32,
         };
+        let mut own = Nearest::from(wanted);
         Scan::new(kernels, &[query]).scan(&stretch, &mut [&mut own]);
         own.finish()
-    };
-    let found: Vec<Vec<Hit>> = std::thread::scope(|scope| {
-        let work = &work;
-        let mut stretches = stretches.enumerate();
-        let first = stretches.next();
-        let others: Vec<_> = stretches
-            .map(|(number, (ids, codes))| scope.spawn(move || work(number, ids, codes)))
-            .collect();
-        let first = first.map(|(number, (ids, codes))| work(number, ids, codes));
-        let others = others.into_iter().map(|other| match other.join() {
-            Ok(found) => found,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        first.into_iter().chain(others).collect()
     });
     for found in found {
         answer.absorb(found);
