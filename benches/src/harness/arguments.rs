@@ -242,7 +242,7 @@ impl RunArgs {
                 } else {
                     &[usize::MAX]
                 };
-                let queries = self.queries.unwrap_or(if self.quick { 200 } else { 1_000 });
+                let queries = self.queries.unwrap_or(if self.quick { 200 } else { 400 });
                 let shapes = bits
                     .iter()
                     .flat_map(|bits| rows.iter().map(move |rows| (bits, rows)));

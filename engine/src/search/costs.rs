@@ -2,20 +2,26 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::tables::Tables;
+
 /// Nanoseconds of a byte of codes in a scan.
-const SCAN_BYTE: f32 = 0.06;
+const SCAN_BYTE: f32 = 0.04;
 /// Nanoseconds of a row in a scan, whatever its length.
-const SCAN_ROW: f32 = 0.25;
+const SCAN_ROW: f32 = 0.1;
 /// Nanoseconds before the first shell is looked up.
-const START: f32 = 1_000.0;
+const START: f32 = 300.0;
+/// Nanoseconds of finding out, for each table, what its shells will cost; and of reckoning with it again and
+/// again, which takes longer where distances are greater.
+const TABLE: f32 = 60.0;
+const WIDE_TABLE: f32 = 200.0;
 /// Nanoseconds of a shell, whatever is in there.
 const SHELL: f32 = 60.0;
 /// Nanoseconds of looking up a bucket.
-const BUCKET: f32 = 4.0;
+const BUCKET: f32 = 16.0;
 /// Nanoseconds of a row in a bucket, where the rest of its code stands beside it.
-const ROW_BESIDE: f32 = 0.7;
+const ROW_BESIDE: f32 = 2.5;
 /// Nanoseconds of a row in a bucket whose code must be looked at.
-const ROW_APART: f32 = 6.0;
+const ROW_APART: f32 = 11.0;
 /// Nanoseconds of a row whose code alone is fetched, because nearly all others are hidden.
 const GATHERED: f32 = 30.0;
 
@@ -64,7 +70,7 @@ static WALKS: Learned = Learned::new();
 /// Queries that make a batch: of fewer, each takes about as long as by itself.
 const BATCH: usize = 16;
 /// What a query of a batch takes in parts of one by itself.
-const IN_BATCH: f32 = 0.5;
+const IN_BATCH: f32 = 0.4;
 
 /// A scan that takes longer is shared among threads, each of which has so many nanoseconds or more to do.
 const SHARE: f32 = 1e6;
@@ -95,9 +101,12 @@ impl Costs {
         rows: usize,
         stride: usize,
         gathered: Option<u64>,
-        has_rest: bool,
+        tables: Option<&Tables>,
         queries: usize,
     ) -> Costs {
+        let has_rest = tables.is_some_and(Tables::has_rest);
+        let start =
+            tables.map_or(0, Tables::count) as f32 * if has_rest { TABLE } else { WIDE_TABLE };
         let bytes = rows as u64 * stride as u64;
         let walk = WALKS.factor(bytes);
         let alone = rows as f32 * (SCAN_ROW + SCAN_BYTE * stride as f32);
@@ -112,7 +121,7 @@ impl Costs {
             scan,
             plain: gathered.is_none().then_some(plain),
             walk,
-            start: walk * START,
+            start: START + start,
             shell: walk * SHELL,
             bucket: walk * BUCKET,
             row: walk * if has_rest { ROW_BESIDE } else { ROW_APART },

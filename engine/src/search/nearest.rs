@@ -118,6 +118,11 @@ impl<'a> Nearest<'a> {
         }
     }
 
+    /// The k-th distance found, if there are so many.
+    pub(super) fn worst_distance(&self) -> Option<u32> {
+        self.worst.map(|(distance, _)| distance)
+    }
+
     /// Whether the threshold still lets every row within the radius pass.
     pub(super) fn is_open(&self) -> bool {
         self.worst.is_none()

@@ -131,8 +131,13 @@ impl Pass<'_> {
             _ => Tables::of(part.part, self.snapshot.bits()),
         };
         let stride = self.snapshot.stride();
-        let has_rest = tables.as_ref().is_some_and(|(tables, _)| tables.has_rest());
-        let costs = part.costs(stride, has_rest, asked.len());
+        let known = tables.as_ref().map(|(tables, _)| *tables);
+        let costs = part.costs(stride, known, asked.len());
+        // What is found in the first part tells how far rows are; in others, fewer are still wanted.
+        let teaches = part.rows == part.part.len() as u64
+            && asked
+                .iter()
+                .all(|asked| asked.answer.is_open() && !asked.limit.is_set());
         let mut walked = None;
         let mut scanned = Vec::new();
         match &tables {
@@ -153,6 +158,10 @@ impl Pass<'_> {
                         limit,
                     } = &mut *asked;
                     answer.begin_part();
+                    if !ground.is_worth_a_walk(answer, limit) {
+                        scanned.push(asked);
+                        continue;
+                    }
                     limit.begin();
                     let of = walk(ground, query, answer, limit)?;
                     limit.pause();
@@ -195,6 +204,13 @@ impl Pass<'_> {
                         Scan::new(self.snapshot.kernels, &queries).scan(&columns, &mut answers);
                         costs.learn_scan(queries.len(), begun.elapsed().as_nanos() as f32);
                     }
+                }
+            }
+        }
+        if let (Some(tables), true) = (known, teaches) {
+            for asked in asked.iter() {
+                if let Some(distance) = asked.answer.worst_distance() {
+                    tables.learn_distance(asked.answer.k(), distance);
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::scan::Columns;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::snapshot::Snapshot;
+use crate::tables::Tables;
 
 /// Where fewer than one row in so many may be found, only their codes are read and compared;
 /// otherwise all are, and what must not be found is dropped. A scan reads a code in a few
@@ -107,9 +108,9 @@ impl<'a> Visible<'a> {
     }
 
     /// What it takes to find the nearest of one of so many queries.
-    pub(super) fn costs(&self, stride: usize, has_rest: bool, queries: usize) -> Costs {
+    pub(super) fn costs(&self, stride: usize, tables: Option<&Tables>, queries: usize) -> Costs {
         let gathered = self.gathers().then_some(self.rows);
-        Costs::new(self.part.len(), stride, gathered, has_rest, queries)
+        Costs::new(self.part.len(), stride, gathered, tables, queries)
     }
 
     /// The columns that a scan goes over.

@@ -20,6 +20,18 @@ use crate::tables::{MOST_DISTANCE, Opened, SHELLS, Tables, count};
 /// first rows found are far from the nearest, and what must be walked over seems more than it is.
 const TRIAL: f32 = 0.05;
 
+/// The share of a scan's cost that is spent from then on before it is asked again.
+const AGAIN: f32 = 0.1;
+
+/// The share of a scan's cost at which a walk ends in any case: a query takes that and a scan at most.
+const MOST_SPENT: f32 = 1.2;
+
+/// The share of a scan's cost after which the k-th distance found is taken for the last one.
+const BELIEVED: f32 = 0.5;
+
+/// The share of a scan's cost that a walk may take before it has looked at anything.
+const MOST_START: f32 = 0.1;
+
 /// Shells that are reckoned ahead at most: with so many a scan is the cheaper way for certain.
 const MOST_AHEAD: u32 = 4096;
 
@@ -164,6 +176,18 @@ pub(super) struct Ground<'a> {
     pub(super) way: Option<Way>,
 }
 
+impl Ground<'_> {
+    /// Whether it is worth asking the tables at all. In a small part that takes as long as a good piece of a
+    /// scan, unless next to nothing is to be looked up.
+    pub(super) fn is_worth_a_walk(&self, answer: &Nearest<'_>, limit: &Limit) -> bool {
+        let few = |radius: u32| answer.is_fixed() && radius < self.tables.count() as u32;
+        self.way.is_some()
+            || limit.is_set()
+            || self.costs.start < MOST_START * self.costs.scan
+            || answer.threshold(0).is_some_and(few)
+    }
+}
+
 /// Offers to `answer` the rows of the part that may be wanted, as far as its tables are the way.
 pub(super) fn walk(
     ground: Ground<'_>,
@@ -197,8 +221,10 @@ pub(super) fn walk(
     let mut shells = Vec::with_capacity(3);
     let mut ahead = Ahead::new();
     let mut spent = costs.start;
-    // The distance to which the way was last reckoned, and where it is likely to end.
+    // The distance to which the way was last reckoned, what must be spent before it is reckoned anew, and
+    // where it is likely to end.
     let mut asked = None;
+    let mut due = TRIAL * costs.scan;
     let expected = tables.expected_distance(answer.k());
     while let Some(threshold) = answer.threshold(least_id) {
         if walked.covered > threshold {
@@ -208,24 +234,34 @@ pub(super) fn walk(
         let (table, distance) = following[0];
         let next = walk.next[table];
         // A fixed radius is known from the start; a k-th distance only after a while, and until then it is
-        // taken for what it would be if rows were spread evenly, unless that was reached already.
-        let due = answer.is_fixed() || spent > TRIAL * costs.scan;
+        // taken for what it was for other queries. The farther the walk went, the more is what it found.
         let goal = match answer.is_fixed() {
             true => threshold,
-            false => threshold.min(expected.max(walked.covered)),
+            false => {
+                let least = threshold.min(expected.max(walked.covered));
+                let gone = (spent / (BELIEVED * costs.scan)).min(1.0);
+                let most = threshold.min(snapshot.bits()).max(least);
+                least + (gone * (most - least) as f32) as u32
+            }
         };
-        if due && asked != Some(goal) {
+        let changed = answer.is_fixed() && asked != Some(goal);
+        if changed || spent > due {
             asked = Some(goal);
+            due = spent + AGAIN * costs.scan;
             let shells = goal.saturating_add(1).saturating_sub(walked.covered);
             let ahead = walk.ahead(shells.min(MOST_AHEAD));
             walked.estimate = spent + ahead;
-            if ahead > costs.scan && may_scan || ahead.is_infinite() && answer.streams() {
+            // What was spent is gone: only what is to come counts. But who was wrong once is believed less.
+            let most = if spent > costs.scan { 0.5 } else { 1.0 } * costs.scan;
+            if ahead > most && may_scan || ahead.is_infinite() && answer.streams() {
                 walked.end = End::Scan;
                 break;
             }
         }
         // What was given away cannot be offered anew.
-        if next.is_infinite() || spent + next > 1.2 * costs.scan && may_scan && !answer.streams() {
+        if next.is_infinite()
+            || spent + next > MOST_SPENT * costs.scan && may_scan && !answer.streams()
+        {
             walked.end = End::Scan;
             break;
         }

@@ -1,7 +1,7 @@
 //! The tables of a segment, as a search uses them.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use bitkin_storage::{LazyBytes, Part, Section};
 
@@ -29,7 +29,12 @@ pub(crate) struct Tables {
     checked: AtomicBool,
     /// Searches since it was looked whether that is so.
     searches: AtomicU32,
+    /// How much farther the k-th nearest rows were than if rows were spread evenly, in parts of a bit.
+    beyond: AtomicI32,
 }
+
+/// Parts of a bit in which that is counted.
+const BEYOND_UNIT: f32 = 256.0;
 
 impl Tables {
     /// The tables of a part; `None` if it has none, or none that this version can read. Without them
@@ -113,6 +118,7 @@ impl Tables {
             stride,
             checked: AtomicBool::new(false),
             searches: AtomicU32::new(0),
+            beyond: AtomicI32::new(0),
         })
     }
 
@@ -126,9 +132,25 @@ impl Tables {
         self.entries[table].key_bits
     }
 
-    /// How far the k-th nearest of `rows` rows is from a query that is like them, if they are spread evenly:
-    /// where rows crowd it is nearer.
+    /// How far the k-th nearest row is likely to be from a query.
     pub(crate) fn expected_distance(&self, k: usize) -> u32 {
+        let beyond = self.beyond.load(Ordering::Relaxed) as f32 / BEYOND_UNIT;
+        (self.even_distance(k) + beyond).max(0.0) as u32
+    }
+
+    /// The k-th nearest row of a query was so far.
+    pub(crate) fn learn_distance(&self, k: usize, distance: u32) {
+        let known = self.beyond.load(Ordering::Relaxed);
+        let seen = BEYOND_UNIT * (distance as f32 - self.even_distance(k));
+        self.beyond.store(
+            known + ((seen - known as f32) / 16.0) as i32,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// How far the k-th nearest row is from a query that is like the rows, if these are spread evenly: where
+    /// they crowd it is nearer, and where distances are no bell it is elsewhere.
+    fn even_distance(&self, k: usize) -> f32 {
         let share = (k as f64 / f64::from(self.footer.rows.max(1))).clamp(1e-12, 0.5);
         // The quantile of the normal distribution (Abramowitz and Stegun, 26.2.23).
         let t = (-2.0 * share.ln()).sqrt();
@@ -139,7 +161,7 @@ impl Tables {
             f64::from(self.footer.mean),
             f64::from(self.footer.deviation),
         );
-        ((mean - quantile * deviation) / 256.0).max(0.0) as u32
+        ((mean - quantile * deviation) / 256.0) as f32
     }
 
     /// Bytes that are read of each row of a bucket.

@@ -328,7 +328,7 @@ fn lookup_depths(
     sizes: &[Sizes],
     stride: usize,
 ) -> Option<Depths> {
-    let costs = part.costs(stride, tables.has_rest(), 1);
+    let costs = part.costs(stride, Some(tables), 1);
     depths(tables, radius, |table, depth| {
         let shells = (0..depth).map(|distance| {
             let buckets = count(tables.key_bits(table), distance) as f32;
