@@ -153,7 +153,8 @@ fn jobs() -> Result<Vec<Job>> {
             MILLION,
             with(&["bitkin-budget", "faiss-hnsw", "usearch-hnsw", "mih-rs"])?,
             &[
-                "scan", "batch", "nearest", "planner", "bytes", "growth", "pairs", "build",
+                "scan", "batch", "nearest", "planner", "bytes", "growth", "budget", "fresh",
+                "pairs", "build",
             ],
         ),
         job(
