@@ -30,7 +30,14 @@ impl Modes {
             Modes::OneThread => vec![single, batched],
             Modes::Single => vec![single],
         };
-        modes.dedup();
+        // One thread is all threads of some machines.
+        let mut known = Vec::new();
+        modes.retain(|mode| {
+            !known.contains(mode) && {
+                known.push(*mode);
+                true
+            }
+        });
         modes
     }
 }
