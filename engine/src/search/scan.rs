@@ -153,7 +153,7 @@ mod tests {
         /// before.
         #[test]
         fn threads_find_what_one_finds(
-            codes in prop::collection::vec(0_u8..8, 2 * 1..=2 * 600),
+            codes in prop::collection::vec(0_u8..8, 2..=2 * 600),
             hidden in prop::collection::btree_set(0_u32..600, 0..100),
             k in 1_usize..20,
             radius in prop::option::of(0_u32..8),
