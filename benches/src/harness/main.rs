@@ -246,7 +246,6 @@ fn measure_targets(arguments: &TargetArgs, root: &Path) -> Result<()> {
     let say = |text: &str| eprintln!("  {text}");
     let mut plan = plan(&arguments.pace, false, Vec::new(), root)?;
     plan.python = peers::prepare(root, &plan.places.cache, &plan.commit, &say);
-    plan.modes = Modes::OneThread;
     let table = targets::measure(&mut plan, arguments, &say)?;
     print!("{table}");
     let file = arguments.pace.out.join("targets.md");

@@ -18,6 +18,10 @@ use own::{Own, Owned};
 
 const MILLION: usize = 1_000_000;
 
+/// Queries of the works that only the planner is judged by: as many as no other work has, so that its lines
+/// are not taken for those of another.
+const PLANNER_QUERIES: usize = 500;
+
 /// A work, what is asked of it, and who is asked.
 struct Job {
     work: &'static str,
@@ -81,14 +85,14 @@ pub(crate) fn measure(plan: &mut Plan, arguments: &TargetArgs, say: Say<'_>) -> 
         plan.run(&work, say)?;
         if (job.work, job.bits, job.rows) == ("clustered", 64, MILLION) {
             let own = [
-                ("pairs", &mut own.pairs),
-                ("build", &mut own.build),
-                ("fresh", &mut own.fresh),
+                ("pairs", own::pairs as own::Measure, &mut own.pairs),
+                ("build", own::build, &mut own.build),
+                ("fresh", own::fresh, &mut own.fresh),
             ];
-            for (what, measured) in own {
+            for (what, measure, measured) in own {
                 if asked(what) {
                     say(&format!("{what} of {rows} rows"));
-                    *measured = Some(Own::measure(what, &work, plan)?);
+                    *measured = Some(Own::measure(measure, &work, plan)?);
                 }
             }
         }
@@ -211,7 +215,7 @@ fn jobs() -> Result<Vec<Job>> {
                 jobs.push(Job {
                     ks: &[1, 10, 100],
                     radii,
-                    queries: 500,
+                    queries: PLANNER_QUERIES,
                     modes: Modes::Single,
                     ..job(work, bits, rows, vec![ways(ALL_WAYS)?], &["planner"])
                 });
@@ -235,6 +239,7 @@ impl<'a> Lines<'a> {
                 && line.system == system
                 && (line.threads, line.batch) == (1, batch)
                 && line.k.is_none_or(|k| k == 10)
+                && line.queries != PLANNER_QUERIES
                 && line.queries_per_second.is_some()
         })
     }
@@ -340,22 +345,18 @@ fn targets(lines: &[Line], own: &Owned) -> Vec<Target> {
         seen,
     );
 
-    for (bits, recall, peers) in [
-        (64, 0.97, &["faiss-hnsw", "usearch-hnsw"][..]),
-        (256, 0.97, &["faiss-hnsw"]),
+    for (bits, peer, against) in [
+        (64, "faiss-hnsw", "FAISS HNSW, as much (from Python)"),
+        (64, "usearch-hnsw", "usearch HNSW, as much (from Python)"),
+        (256, "faiss-hnsw", "FAISS HNSW, as much (from Python)"),
     ] {
-        let place = at_1m(bits);
-        for peer in peers {
-            let peer = lines.best(place, peer, recall);
-            let seen = ratio(lines.best(place, "bitkin-budget", recall), peer);
-            let what = format!("with a budget, recall {recall}, {}", nearest(place));
-            let against = if peer.is_some_and(|line| line.system == "faiss-hnsw") {
-                "FAISS HNSW, as much (from Python)"
-            } else {
-                "usearch HNSW, as much (from Python)"
-            };
-            add("budget", what, against, Aim::None, seen);
-        }
+        let (place, recall) = (at_1m(bits), 0.97);
+        let seen = ratio(
+            lines.best(place, "bitkin-budget", recall),
+            lines.best(place, peer, recall),
+        );
+        let what = format!("with a budget, recall {recall}, {}", nearest(place));
+        add("budget", what, against, Aim::None, seen);
     }
 
     let planted = ("planted", 256, 10 * MILLION);

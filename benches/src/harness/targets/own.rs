@@ -41,19 +41,18 @@ pub(super) struct Own {
     pub(super) a_second: Spread,
 }
 
+/// Measures a work in a new database: seconds, and seconds of what they stand beside.
+pub(super) type Measure = fn(&Work, &Path) -> Result<(f64, f64)>;
+
 impl Own {
-    pub(super) fn measure(what: &str, work: &Work, plan: &Plan) -> Result<Own> {
+    pub(super) fn measure(measure: Measure, work: &Work, plan: &Plan) -> Result<Own> {
         let folder = tempfile::Builder::new()
             .prefix(&format!("run-{}-", std::process::id()))
             .tempdir_in(&plan.places.cache)?;
         let (mut ratios, mut speeds) = (Vec::new(), Vec::new());
         for round in 0..plan.rounds.min(3) {
             let path = folder.path().join(format!("{round}.bitkin"));
-            let (own, other) = match what {
-                "pairs" => pairs(work, &path)?,
-                "fresh" => fresh(work, &path)?,
-                _ => build(work, &path)?,
-            };
+            let (own, other) = measure(work, &path)?;
             ratios.push(other / own);
             speeds.push(work.rows.rows() as f64 / own / 1e6);
             std::fs::remove_dir_all(&path)?;
@@ -75,7 +74,7 @@ fn filled(work: &Work, path: &Path) -> Result<(Database, bitkin::Collection)> {
 }
 
 /// Seconds of finding all pairs by one thread, and of comparing every two rows.
-fn pairs(work: &Work, path: &Path) -> Result<(f64, f64)> {
+pub(super) fn pairs(work: &Work, path: &Path) -> Result<(f64, f64)> {
     let (database, rows) = filled(work, path)?;
     rows.compact()?;
     let (found, own) = timed(|| {
@@ -116,7 +115,7 @@ fn all_pairs(kernels: &Kernels, rows: &Codes) -> Duration {
 }
 
 /// Seconds of all queries one by one: while rows lie where they came to lie, and after they were merged.
-fn fresh(work: &Work, path: &Path) -> Result<(f64, f64)> {
+pub(super) fn fresh(work: &Work, path: &Path) -> Result<(f64, f64)> {
     let (database, rows) = filled(work, path)?;
     let ask = || -> Result<f64> {
         let queries = || work.queries.bytes().chunks_exact(work.queries.row_bytes());
@@ -142,7 +141,7 @@ fn fresh(work: &Work, path: &Path) -> Result<(f64, f64)> {
 }
 
 /// Seconds of merging all rows into one segment, tables included, and of copying its file.
-fn build(work: &Work, path: &Path) -> Result<(f64, f64)> {
+pub(super) fn build(work: &Work, path: &Path) -> Result<(f64, f64)> {
     let (database, rows) = filled(work, path)?;
     let (merged, own) = timed(|| rows.compact());
     merged?;
