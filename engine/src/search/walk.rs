@@ -230,6 +230,8 @@ pub(super) fn walk(
         if walked.covered > threshold {
             break;
         }
+        // What was given away cannot be offered anew: a stream is scanned for from the start or never.
+        let may_leave = !answer.streams() || walked.covered == 0;
         let following = walk.following();
         let (table, distance) = following[0];
         let next = walk.next[table];
@@ -253,15 +255,12 @@ pub(super) fn walk(
             walked.estimate = spent + ahead;
             // What was spent is gone: only what is to come counts. But who was wrong once is believed less.
             let most = if spent > costs.scan { 0.5 } else { 1.0 } * costs.scan;
-            if ahead > most && may_scan || ahead.is_infinite() && answer.streams() {
+            if may_leave && (ahead > most && may_scan || ahead.is_infinite() && answer.streams()) {
                 walked.end = End::Scan;
                 break;
             }
         }
-        // What was given away cannot be offered anew.
-        if next.is_infinite()
-            || spent + next > MOST_SPENT * costs.scan && may_scan && !answer.streams()
-        {
+        if next.is_infinite() || spent + next > MOST_SPENT * costs.scan && may_scan && may_leave {
             walked.end = End::Scan;
             break;
         }
