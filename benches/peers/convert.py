@@ -16,7 +16,8 @@ def codes(array):
     array = np.asarray(array)
     if array.ndim != 2:
         raise SystemExit(f"expected two dimensions, found {array.shape}")
-    if array.dtype == bool or (array.dtype != np.uint8 and array.max(initial=0) <= 1):
+    # Bytes that are all 0 or 1 are bits, each in a byte of its own.
+    if array.dtype == bool or array.max(initial=0) <= 1:
         return np.packbits(array.astype(bool), axis=1, bitorder="little")
     if array.dtype == np.uint8:
         return array

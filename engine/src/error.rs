@@ -196,6 +196,81 @@ pub enum Error {
     },
 }
 
+/// What sort of thing went wrong: what a program can act on without reading the message. Interfaces in other
+/// languages have an exception or a number for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for is not there.
+    NotFound,
+    /// What was to be made is there already: a collection, or the id of a row.
+    AlreadyExists,
+    /// An argument cannot be used.
+    InvalidInput,
+    /// A file of the database is damaged or missing.
+    Corrupt,
+    /// The database is open for writing elsewhere.
+    Locked,
+    /// The directory holds no database.
+    NotADatabase,
+    /// The database was written by a newer program, or by one with other features.
+    UnknownFormat,
+    /// The database was opened read-only.
+    ReadOnly,
+    /// The database was closed.
+    Closed,
+    /// A file cannot be read or written, or an earlier write failed.
+    Disk,
+    /// Anything else: the message says what.
+    Other,
+}
+
+impl Error {
+    /// What sort of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::UnknownCollection { .. } => ErrorKind::NotFound,
+            Error::CollectionExists { .. } | Error::DuplicateId { .. } => ErrorKind::AlreadyExists,
+            Error::BadBits { .. }
+            | Error::WrongWidth { .. }
+            | Error::PaddingBits { .. }
+            | Error::RepeatedId { .. }
+            | Error::ReservedId { .. }
+            | Error::InvalidPayload { .. }
+            | Error::BadIndexField { .. }
+            | Error::Filter(_) => ErrorKind::InvalidInput,
+            Error::Damaged { .. } => ErrorKind::Corrupt,
+            Error::Locked { .. } => ErrorKind::Locked,
+            Error::NotADatabase { .. } => ErrorKind::NotADatabase,
+            Error::FormatVersion { .. } => ErrorKind::UnknownFormat,
+            Error::ReadOnly => ErrorKind::ReadOnly,
+            Error::Closed => ErrorKind::Closed,
+            Error::Io { .. } => ErrorKind::Disk,
+            Error::Storage(error) => kind_of_storage(error),
+            _ => ErrorKind::Other,
+        }
+    }
+}
+
+fn kind_of_storage(error: &bitkin_storage::Error) -> ErrorKind {
+    use bitkin_storage::Error as From;
+    match error {
+        From::UnknownCollection { .. } => ErrorKind::NotFound,
+        From::NotEmpty { .. } => ErrorKind::NotADatabase,
+        From::BadName { .. }
+        | From::TooLarge { .. }
+        | From::IdsExhausted { .. }
+        | From::PayloadCount { .. } => ErrorKind::InvalidInput,
+        From::Corrupt { .. } | From::MissingFile { .. } | From::ManifestLost { .. } => {
+            ErrorKind::Corrupt
+        }
+        From::UnsupportedFeature { .. } => ErrorKind::UnknownFormat,
+        From::Closing => ErrorKind::Closed,
+        From::Io { .. } | From::Poisoned { .. } => ErrorKind::Disk,
+        _ => ErrorKind::Other,
+    }
+}
+
 impl From<bitkin_storage::Error> for Error {
     fn from(error: bitkin_storage::Error) -> Self {
         use bitkin_storage::Error as From;

@@ -60,7 +60,7 @@ pub use bitkin_storage::{
 
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};
 pub use self::database::{Database, DatabaseOptions, backup, repair, verify};
-pub use self::error::Error;
+pub use self::error::{Error, ErrorKind};
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{
     Answer, BatchSearch, Budget, Explanation, Hit, Pair, PairOutcome, PairSearch, PartExplanation,

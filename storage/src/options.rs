@@ -30,8 +30,8 @@ pub struct Options {
     /// Rows in memory beyond which they are written into segments in the background; commits never wait
     /// for it. What counts are the rows of all collections together that are in no segment yet, also
     /// those being written and such as were deleted since. A second passes between one flush and the
-    /// next, which takes all that came in meanwhile. When nothing was committed for about a second, a
-    /// sixteenth of this number is enough. Default: 65,536.
+    /// next, which takes all that came in meanwhile, unless that is more than four times this number.
+    /// When nothing was committed for about a second, a sixteenth of it is enough. Default: 65,536.
     ///
     /// A search must scan what is in memory, while segments may have sections that spare it that; and
     /// opening a database after a crash reads these rows out of the log. Fewer mean more and smaller

@@ -320,7 +320,9 @@ impl Writer {
     /// Lets the thread that flushes know how many rows are in memory, after a commit.
     fn tell_of_rows(&self, rows: usize) {
         if self.options.background && rows > self.rows_at_rest() {
-            self.signals.committed(rows > self.options.flush_rows);
+            let (soon, many) = (self.options.flush_rows, background::MANY);
+            let now = rows > soon.saturating_mul(many);
+            self.signals.committed(rows > soon, now);
         }
     }
 

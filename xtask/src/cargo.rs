@@ -1,4 +1,5 @@
-//! The chores that run cargo: building and running the demo and the benchmarks, and the tests.
+//! The chores that run cargo: building the C library, building and running the demo and the benchmarks,
+//! and the tests.
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -30,18 +31,10 @@ pub(crate) fn demo(arguments: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
         "--package",
         "bitkin-encoder",
     ]);
-    // Cargo itself says where the program lies, whatever target folder or triple is configured.
-    build
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped());
-    let mut child = build
-        .spawn()
-        .map_err(|e| format!("cannot run cargo: {e}"))?;
     let mut program = None;
-    for line in BufReader::new(child.stdout.take().expect("stdout is piped")).lines() {
-        program = executable(&line?, "bitkin").or(program);
-    }
-    let built = child.wait()?;
+    let built = build_with_messages(build, |line| {
+        program = executable(line, "bitkin").or(program.take());
+    })?;
     if !built.success() {
         return Ok(exit_code(built));
     }
@@ -52,6 +45,36 @@ pub(crate) fn demo(arguments: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
         .status()
         .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
     Ok(exit_code(ran))
+}
+
+/// Builds the C library, optimised; returns the files of it.
+pub(crate) fn build_c() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--package", "bitkin-c"]);
+    let mut files = Vec::new();
+    let built = build_with_messages(build, |line| files.extend(artifacts(line, "bitkin_c")))?;
+    match built.success() {
+        true => Ok(files),
+        false => Err("bitkin-c could not be built".into()),
+    }
+}
+
+/// Runs a build, and gives each line of cargo's JSON messages to `each`: cargo itself says where things
+/// lie, whatever target folder or triple is configured.
+fn build_with_messages(
+    mut build: Command,
+    mut each: impl FnMut(&str),
+) -> Result<ExitStatus, Box<dyn Error>> {
+    build
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped());
+    let mut child = build
+        .spawn()
+        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    for line in BufReader::new(child.stdout.take().expect("stdout is piped")).lines() {
+        each(&line?);
+    }
+    Ok(child.wait()?)
 }
 
 /// Runs `cargo test` with `arguments`, over the whole workspace unless they name packages.
@@ -119,6 +142,18 @@ fn executable(line: &str, name: &str) -> Option<PathBuf> {
         return None;
     }
     Some(PathBuf::from(message.get("executable")?.as_str()?))
+}
+
+/// The files of library `name`, if this line of cargo's JSON messages tells of having built it.
+fn artifacts(line: &str, name: &str) -> Vec<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    if message["target"]["name"] != name || message["reason"] != "compiler-artifact" {
+        return Vec::new();
+    }
+    let files = message["filenames"].as_array().into_iter().flatten();
+    files
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .collect()
 }
 
 /// Whether arguments of `cargo test` choose packages; `--workspace` would override the choice.

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cargo;
+mod install_c;
 mod libtorch;
 
 use std::ffi::OsString;
@@ -21,6 +22,8 @@ cargo xtask demo [ARGS]...   set up if needed, build, and run `bitkin demo ARGS`
 cargo xtask test [ARGS]...   set up if needed, and run `cargo test --workspace ARGS`
 cargo xtask bench [ARGS]...  build the harness and measure Bitkin beside other systems; --help says
                              what (no libtorch; the peers are installed by pip, once)
+cargo xtask install-c PREFIX build the C library and install it, its header and its file for
+                             pkg-config under PREFIX (no libtorch)
 cargo xtask help             this text
 
 A libtorch of your own wins over the fetched one: set LIBTORCH to its folder, or
@@ -34,6 +37,7 @@ enum Chore {
     Demo(Vec<OsString>),
     Test(Vec<OsString>),
     Bench(Vec<OsString>),
+    InstallC(OsString),
     Help,
 }
 
@@ -54,6 +58,12 @@ impl Chore {
             Some("demo") => Ok(Chore::Demo(rest)),
             Some("test") => Ok(Chore::Test(rest)),
             Some("bench") => Ok(Chore::Bench(rest)),
+            Some("install-c") => match <[OsString; 1]>::try_from(rest) {
+                Ok([prefix]) if !prefix.as_encoded_bytes().starts_with(b"-") => {
+                    Ok(Chore::InstallC(prefix))
+                }
+                _ => Err("install-c takes a directory".into()),
+            },
             Some("help" | "--help" | "-h") => Ok(Chore::Help),
             _ => Err(format!("unknown chore {chore:?}")),
         }
@@ -82,6 +92,7 @@ fn main() -> ExitCode {
             set_up(libtorch::Want::Any).and_then(|()| cargo::test(&arguments))
         }
         Chore::Bench(arguments) => cargo::bench(&arguments),
+        Chore::InstallC(prefix) => install_c::install_c(&prefix).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -123,7 +134,19 @@ mod tests {
             parse("bench --quick"),
             Ok(Chore::Bench(vec!["--quick".into()]))
         );
-        for wrong in ["", "setup --gpu", "setup --cuda --cuda", "set-up"] {
+        assert_eq!(
+            parse("install-c /usr/local"),
+            Ok(Chore::InstallC("/usr/local".into()))
+        );
+        for wrong in [
+            "",
+            "install-c",
+            "install-c a b",
+            "install-c --help",
+            "setup --gpu",
+            "setup --cuda --cuda",
+            "set-up",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?} was accepted");
         }
     }

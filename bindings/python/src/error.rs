@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bitkin::{Error, StorageError};
+use bitkin::{Error, ErrorKind, StorageError};
 use pyo3::prelude::*;
 
 /// The exceptions that `python/bitkin/__init__.py` defines: in Python, because only there a class
@@ -25,35 +25,37 @@ mod classes {
 /// The exception for an error of the engine.
 pub(crate) fn raised(error: Error) -> PyErr {
     let message = error.to_string();
-    match error {
-        Error::UnknownCollection { .. } => classes::NotFound::new_err(message),
-        Error::CollectionExists { .. } | Error::DuplicateId { .. } => {
-            classes::AlreadyExists::new_err(message)
-        }
-        Error::BadBits { .. }
-        | Error::WrongWidth { .. }
-        | Error::PaddingBits { .. }
-        | Error::RepeatedId { .. }
-        | Error::ReservedId { .. }
-        | Error::InvalidPayload { .. }
-        | Error::BadIndexField { .. }
-        | Error::Filter(_) => classes::InvalidInput::new_err(message),
-        Error::Damaged { .. } => classes::Corrupt::new_err(message),
-        Error::Locked { .. } => classes::Locked::new_err(message),
-        Error::NotADatabase { .. } => classes::NotADatabase::new_err(message),
-        Error::FormatVersion { .. } => classes::UnknownFormat::new_err(message),
-        Error::ReadOnly => classes::ReadOnly::new_err(message),
-        Error::Closed => classes::Closed::new_err(message),
-        Error::Storage(error) => raised_by_storage(&error, message),
+    match error.kind() {
+        ErrorKind::NotFound => classes::NotFound::new_err(message),
+        ErrorKind::AlreadyExists => classes::AlreadyExists::new_err(message),
+        ErrorKind::InvalidInput => classes::InvalidInput::new_err(message),
+        ErrorKind::Corrupt => classes::Corrupt::new_err(message),
+        ErrorKind::Locked => classes::Locked::new_err(message),
+        ErrorKind::NotADatabase => classes::NotADatabase::new_err(message),
+        ErrorKind::UnknownFormat => classes::UnknownFormat::new_err(message),
+        ErrorKind::ReadOnly => classes::ReadOnly::new_err(message),
+        ErrorKind::Closed => classes::Closed::new_err(message),
+        ErrorKind::Disk => match system_error(&error) {
+            Some(number) => classes::DiskError::new_err((number, message)),
+            None => classes::DiskError::new_err(message),
+        },
         _ => classes::Error::new_err(message),
+    }
+}
+
+/// The system's number of what went wrong with a file.
+fn system_error(error: &Error) -> Option<i32> {
+    match error {
+        Error::Storage(StorageError::Io { source, .. }) | Error::Io { source, .. } => {
+            source.raw_os_error()
+        }
+        _ => None,
     }
 }
 
 /// As [`raised`], for the opening of `path`: messages of storage name files within it.
 pub(crate) fn raised_at(path: &Path, error: Error) -> PyErr {
-    if let Error::Storage(StorageError::Io { source, .. }) = &error
-        && let Some(number) = source.raw_os_error()
-    {
+    if let (ErrorKind::Disk, Some(number)) = (error.kind(), system_error(&error)) {
         return classes::DiskError::new_err((
             number,
             error.to_string(),
@@ -61,28 +63,6 @@ pub(crate) fn raised_at(path: &Path, error: Error) -> PyErr {
         ));
     }
     raised(error)
-}
-
-fn raised_by_storage(error: &StorageError, message: String) -> PyErr {
-    match error {
-        StorageError::UnknownCollection { .. } => classes::NotFound::new_err(message),
-        StorageError::NotEmpty { .. } => classes::NotADatabase::new_err(message),
-        StorageError::BadName { .. }
-        | StorageError::TooLarge { .. }
-        | StorageError::IdsExhausted { .. }
-        | StorageError::PayloadCount { .. } => classes::InvalidInput::new_err(message),
-        StorageError::Corrupt { .. }
-        | StorageError::MissingFile { .. }
-        | StorageError::ManifestLost { .. } => classes::Corrupt::new_err(message),
-        StorageError::UnsupportedFeature { .. } => classes::UnknownFormat::new_err(message),
-        StorageError::Closing => classes::Closed::new_err(message),
-        StorageError::Io { source, .. } => match source.raw_os_error() {
-            Some(number) => classes::DiskError::new_err((number, message)),
-            None => classes::DiskError::new_err(message),
-        },
-        StorageError::Poisoned { .. } => classes::DiskError::new_err(message),
-        _ => classes::Error::new_err(message),
-    }
 }
 
 /// For arguments that have the right type and yet cannot be used.

@@ -13,8 +13,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Between a flush and the next for the number of rows. Each costs commits some syncs, and its rows
 /// merges, the more the fewer they are: when they come fast, it had better have many. When they come
-/// slowly, this is over long before the next is due.
+/// slowly, this is over long before the next is due. It ends early when there are [`MANY`] times as many
+/// rows as call for a flush: searches feel those.
 const PACE: Duration = Duration::from_secs(1);
+/// See [`PACE`].
+pub(super) const MANY: usize = 4;
 /// Nothing was committed for so long: the database is at rest.
 const REST: Duration = Duration::from_secs(1);
 /// The shortest interval at which commits are synced.
@@ -33,6 +36,8 @@ struct Wanted {
     flush: bool,
     /// There are more rows in memory than is good for searches.
     rows: bool,
+    /// There are many more.
+    many: bool,
     /// Commits since the last flush after which there were rows that a rest is worth flushing.
     commits: u64,
     merge: bool,
@@ -61,13 +66,14 @@ impl Signals {
         self.changed.notify_all();
     }
 
-    /// Tells of a commit that left rows to be flushed at the next rest, or as soon as may be.
-    pub(super) fn committed(&self, soon: bool) {
+    /// Tells of a commit that left rows to be flushed: at the next rest, soon, or now.
+    pub(super) fn committed(&self, soon: bool, now: bool) {
         let mut wanted = self.wanted.lock();
         // One that has been woken for this needs no further call.
-        let is_new = wanted.commits == 0 || soon && !wanted.rows;
+        let is_new = wanted.commits == 0 || soon && !wanted.rows || now && !wanted.many;
         wanted.commits += 1;
         wanted.rows |= soon;
+        wanted.many |= now;
         if is_new {
             drop(wanted);
             self.changed.notify_all();
@@ -104,6 +110,7 @@ impl Signals {
                 return Some(Cause::Full);
             }
             if std::mem::take(&mut wanted.rows) {
+                wanted.many = false;
                 return Some(Cause::Rows);
             }
             let commits = wanted.commits;
@@ -120,10 +127,11 @@ impl Signals {
         }
     }
 
-    /// Waits for some time, or until the memory is full. `None` when the thread must end.
+    /// Waits for some time, or until the memory is full or there are many rows in it. `None` when the
+    /// thread must end.
     fn pace(&self, time: Duration) -> Option<()> {
         let mut wanted = self.wanted.lock();
-        let idle = |wanted: &mut Wanted| !(wanted.stop || wanted.flush);
+        let idle = |wanted: &mut Wanted| !(wanted.stop || wanted.flush || wanted.many);
         self.changed.wait_while_for(&mut wanted, idle, time);
         (!wanted.stop).then_some(())
     }
@@ -258,5 +266,29 @@ fn merge_when_asked(writer: &Writer) {
     {
         // What fails is tried again after the next flush.
         let _ = writer.merge_all_due();
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+
+    /// One second after another, a burst of rows once waited in memory, where every search scanned it.
+    #[test]
+    fn many_rows_are_not_kept_waiting() {
+        let signals = Arc::new(Signals::default());
+        signals.committed(true, false);
+        assert!(matches!(signals.wait_for_cause(), Some(Cause::Rows)));
+        let (done, ended) = std::sync::mpsc::channel();
+        let waiting = Arc::clone(&signals);
+        std::thread::spawn(move || done.send(waiting.pace(Duration::from_secs(3600))));
+        signals.committed(true, false);
+        assert!(ended.try_recv().is_err(), "a few rows must wait");
+        signals.committed(true, true);
+        let paced = ended.recv_timeout(Duration::from_secs(60));
+        assert_eq!(paced, Ok(Some(())), "many rows must not");
+        assert!(matches!(signals.wait_for_cause(), Some(Cause::Rows)));
+        // The flush has them all.
+        assert!(!signals.wanted.lock().many);
     }
 }

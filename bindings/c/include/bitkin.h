@@ -1,0 +1,519 @@
+/* Bitkin: an embedded database of binary codes, searched exactly by Hamming distance.
+ *
+ * A code of b bits, 8 to 65,536, is ceil(b / 8) bytes; bit i is bit i % 8 of byte i / 8, and bits beyond
+ * b are 0. Many codes are one array, row by row. Texts are UTF-8 and end with a zero byte.
+ *
+ * Every function that can fail returns a status; where that is not BITKIN_OK, bitkin_error_message says
+ * what was wrong, and nothing was written to where its results go. Nothing is ever printed, and nothing
+ * unwinds or exits.
+ *
+ * What a handle points to is nobody's business: it is a number that was never given before. One that was
+ * freed, or is of another kind, is answered with BITKIN_BAD_HANDLE, in any function. Freeing NULL does
+ * nothing.
+ *
+ * Threads: all functions may be called by any number of threads at once, on the same handles too, unless
+ * one says otherwise. Processes: handles do not survive a fork; open the database anew in the child.
+ */
+
+
+#ifndef BITKIN_H
+#define BITKIN_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+// The id that stands where there is no hit; no row can have it.
+#define BITKIN_NO_ID UINT64_MAX
+
+// The distance that stands where there is no hit.
+#define BITKIN_NO_DISTANCE UINT32_MAX
+
+// How a call went.
+typedef enum bitkin_status {
+  // Well.
+  BITKIN_OK = 0,
+  // What was asked for is not there.
+  BITKIN_NOT_FOUND = 1,
+  // A collection of that name, or a row of that id, exists.
+  BITKIN_ALREADY_EXISTS = 2,
+  // An argument cannot be used.
+  BITKIN_INVALID_INPUT = 3,
+  // A file of the database is damaged or missing.
+  BITKIN_CORRUPT = 4,
+  // The database is open for writing elsewhere.
+  BITKIN_LOCKED = 5,
+  // The directory holds no database.
+  BITKIN_NOT_A_DATABASE = 6,
+  // The database was written by a newer program.
+  BITKIN_UNKNOWN_FORMAT = 7,
+  // The database was opened read-only.
+  BITKIN_READ_ONLY = 8,
+  // The database was closed.
+  BITKIN_CLOSED = 9,
+  // A file cannot be read or written.
+  BITKIN_DISK = 10,
+  // No handle of the kind asked for, or one that was freed.
+  BITKIN_BAD_HANDLE = 11,
+  // Anything else; the message says what.
+  BITKIN_FAILED = 12,
+  // A fault in Bitkin itself. Please report it, with the message.
+  BITKIN_FAULT = 13,
+} bitkin_status;
+
+// A collection of codes of one width, by id.
+typedef struct bitkin_collection bitkin_collection;
+
+// An open database.
+typedef struct bitkin_database bitkin_database;
+
+// The answers to the queries of a radius search.
+typedef struct bitkin_hits bitkin_hits;
+
+// The rows of a collection at one moment, one after another.
+typedef struct bitkin_rows bitkin_rows;
+
+// Sizes of a collection.
+typedef struct bitkin_stats {
+  // Rows that are not deleted.
+  uint64_t rows;
+  // Deleted rows that are still in segments.
+  uint64_t deleted_rows;
+  // Rows that are in memory and not yet in a segment.
+  uint64_t memory_rows;
+  // Segments.
+  uint64_t segments;
+  // Bytes that its segments take on disk: ids,
+  uint64_t id_bytes;
+  // codes,
+  uint64_t code_bytes;
+  // payloads,
+  uint64_t payload_bytes;
+  // search tables and indexes of payloads,
+  uint64_t index_bytes;
+  // and what goes with them.
+  uint64_t overhead_bytes;
+} bitkin_stats;
+
+// How a database is opened for writing. All zero is the usual way.
+typedef struct bitkin_open_options {
+  // When a commit is on disk for certain: 0, before the call returns; otherwise at most so many
+  // microseconds later, unless the machine stops before.
+  uint64_t sync_microseconds;
+  // Bytes of rows kept in memory before they are written into segments; 0 for the usual number.
+  uint64_t memory_limit;
+  // Rows kept in memory before they are written into segments; 0 for the usual number.
+  uint64_t flush_rows;
+} bitkin_open_options;
+
+// How is searched. All zero is the usual way: exactly, among all rows.
+typedef struct bitkin_search_options {
+  // Only rows that pass are found: a condition in SQL on their payloads. NULL for all rows.
+  const char *filter;
+  // Each query ends when about so many rows were compared; 0 for no such bound.
+  uint64_t candidates;
+  // Each query ends after about so many microseconds; 0 for no such bound. Not together with
+  // `candidates`.
+  uint64_t microseconds;
+  // Threads that share the work; 0 for as many as there are cores. Answers are the same for any.
+  uint32_t threads;
+  // Must be 0.
+  uint32_t reserved;
+} bitkin_search_options;
+
+// Receives a hit; false ends the search. It must not unwind, and may call any function of Bitkin.
+typedef bool (*bitkin_hit_callback)(void *context, uint64_t id, uint32_t distance);
+
+// Receives a pair of rows, a below b; false ends the search. It must not unwind, and may call any
+// function of Bitkin.
+typedef bool (*bitkin_pair_callback)(void *context, uint64_t a, uint64_t b, uint32_t distance);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Frees a handle of a collection; the collection stays.
+//
+// Threads: any. Calls that are at work on it go on.
+enum bitkin_status bitkin_collection_free(struct bitkin_collection *collection);
+
+// Gives the width of its codes in bits.
+//
+// Threads: any.
+//
+// # Safety
+// `bits` is NULL or points to a number.
+enum bitkin_status bitkin_bits(const struct bitkin_collection *collection, uint32_t *bits);
+
+// Gives the number of its rows, or of those that pass `filter`, a condition in SQL on their payloads;
+// NULL for all, which takes no time.
+//
+// Threads: any.
+//
+// # Safety
+// `filter` is NULL or ends with a zero byte; `rows` is NULL or points to a number.
+enum bitkin_status bitkin_count(const struct bitkin_collection *collection,
+                                const char *filter,
+                                uint64_t *rows);
+
+// Gives its sizes.
+//
+// Threads: any.
+//
+// # Safety
+// `stats` is NULL or points to where they go.
+enum bitkin_status bitkin_collection_stats(const struct bitkin_collection *collection,
+                                           struct bitkin_stats *stats);
+
+// Writes a collection anew without its deleted rows. Reads and writes go on meanwhile.
+//
+// Threads: any.
+enum bitkin_status bitkin_collection_compact(struct bitkin_collection *collection);
+
+// Inserts rows, all or none, durably.
+//
+// * `ids`: one a row, new to the collection, in any order; NULL assigns those that follow the largest one.
+// * `codes`: `codes_size` bytes, which must be those of `rows` codes.
+// * `payloads`: JSON for each row, or NULL; NULL for none at all.
+// * `assigned`: room for `rows` ids, the rows', or NULL.
+//
+// Threads: any.
+//
+// # Safety
+// Each pointer is NULL or points to what is said, and nobody writes there meanwhile; payloads end with a zero byte.
+enum bitkin_status bitkin_insert(struct bitkin_collection *collection,
+                                 const uint64_t *ids,
+                                 size_t rows,
+                                 const uint8_t *codes,
+                                 size_t codes_size,
+                                 const char *const *payloads,
+                                 uint64_t *assigned);
+
+// Inserts rows in place of those that have the same ids, all or none, durably. Those lose their payloads.
+// Arguments are as for bitkin_insert, but ids must be given; `replaced`, which may be NULL, receives how
+// many there were.
+//
+// Threads: any.
+//
+// # Safety
+// As for bitkin_insert.
+enum bitkin_status bitkin_upsert(struct bitkin_collection *collection,
+                                 const uint64_t *ids,
+                                 size_t rows,
+                                 const uint8_t *codes,
+                                 size_t codes_size,
+                                 const char *const *payloads,
+                                 uint64_t *replaced);
+
+// Deletes the rows of these ids, all or none, durably; `deleted`, which may be NULL, receives how many
+// there were.
+//
+// Threads: any.
+//
+// # Safety
+// `ids` is NULL or points to `count` ids that nobody writes meanwhile; `deleted` is NULL or points to a
+// number.
+enum bitkin_status bitkin_delete(struct bitkin_collection *collection,
+                                 const uint64_t *ids,
+                                 size_t count,
+                                 uint64_t *deleted);
+
+// Deletes the rows that pass `filter`, a condition in SQL on their payloads, all or none, durably;
+// `deleted`, which may be NULL, receives how many there were.
+//
+// Threads: any.
+//
+// # Safety
+// `filter` is NULL or ends with a zero byte; `deleted` is NULL or points to a number.
+enum bitkin_status bitkin_delete_where(struct bitkin_collection *collection,
+                                       const char *filter,
+                                       uint64_t *deleted);
+
+// Gives the code of the row of `id` in `code`, `code_size` bytes, and its payload in `payload`, NULL if
+// it has none. Both may be NULL. BITKIN_NOT_FOUND if there is no such row. Free the payload with
+// bitkin_string_free.
+//
+// Threads: any.
+//
+// # Safety
+// `code` is NULL or has room for `code_size` bytes; `payload` is NULL or points to a pointer.
+enum bitkin_status bitkin_get(const struct bitkin_collection *collection,
+                              uint64_t id,
+                              uint8_t *code,
+                              size_t code_size,
+                              const char **payload);
+
+// Makes a database in a directory that is not there or empty, and opens it for writing. `options` may be
+// NULL. Close it with bitkin_close.
+//
+// Threads: any.
+//
+// # Safety
+// `directory` is NULL or ends with a zero byte; `options` and `database` are NULL or point to what they
+// are said to.
+enum bitkin_status bitkin_create(const char *directory,
+                                 const struct bitkin_open_options *options,
+                                 struct bitkin_database **database);
+
+// Opens a database for writing; one handle, in all processes, may. `options` may be NULL. Close it with
+// bitkin_close.
+//
+// Threads: any.
+//
+// # Safety
+// As for bitkin_create.
+enum bitkin_status bitkin_open(const char *directory,
+                               const struct bitkin_open_options *options,
+                               struct bitkin_database **database);
+
+// Opens a database for reading, beside whoever writes it. It shows the moment of opening, or of the last
+// bitkin_refresh. Close it with bitkin_close.
+//
+// Threads: any.
+//
+// # Safety
+// As for bitkin_create.
+enum bitkin_status bitkin_open_read_only(const char *directory,
+                                         struct bitkin_database **database);
+
+// Closes a database, once the calls that are at work on it are done, and frees its handle, whatever the
+// status. The handles of its collections answer BITKIN_CLOSED from then on; free them too.
+//
+// Threads: any.
+enum bitkin_status bitkin_close(struct bitkin_database *database);
+
+// Makes a collection of codes of `bits` bits, 8 to 65,536, durably, and gives a handle of it in
+// `collection`, which may be NULL. Free it with bitkin_collection_free.
+//
+// Threads: any.
+//
+// # Safety
+// `name` is NULL or ends with a zero byte; `collection` is NULL or points to a pointer.
+enum bitkin_status bitkin_create_collection(struct bitkin_database *database,
+                                            const char *name,
+                                            uint32_t bits,
+                                            struct bitkin_collection **collection);
+
+// Gives a handle of the collection of that name. Free it with bitkin_collection_free.
+//
+// Threads: any.
+//
+// # Safety
+// As for bitkin_create_collection.
+enum bitkin_status bitkin_open_collection(struct bitkin_database *database,
+                                          const char *name,
+                                          struct bitkin_collection **collection);
+
+// Gives the name of the collection made as number `number` of those that there are, from 0, in `name`;
+// BITKIN_NOT_FOUND beyond the last. Free it with bitkin_string_free.
+//
+// Threads: any.
+//
+// # Safety
+// `name` is NULL or points to a pointer.
+enum bitkin_status bitkin_collection_name(struct bitkin_database *database,
+                                          size_t number,
+                                          const char **name);
+
+// Takes a collection away with all its rows, durably.
+//
+// Threads: any.
+//
+// # Safety
+// `name` is NULL or ends with a zero byte.
+enum bitkin_status bitkin_drop_collection(struct bitkin_database *database, const char *name);
+
+// Returns once every commit before it is on disk for certain.
+//
+// Threads: any.
+enum bitkin_status bitkin_sync(struct bitkin_database *database);
+
+// Writes the rows in memory into segments, with their search tables.
+//
+// Threads: any.
+enum bitkin_status bitkin_flush(struct bitkin_database *database);
+
+// Writes all collections anew without their deleted rows: what was deleted is in no file any more. Reads
+// and writes go on meanwhile.
+//
+// Threads: any.
+enum bitkin_status bitkin_compact(struct bitkin_database *database);
+
+// In a database that is open read-only: looks for newer commits, and says in `changed`, which may be
+// NULL, whether there were any.
+//
+// Threads: any.
+//
+// # Safety
+// `changed` is NULL or points to a bool.
+enum bitkin_status bitkin_refresh(struct bitkin_database *database,
+                                  bool *changed);
+
+// Copies the database as it is at one moment into a new or empty directory.
+//
+// Threads: any.
+//
+// # Safety
+// `directory` is NULL or ends with a zero byte.
+enum bitkin_status bitkin_backup(struct bitkin_database *database, const char *directory);
+
+// Reads and checks all that the database holds on disk. Says in `problems` how many things are wrong,
+// and in `report`, one in a line, which; that is empty if none are. Either may be NULL. Free the
+// report with bitkin_string_free.
+//
+// Threads: any.
+//
+// # Safety
+// `problems` and `report` are NULL or point to what they are said to.
+enum bitkin_status bitkin_verify(struct bitkin_database *database,
+                                 uint64_t *problems,
+                                 const char **report);
+
+// Frees a text that a function gave. Anything else, and a text that was freed before, is
+// BITKIN_BAD_HANDLE; NULL does nothing.
+//
+// Threads: any.
+enum bitkin_status bitkin_string_free(const char *text);
+
+// Begins to go over the rows by ascending id, as they are at this moment: all, or those that pass
+// `filter`, a condition in SQL on their payloads, unless that is NULL. Free it with bitkin_rows_free.
+//
+// Threads: any.
+//
+// # Safety
+// `filter` is NULL or ends with a zero byte; `rows` is NULL or points to a pointer.
+enum bitkin_status bitkin_rows_begin(const struct bitkin_collection *collection,
+                                     const char *filter,
+                                     struct bitkin_rows **rows);
+
+// Gives the next row: whether there is one in `more`, and if so its id, its code in `code`, `code_size`
+// bytes, and its payload in `payload`, NULL if it has none. All but `more` may be NULL. Free the payload
+// with bitkin_string_free.
+//
+// Threads: any; several share the rows among them.
+//
+// # Safety
+// `code` is NULL or has room for `code_size` bytes; the others are NULL or point to what they are said to.
+enum bitkin_status bitkin_rows_next(struct bitkin_rows *rows,
+                                    bool *more,
+                                    uint64_t *id,
+                                    uint8_t *code,
+                                    size_t code_size,
+                                    const char **payload);
+
+// Frees an iterator of rows.
+//
+// Threads: any. A call that is at work on it goes on.
+enum bitkin_status bitkin_rows_free(struct bitkin_rows *rows);
+
+// Finds the `k` rows nearest to each query, by (distance, id).
+//
+// * `queries`: `queries_size` bytes, a whole number of codes.
+// * `options`: NULL for the usual way.
+// * `ids`, `distances`: room for `capacity` values each, at least k for each query; the hits of query i
+//   begin at i * k. Where there are fewer than k rows, BITKIN_NO_ID and BITKIN_NO_DISTANCE follow.
+// * `certified_radius`: room for a number a query, or NULL. Every row at that distance or nearer is among
+//   the hits or ranks after the k-th; -1 if nothing is proven. Without a budget, all that could be asked
+//   for is proven.
+//
+// Threads: any.
+//
+// # Safety
+// Each pointer is NULL or points to what is said, and nobody else writes there meanwhile; the filter ends
+// with a zero byte.
+enum bitkin_status bitkin_search(const struct bitkin_collection *collection,
+                                 const uint8_t *queries,
+                                 size_t queries_size,
+                                 size_t k,
+                                 const struct bitkin_search_options *options,
+                                 uint64_t *ids,
+                                 uint32_t *distances,
+                                 size_t capacity,
+                                 int64_t *certified_radius);
+
+// Finds all rows within `radius` of each query, and gives them in `hits`. Free them with
+// bitkin_hits_free. Queries and options are as for bitkin_search. Where a radius may match more rows than
+// fit into memory, bitkin_search_each keeps none.
+//
+// Threads: any.
+//
+// # Safety
+// As for bitkin_search.
+enum bitkin_status bitkin_search_radius(const struct bitkin_collection *collection,
+                                        const uint8_t *queries,
+                                        size_t queries_size,
+                                        uint32_t radius,
+                                        const struct bitkin_search_options *options,
+                                        struct bitkin_hits **hits);
+
+// Gives the hits of query number `query`, from 0: how many there are, where their ids and distances are,
+// by (distance, id), and the certified radius. What is not wanted may be NULL. The arrays are valid until
+// the hits are freed.
+//
+// Threads: any, but none may use the arrays when another frees the hits.
+//
+// # Safety
+// Each pointer is NULL or points to where its result goes.
+enum bitkin_status bitkin_hits_get(const struct bitkin_hits *hits,
+                                   size_t query,
+                                   size_t *count,
+                                   const uint64_t **ids,
+                                   const uint32_t **distances,
+                                   int64_t *certified_radius);
+
+// Frees hits, and the arrays that bitkin_hits_get gave.
+//
+// Threads: any, but see bitkin_hits_get.
+enum bitkin_status bitkin_hits_free(struct bitkin_hits *hits);
+
+// Gives every row within `radius` of one query to `each`, with `context`, as it is found, in no order,
+// until that says false: however many there are, none is kept. `found`, which may be NULL, receives how
+// many there were.
+//
+// Threads: any; `each` is called on the calling one.
+//
+// # Safety
+// As for bitkin_search; `each` may be called with `context`.
+enum bitkin_status bitkin_search_each(const struct bitkin_collection *collection,
+                                      const uint8_t *query,
+                                      size_t query_size,
+                                      uint32_t radius,
+                                      const struct bitkin_search_options *options,
+                                      bitkin_hit_callback each,
+                                      void *context,
+                                      uint64_t *found);
+
+// Gives every pair of rows within `radius` of each other to `each`, with `context`, each pair once, in no
+// order, until that says false: none is kept. `options` may be NULL; a budget has no effect. `found`,
+// which may be NULL, receives how many there were.
+//
+// Threads: any; `each` is called on the calling one.
+//
+// # Safety
+// `options` and its filter are as for bitkin_search; `found` is NULL or points to a number; `each` may be
+// called with `context`.
+enum bitkin_status bitkin_pairs(const struct bitkin_collection *collection,
+                                uint32_t radius,
+                                const struct bitkin_search_options *options,
+                                bitkin_pair_callback each,
+                                void *context,
+                                uint64_t *found);
+
+// What was wrong with the last call of this thread that returns a status; empty if it went well. Valid
+// until the thread's next call.
+//
+// Threads: any; each has its own message.
+const char *bitkin_error_message(void);
+
+// The version of this library: "MAJOR.MINOR.PATCH". Valid for ever.
+//
+// Threads: any.
+const char *bitkin_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* BITKIN_H */
