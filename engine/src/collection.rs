@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bitkin_storage::{Batch, CollectionId, CollectionInfo, CollectionStats, Storage};
@@ -76,6 +77,37 @@ impl IndexField {
     /// [`Error::BadIndexField`].
     pub fn check(&self) -> Result<(), Error> {
         check_fields(std::slice::from_ref(self))
+    }
+}
+
+/// `FIELD:KIND`, as a person declares one: the kind is `int`, `float`, `text` or `bool`, and the field may
+/// hold colons.
+impl FromStr for IndexField {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = |reason| Error::BadIndexField {
+            field: text.to_owned(),
+            reason,
+        };
+        let Some((field, kind)) = text.rsplit_once(':') else {
+            return Err(bad(
+                "it lacks a kind; say FIELD:int, :float, :text or :bool",
+            ));
+        };
+        let kind = match kind {
+            "int" => FieldKind::Int,
+            "float" => FieldKind::Float,
+            "text" => FieldKind::Text,
+            "bool" => FieldKind::Bool,
+            _ => return Err(bad("its kind is none of int, float, text and bool")),
+        };
+        let field = IndexField {
+            field: field.to_owned(),
+            kind,
+        };
+        field.check()?;
+        Ok(field)
     }
 }
 

@@ -305,7 +305,10 @@ fn it_can_be_broken_off_and_tells_how_far_it_is() {
             let mut found = Vec::new();
             let search = collection.pairs(8).way(way).threads(threads);
             let outcome = search
-                .progress(|share| told.push(share))
+                .progress(|share| {
+                    told.push(share);
+                    ControlFlow::Continue(())
+                })
                 .for_each(|pair| {
                     found.push(pair);
                     ControlFlow::Continue(())
@@ -319,12 +322,41 @@ fn it_can_be_broken_off_and_tells_how_far_it_is() {
             assert!(told.is_sorted_by(|a, b| a < b), "{told:?}");
             assert!(threads > 1 || told.len() > 3, "{told:?}");
 
+            // Told how far it is, one may end it, too: at the start, and on the way.
+            for end in [0.0, 0.3] {
+                let (mut last, mut found) = (0.0, 0);
+                let search = collection.pairs(8).way(way).threads(threads);
+                let outcome = search
+                    .progress(|share| {
+                        last = share;
+                        if share >= end {
+                            return ControlFlow::Break(());
+                        }
+                        ControlFlow::Continue(())
+                    })
+                    .for_each(|_| {
+                        found += 1;
+                        ControlFlow::Continue(())
+                    })
+                    .unwrap();
+                assert_eq!(outcome.pairs, found);
+                if end == 0.0 {
+                    assert!(!outcome.is_complete && found == 0);
+                }
+                // Others may have done the rest while this one was told nothing.
+                assert!(outcome.is_complete == (last == 1.0));
+                assert!(threads > 1 || !outcome.is_complete);
+            }
+
             for wanted in [1, 100, expected.len() / 2] {
                 let mut told = Vec::new();
                 let mut found = Vec::new();
                 let search = collection.pairs(8).way(way).threads(threads);
                 let outcome = search
-                    .progress(|share| told.push(share))
+                    .progress(|share| {
+                        told.push(share);
+                        ControlFlow::Continue(())
+                    })
                     .for_each(|pair| {
                         found.push(pair);
                         if found.len() == wanted {

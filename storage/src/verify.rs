@@ -1,5 +1,6 @@
 //! Reading everything, to say what is damaged.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,6 +82,16 @@ pub struct Problem {
     pub offset: Option<u64>,
     /// What is wrong, in words.
     pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(at) = self.offset {
+            write!(f, ", byte {at}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
 }
 
 /// Reads every file of the database in `dir`, and checks every checksum and every reference from one

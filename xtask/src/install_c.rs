@@ -61,3 +61,34 @@ fn replace(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     fs::rename(&beside, to)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_lies_where_compilers_look() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("source/include")).expect("made");
+        fs::write(at("source/include/bitkin.h"), "header").expect("written");
+        let description = include_str!("../../bindings/c/bitkin.pc.in");
+        fs::write(at("source/bitkin.pc.in"), description).expect("written");
+        let prefix = at("usr");
+        let installed = |name: &str| fs::read_to_string(prefix.join(name)).expect(name);
+        // The second takes the place of the first, while programs run with that.
+        for build in ["one", "two"] {
+            fs::write(at("built.so"), format!("shared {build}")).expect("written");
+            fs::write(at("built.a"), format!("static {build}")).expect("written");
+            install(&prefix, &at("built.so"), &at("built.a"), &at("source")).expect("installed");
+            assert_eq!(installed("include/bitkin.h"), "header");
+            assert_eq!(installed("lib/libbitkin.so"), format!("shared {build}"));
+            assert_eq!(installed("lib/libbitkin.so.0"), format!("shared {build}"));
+            assert_eq!(installed("lib/libbitkin.a"), format!("static {build}"));
+        }
+        let description = installed("lib/pkgconfig/bitkin.pc");
+        assert!(description.contains(&format!("prefix={}\n", prefix.display())));
+        assert!(!description.contains('@'));
+        assert_eq!(fs::read_dir(prefix.join("lib")).expect("read").count(), 4);
+    }
+}

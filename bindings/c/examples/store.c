@@ -26,7 +26,7 @@ int main(int count, char **arguments)
     bitkin_database *database;
     bitkin_collection *codes;
     check(bitkin_create(arguments[1], NULL, &database));
-    check(bitkin_create_collection(database, "codes", 16, &codes));
+    check(bitkin_create_collection(database, "codes", 16, NULL, 0, &codes));
 
     /* Three rows of 16 bits, two bytes each. */
     const uint64_t ids[] = {1, 2, 3};

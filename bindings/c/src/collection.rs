@@ -170,7 +170,8 @@ unsafe fn payloads<'a>(
 /// Threads: any.
 ///
 /// # Safety
-/// Each pointer is NULL or points to what is said, and nobody writes there meanwhile; payloads end with a zero byte.
+/// Each pointer is NULL or points to what is said, and nobody writes there meanwhile; payloads end with a
+/// zero byte.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bitkin_insert(
     collection: *mut bitkin_collection,

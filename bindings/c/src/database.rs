@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use bitkin::{CollectionConfig, Database, DatabaseOptions, Durability, Error};
+use bitkin::{CollectionConfig, Database, DatabaseOptions, Durability, Error, IndexField};
 
 use crate::collection::bitkin_collection;
 use crate::handles::{Handle, Handles};
@@ -164,24 +164,40 @@ pub extern "C" fn bitkin_close(database: *mut bitkin_database) -> bitkin_status 
 /// Makes a collection of codes of `bits` bits, 8 to 65,536, durably, and gives a handle of it in
 /// `collection`, which may be NULL. Free it with bitkin_collection_free.
 ///
+/// `index` declares `index_count` payload fields for fast filtering, each as FIELD:KIND, where the kind is
+/// int, float, text or bool; NULL and 0 for none.
+///
 /// Threads: any.
 ///
 /// # Safety
-/// `name` is NULL or ends with a zero byte; `collection` is NULL or points to a pointer.
+/// `name` and the texts of `index` are NULL or end with a zero byte; `index` is NULL or points to so many;
+/// `collection` is NULL or points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bitkin_create_collection(
     database: *mut bitkin_database,
     name: *const c_char,
     bits: u32,
+    index: *const *const c_char,
+    index_count: usize,
     collection: *mut *mut bitkin_collection,
 ) -> bitkin_status {
     guarded(|| {
         // SAFETY: the caller's.
-        let (name, out) = unsafe {
+        let (name, fields, out) = unsafe {
             let out = Out::optional(collection, "collection")?;
-            (text(name, "name")?, out)
+            (
+                text(name, "name")?,
+                array(index, index_count, "index")?,
+                out,
+            )
         };
-        let config = CollectionConfig::bits(bits);
+        let mut config = CollectionConfig::bits(bits);
+        for field in fields {
+            // SAFETY: the caller's.
+            let field = unsafe { text(*field, "a field of index")? };
+            let IndexField { field, kind } = field.parse()?;
+            config = config.index(field, kind);
+        }
         let made = with(database, |database| {
             database.create_collection(name, config)
         })?;
@@ -348,11 +364,7 @@ pub unsafe extern "C" fn bitkin_verify(
         };
         let found = with(database, Database::verify)?.problems;
         if !report.is_null() {
-            let lines = found.iter().map(|problem| {
-                let place = problem.offset.map(|at| format!(", byte {at}"));
-                let place = place.unwrap_or_default();
-                format!("{}{place}: {}\n", problem.file, problem.what)
-            });
+            let lines = found.iter().map(|problem| format!("{problem}\n"));
             let lines: String = lines.collect();
             text.set(lend(lines.replace('\0', "\u{fffd}"))?);
         }

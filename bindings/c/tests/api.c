@@ -87,11 +87,16 @@ static void *search_many(void *unused)
 static void rows_and_searches(bitkin_database *database)
 {
     bitkin_collection *collection;
-    EXPECT(bitkin_create_collection(database, "codes", 8 * SIZE, &collection) == BITKIN_OK);
-    FAILS(BITKIN_ALREADY_EXISTS, bitkin_create_collection(database, "codes", 64, NULL));
-    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, "narrow", 7, NULL));
-    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, NULL, 64, NULL));
-    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, "\xff", 64, NULL));
+    const char *const index[] = {"n:int", "name:word", NULL};
+    EXPECT(bitkin_create_collection(database, "codes", 8 * SIZE, index, 1, &collection) == BITKIN_OK);
+    FAILS(BITKIN_ALREADY_EXISTS, bitkin_create_collection(database, "codes", 64, NULL, 0, NULL));
+    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, "narrow", 7, NULL, 0, NULL));
+    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, NULL, 64, NULL, 0, NULL));
+    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, "\xff", 64, NULL, 0, NULL));
+    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, "bad", 64, index, 2, NULL));
+    SAYS("int, float, text and bool");
+    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, "bad", 64, index + 2, 1, NULL));
+    FAILS(BITKIN_INVALID_INPUT, bitkin_create_collection(database, "bad", 64, NULL, 1, NULL));
     uint32_t bits = 0;
     EXPECT(bitkin_bits(collection, &bits) == BITKIN_OK && bits == 8 * SIZE);
     FAILS(BITKIN_INVALID_INPUT, bitkin_bits(collection, NULL));

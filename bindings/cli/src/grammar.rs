@@ -6,7 +6,7 @@
 
 mod reading;
 
-use bitkin::{FieldKind, Filter, IndexField};
+use bitkin::{Filter, IndexField};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -378,28 +378,9 @@ fn seconds(text: &str) -> Result<f64, String> {
     seconds.ok_or_else(|| "say a number of seconds, at most 3600".to_owned())
 }
 
-/// `FIELD:KIND`; the field may hold colons.
-fn index_field(text: &str) -> Result<IndexField, String> {
-    let Some((field, kind)) = text.rsplit_once(':') else {
-        return Err("it lacks a kind; say FIELD:int, :float, :text or :bool".to_owned());
-    };
-    let kind = match kind {
-        "int" => FieldKind::Int,
-        "float" => FieldKind::Float,
-        "text" => FieldKind::Text,
-        "bool" => FieldKind::Bool,
-        other => {
-            return Err(format!(
-                "there is no kind {other:?}, only int, float, text and bool"
-            ));
-        }
-    };
-    let field = IndexField {
-        field: field.to_owned(),
-        kind,
-    };
-    field.check().map_err(|error| error.to_string())?;
-    Ok(field)
+/// `FIELD:KIND`, or what is wrong with it.
+fn index_field(text: &str) -> Result<IndexField, bitkin::Error> {
+    text.parse()
 }
 
 #[cfg(test)]

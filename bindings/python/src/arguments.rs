@@ -7,11 +7,12 @@
 //! with a million, and next to none for queries. It is made while the interpreter's lock is held, so
 //! no Python code runs beside it.
 
+use bitkin::Budget;
 use numpy::{PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray};
 use numpy::{PyReadonlyArray, PyUntypedArrayMethods, ndarray};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDelta, PyFloat, PyString};
 
 use crate::error::invalid;
 
@@ -178,6 +179,14 @@ pub(crate) fn radius(value: &Bound<'_, PyAny>) -> PyResult<u32> {
     Ok(u32::try_from(whole(value, &"r")?).unwrap_or(u32::MAX))
 }
 
+/// The argument `r` where it may be left out.
+pub(crate) fn optional_radius(value: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+    match value.is_none() {
+        true => Ok(None),
+        false => radius(value).map(Some),
+    }
+}
+
 /// The argument `bits`; the engine refuses what is too many.
 pub(crate) fn bits(value: &Bound<'_, PyAny>) -> PyResult<u32> {
     Ok(u32::try_from(whole(value, &"bits")?).unwrap_or(u32::MAX))
@@ -192,6 +201,25 @@ pub(crate) fn threads(value: &Bound<'_, PyAny>) -> PyResult<usize> {
         0 => Err(invalid("threads must be 1 or more, or None")),
         threads => Ok(usize::try_from(threads).unwrap_or(usize::MAX)),
     }
+}
+
+/// The argument `budget`: rows that may be compared, or a `datetime.timedelta`.
+pub(crate) fn budget(value: &Bound<'_, PyAny>) -> PyResult<Option<Budget>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    if value.is_instance_of::<PyDelta>() {
+        let time = value.extract();
+        let time =
+            time.map_err(|_| invalid(format!("budget must not be negative, as {value} is")))?;
+        return Ok(Some(Budget::Time(time)));
+    }
+    if value.is_instance_of::<PyFloat>() {
+        return Err(PyTypeError::new_err(
+            "budget must be a whole number of rows to compare, or a datetime.timedelta, not float",
+        ));
+    }
+    Ok(Some(Budget::Candidates(whole(value, &"budget")?)))
 }
 
 /// A shape as Python writes it.

@@ -1,15 +1,36 @@
 //! The class `Collection`.
 
-use bitkin::{Error, FieldKind, Filter};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use bitkin::{Budget, Error, FieldKind, Filter};
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::arguments::{self, Codes};
 use crate::error::{invalid, raised};
 use crate::ours::Ours;
 use crate::payloads;
-use crate::results::{Lists, Matrices, Rectangle};
+use crate::results::{Lists, Rectangle, explained, pairs};
+use crate::rows::Rows;
+
+/// How long a signal, as that of Ctrl-C, may wait to be heard.
+const BETWEEN_SIGNALS: Duration = Duration::from_millis(100);
+
+/// A search, single or batched, that is confined as the arguments say.
+macro_rules! confined {
+    ($search:expr, $filter:expr, $budget:expr, $threads:expr) => {{
+        let mut search = $search.threads($threads);
+        if let Some(filter) = &$filter {
+            search = search.filter(filter);
+        }
+        if let Some(budget) = $budget {
+            search = search.budget(budget);
+        }
+        search
+    }};
+}
 
 /// Code and payload of a row.
 type Content<'py> = (Bound<'py, PyArray1<u8>>, Option<Bound<'py, PyAny>>);
@@ -43,7 +64,7 @@ impl Collection {
     }
 
     /// A row for each id, or for each code if ids are to be assigned.
-    fn rows(
+    fn given(
         &self,
         ids: Option<&Bound<'_, PyAny>>,
         codes: &Bound<'_, PyAny>,
@@ -78,7 +99,7 @@ impl Collection {
         codes: &Bound<'py, PyAny>,
         payloads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        let (ids, codes) = self.rows(ids, codes)?;
+        let (ids, codes) = self.given(ids, codes)?;
         let payloads = payloads.map(|values| payloads::written(values, codes.rows));
         let payloads = payloads.transpose()?.unwrap_or_default();
         let inserted = self.with(py, |collection| {
@@ -111,7 +132,7 @@ impl Collection {
         codes: &Bound<'_, PyAny>,
         payloads: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        let (ids, codes) = self.rows(Some(ids), codes)?;
+        let (ids, codes) = self.given(Some(ids), codes)?;
         let payloads = payloads.map(|values| payloads::written(values, codes.rows));
         let payloads = payloads.transpose()?.unwrap_or_default();
         self.with(py, |collection| {
@@ -147,27 +168,66 @@ impl Collection {
         )))
     }
 
+    /// The rows by ascending id, as they are at this moment: an iterator of ids, codes, uint8 of shape
+    /// (ceil(bits / 8),), and payloads, None for a row without. It may be shared by threads.
+    ///
+    /// filter: a condition in SQL on the payloads of the rows that are wanted.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(signature = (*, filter=None))]
+    fn rows(&self, py: Python<'_>, filter: Option<String>) -> PyResult<Rows> {
+        let rows = self.with(py, |collection| match filter {
+            None => collection.rows(),
+            Some(filter) => collection.rows_where(&Filter::parse(&filter)?),
+        })?;
+        Ok(Rows::new(rows))
+    }
+
+    /// The number of rows that pass filter, a condition in SQL on their payloads.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    fn count(&self, py: Python<'_>, filter: String) -> PyResult<u64> {
+        self.with(py, |collection| collection.count(&Filter::parse(&filter)?))
+    }
+
+    /// Deletes the rows that pass filter, a condition in SQL on their payloads, all or none, and
+    /// returns how many there were.
+    ///
+    /// Raises InvalidInput, ReadOnly, Corrupt.
+    fn delete_where(&self, py: Python<'_>, filter: String) -> PyResult<u64> {
+        self.with(py, |collection| {
+            collection.delete_where(&Filter::parse(&filter)?)
+        })
+    }
+
     /// Finds the k rows nearest to each query, exactly: their ids, uint64 of shape (nq, k), and
     /// distances in bits, uint32 of shape (nq, k), by (distance, id).
     ///
     /// Where there are fewer than k rows, ids are 2**64 - 1 and distances 2**32 - 1 at the end.
     /// queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one.
-    /// filter: a condition in SQL on the payloads of the rows that may be found. threads: how many
-    /// share the queries of one call; None for as many as there are cores.
+    /// filter: a condition in SQL on the payloads of the rows that may be found. budget: ends each
+    /// query when about so many rows were compared, or after so long, a datetime.timedelta; what was
+    /// found by then is the answer. threads: how many share the work of one call; None for as many as
+    /// there are cores. return_certificate: adds the certified radius of each query, int64 of shape
+    /// (nq,): every row at that distance or nearer is among the hits or ranks after the k-th; -1 if
+    /// nothing is proven.
     ///
     /// Raises InvalidInput, Corrupt.
     #[pyo3(
-        signature = (queries, k=10, *, filter=None, threads=0),
-        text_signature = "($self, queries, k=10, *, filter=None, threads=None)"
+        signature = (queries, k=10, *, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, queries, k=10, *, filter=None, budget=None, threads=None, return_certificate=False)"
     )]
+    #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
         filter: Option<String>,
+        #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
-    ) -> PyResult<Matrices<'py>> {
+        return_certificate: bool,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let bits = self.collection.get()?.bits();
         let queries = arguments::codes(queries, "queries", bits)?;
         let mut found = Rectangle::new(queries.rows, k)?;
@@ -175,54 +235,139 @@ impl Collection {
             let filter = filter.as_deref().map(Filter::parse).transpose()?;
             // What a batch does beforehand costs more than a search among few rows.
             if queries.rows == 1 {
-                let mut search = collection.search(&queries.bytes).k(k).threads(threads);
-                if let Some(filter) = &filter {
-                    search = search.filter(filter);
-                }
+                let search = collection.search(&queries.bytes).k(k);
+                let search = confined!(search, filter, budget, threads);
                 found.push(&search.run()?);
                 return Ok(found);
             }
-            let mut search = collection.search_batch(&queries.bytes).k(k);
-            if let Some(filter) = &filter {
-                search = search.filter(filter);
-            }
-            for answer in search.threads(threads).run()? {
+            let search = collection.search_batch(&queries.bytes).k(k);
+            for answer in confined!(search, filter, budget, threads).run()? {
                 found.push(&answer);
             }
             Ok(found)
         })?;
-        found.into_arrays(py)
+        found.into_arrays(py, return_certificate)
     }
 
     /// Finds all rows within distance r of each query, exactly: a RadiusHits of ids, uint64,
     /// distances in bits, uint32, and offsets, int64 of shape (nq + 1,).
     ///
     /// The hits of query i are `offsets[i]:offsets[i + 1]` of ids and distances, by (distance, id).
-    /// queries, filter and threads are as for `search`.
+    /// queries, filter, budget and threads are as for `search`. return_certificate: returns a tuple
+    /// of the hits and the certified radius of each query, int64 of shape (nq,): every row at that
+    /// distance or nearer is among the hits; -1 if nothing is proven.
     ///
     /// Raises InvalidInput, Corrupt.
     #[pyo3(
-        signature = (queries, r, *, filter=None, threads=0),
-        text_signature = "($self, queries, r, *, filter=None, threads=None)"
+        signature = (queries, r, *, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, queries, r, *, filter=None, budget=None, threads=None, return_certificate=False)"
     )]
+    #[allow(clippy::too_many_arguments)]
     fn search_radius<'py>(
         &self,
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::radius)] r: u32,
         filter: Option<String>,
+        #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
+        return_certificate: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let bits = self.collection.get()?.bits();
         let queries = arguments::codes(queries, "queries", bits)?;
         let found = self.with(py, |collection| {
-            let mut search = collection.search_batch(&queries.bytes).radius(r);
-            if let Some(filter) = filter.as_deref() {
-                search = search.filter(&Filter::parse(filter)?);
-            }
-            Ok(Lists::new(&search.threads(threads).run()?))
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            let search = collection.search_batch(&queries.bytes).radius(r);
+            let search = confined!(search, filter, budget, threads);
+            Ok(Lists::new(&search.run()?))
         })?;
-        found.into_hits(py)
+        found.into_hits(py, return_certificate)
+    }
+
+    /// Searches for one query as `search` does, or, if r is given, as `search_radius`, and tells how
+    /// the answer was found: a dict with ids, distances, certified_radius (None if nothing is proven),
+    /// exact, and parts, a list with a dict for each segment and for the rows in memory, in the order
+    /// in which they were searched: rows, visible (of those), in_memory, tables (how many it has), way
+    /// ("scan", "tables" or "tables, then scan"), predicted_scan_us, predicted_tables_us (None if they
+    /// were not asked), took_us, shells, buckets, candidates (rows that were compared), bytes (that
+    /// were read for it) and covered_radius (to which nothing of the part is missing).
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (query, k=10, *, r=None, filter=None, budget=None, threads=0),
+        text_signature = "($self, query, k=10, *, r=None, filter=None, budget=None, threads=None)"
+    )]
+    #[allow(clippy::too_many_arguments)]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = arguments::k)] k: usize,
+        #[pyo3(from_py_with = arguments::optional_radius)] r: Option<u32>,
+        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let bits = self.collection.get()?.bits();
+        let query = arguments::codes(query, "query", bits)?;
+        if query.rows != 1 {
+            return Err(invalid(format!(
+                "query must be one code, not {}",
+                query.rows
+            )));
+        }
+        let (answer, explanation) = self.with(py, |collection| {
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            let search = collection.search(&query.bytes);
+            let search = match r {
+                None => search.k(k),
+                Some(radius) => search.radius(radius),
+            };
+            confined!(search, filter, budget, threads).explain()
+        })?;
+        explained(py, &answer, &explanation)
+    }
+
+    /// Finds all pairs of rows within distance r of each other, each once: the smaller ids, uint64, the
+    /// larger ids, uint64, and the distances in bits, uint32, each of shape (n,), by (distance, a, b).
+    ///
+    /// filter: both rows must pass it. threads: how many share the work; None for as many as there
+    /// are cores. Ctrl-C ends it.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (r, *, filter=None, threads=0),
+        text_signature = "($self, r, *, filter=None, threads=None)"
+    )]
+    fn pairs<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = arguments::radius)] r: u32,
+        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let mut interrupted = Ok(());
+        let found = self.with(py, |collection| {
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            let mut search = collection.pairs(r).threads(threads);
+            if let Some(filter) = &filter {
+                search = search.filter(filter);
+            }
+            let mut heard = Instant::now();
+            let search = search.progress(|_| {
+                if heard.elapsed() > BETWEEN_SIGNALS {
+                    heard = Instant::now();
+                    interrupted = Python::attach(|py| py.check_signals());
+                }
+                match interrupted {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            });
+            search.run()
+        })?;
+        interrupted?;
+        pairs(py, found)
     }
 
     /// Sizes of the collection: a dict with name, bits, rows, deleted_rows (still in segments),

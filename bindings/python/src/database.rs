@@ -128,6 +128,39 @@ impl Database {
         self.with(py, bitkin::Database::compact)
     }
 
+    /// Returns once everything that was written before is on disk for certain. With the default, every
+    /// call that writes does that itself.
+    ///
+    /// Raises ReadOnly, DiskError.
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, bitkin::Database::sync)
+    }
+
+    /// Writes the rows in memory into segments, with their search tables. That happens by itself, soon.
+    ///
+    /// Raises ReadOnly, DiskError.
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, bitkin::Database::flush)
+    }
+
+    /// Copies the database as it is at this moment into the directory `path`, which must be new or
+    /// empty, while others write. Files that never change are linked where the system can.
+    ///
+    /// Raises NotADatabase if there is something in the directory, DiskError.
+    fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        self.with(py, |database| database.backup(&path).map(drop))
+    }
+
+    /// Reads and checks all that the database holds on disk: a list of what is wrong, in words, which
+    /// is empty if nothing is.
+    ///
+    /// Raises DiskError.
+    fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let report = self.with(py, bitkin::Database::verify)?;
+        let problems = report.problems.into_iter();
+        Ok(problems.map(|problem| problem.to_string()).collect())
+    }
+
     /// In a database opened with `read_only=True`: looks for newer commits, and says whether
     /// there were any. A writer sees its own at once; its answer is False.
     fn refresh(&self, py: Python<'_>) -> PyResult<bool> {

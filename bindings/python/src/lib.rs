@@ -12,6 +12,7 @@ mod error;
 mod ours;
 mod payloads;
 mod results;
+mod rows;
 
 use pyo3::pymodule;
 

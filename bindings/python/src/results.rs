@@ -1,24 +1,26 @@
 //! Answers as numpy arrays.
 
-use bitkin::{Answer, RESERVED_ID};
+use std::time::Duration;
+
+use bitkin::{Answer, Explanation, Pair, RESERVED_ID};
 use numpy::ndarray::Array2;
 use numpy::{Element, IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::invalid;
 
 /// The distance that stands where there is no hit.
 const NO_DISTANCE: u32 = u32::MAX;
 
-/// Ids and distances of shape (queries, k).
-pub(crate) type Matrices<'py> = (Bound<'py, PyArray2<u64>>, Bound<'py, PyArray2<u32>>);
-
 /// The hits of every query in a row of k, those that are not there filled up.
 pub(crate) struct Rectangle {
     ids: Vec<u64>,
     distances: Vec<u32>,
+    /// Certified radii, -1 for nothing.
+    certified: Vec<i64>,
     rows: usize,
     k: usize,
 }
@@ -39,6 +41,7 @@ impl Rectangle {
         Ok(Rectangle {
             ids,
             distances,
+            certified: Vec::with_capacity(rows),
             rows,
             k,
         })
@@ -52,19 +55,31 @@ impl Rectangle {
             .extend(answer.hits.iter().map(|hit| hit.distance));
         self.ids.resize(end, RESERVED_ID);
         self.distances.resize(end, NO_DISTANCE);
+        self.certified.push(certified(answer));
     }
 
-    /// As numpy arrays, without copying.
+    /// As numpy arrays, without copying: ids, distances, and, if they are wanted, the certified radii.
     ///
     /// # Errors
     /// None that can happen: there were as many answers as queries.
-    pub(crate) fn into_arrays(self, py: Python<'_>) -> PyResult<Matrices<'_>> {
+    pub(crate) fn into_arrays(
+        self,
+        py: Python<'_>,
+        certified: bool,
+    ) -> PyResult<Bound<'_, PyTuple>> {
         let shape = (self.rows, self.k);
-        Ok((
-            matrix(py, self.ids, shape)?,
-            matrix(py, self.distances, shape)?,
-        ))
+        let ids = matrix(py, self.ids, shape)?;
+        let distances = matrix(py, self.distances, shape)?;
+        match certified {
+            true => (ids, distances, PyArray1::from_vec(py, self.certified)).into_pyobject(py),
+            false => (ids, distances).into_pyobject(py),
+        }
     }
+}
+
+/// The certified radius as arrays have it: -1 for nothing.
+fn certified(answer: &Answer) -> i64 {
+    answer.certified_radius.map_or(-1, i64::from)
 }
 
 fn matrix<T: Element>(
@@ -83,6 +98,7 @@ pub(crate) struct Lists {
     distances: Vec<u32>,
     /// Signed, as what numpy and scipy take for offsets.
     offsets: Vec<i64>,
+    certified: Vec<i64>,
 }
 
 impl Lists {
@@ -92,6 +108,7 @@ impl Lists {
             ids: Vec::with_capacity(all),
             distances: Vec::with_capacity(all),
             offsets: Vec::with_capacity(answers.len() + 1),
+            certified: answers.iter().map(certified).collect(),
         };
         lists.offsets.push(0);
         for answer in answers {
@@ -103,16 +120,66 @@ impl Lists {
         lists
     }
 
-    /// As a `RadiusHits`, without copying.
+    /// As a `RadiusHits`, without copying; if they are wanted, with the certified radii.
     ///
     /// # Errors
     /// Those of Python.
-    pub(crate) fn into_hits(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    pub(crate) fn into_hits(self, py: Python<'_>, certified: bool) -> PyResult<Bound<'_, PyAny>> {
         static HITS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        HITS.import(py, "bitkin", "RadiusHits")?.call1((
+        let hits = HITS.import(py, "bitkin", "RadiusHits")?.call1((
             PyArray1::from_vec(py, self.ids),
             PyArray1::from_vec(py, self.distances),
             PyArray1::from_vec(py, self.offsets),
-        ))
+        ))?;
+        match certified {
+            true => {
+                let certified = PyArray1::from_vec(py, self.certified);
+                Ok((hits, certified).into_pyobject(py)?.into_any())
+            }
+            false => Ok(hits),
+        }
     }
+}
+
+/// Pairs of rows: ids of the ones, of the others, and distances.
+pub(crate) fn pairs(py: Python<'_>, pairs: Vec<Pair>) -> PyResult<Bound<'_, PyTuple>> {
+    let column = |of: fn(&Pair) -> u64| PyArray1::from_iter(py, pairs.iter().map(of));
+    let distances = PyArray1::from_iter(py, pairs.iter().map(|pair| pair.distance));
+    (column(|pair| pair.a), column(|pair| pair.b), distances).into_pyobject(py)
+}
+
+/// An answer, and how it was found, in the words of `bitkin explain --format json`.
+pub(crate) fn explained<'py>(
+    py: Python<'py>,
+    answer: &Answer,
+    explanation: &Explanation,
+) -> PyResult<Bound<'py, PyDict>> {
+    let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
+    let parts = explanation.parts.iter().map(|part| {
+        let dict = PyDict::new(py);
+        dict.set_item("rows", part.rows)?;
+        dict.set_item("visible", part.visible)?;
+        dict.set_item("in_memory", part.in_memory)?;
+        dict.set_item("tables", part.tables)?;
+        dict.set_item("way", part.way.to_string())?;
+        dict.set_item("predicted_scan_us", micros(part.predicted_scan))?;
+        dict.set_item("predicted_tables_us", part.predicted_tables.map(micros))?;
+        dict.set_item("took_us", micros(part.took))?;
+        dict.set_item("shells", part.shells)?;
+        dict.set_item("buckets", part.buckets)?;
+        dict.set_item("candidates", part.candidates)?;
+        dict.set_item("bytes", part.bytes)?;
+        dict.set_item("covered_radius", part.covered_radius)?;
+        Ok(dict)
+    });
+    let parts = parts.collect::<PyResult<Vec<_>>>()?;
+    let dict = PyDict::new(py);
+    let ids = answer.hits.iter().map(|hit| hit.id);
+    let distances = answer.hits.iter().map(|hit| hit.distance);
+    dict.set_item("ids", PyArray1::from_iter(py, ids))?;
+    dict.set_item("distances", PyArray1::from_iter(py, distances))?;
+    dict.set_item("certified_radius", answer.certified_radius)?;
+    dict.set_item("exact", answer.exact)?;
+    dict.set_item("parts", parts)?;
+    Ok(dict)
 }

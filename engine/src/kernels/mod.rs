@@ -135,7 +135,7 @@ impl Kernels {
         })
     }
 
-    /// Appends to `found` every row at a distance of at most `threshold` from `query`, in row
+    /// Appends to `found` every row at a distance of at most `threshold` from `query`, in any
     /// order; the first row of `rows` is number `first_row`.
     ///
     /// * `query`: one code; its length is the stride, at least 1.

@@ -12,9 +12,10 @@
 //! compared first: that is enough for nearly every group.
 //!
 //! One comparison and one branch serve a whole group, and distances stay in registers unless
-//! something is found: a scan then runs as fast as memory delivers. Strides of 8, 16, 32, 64
-//! and 128 bytes are compiled separately; any other goes row by row, by 64-bit words where that
-//! is two to four of them.
+//! something is found: a scan then runs as fast as memory delivers. The vectors of a group come from four
+//! stretches of the rows, where there are enough: memory delivers several streams faster than one. Strides
+//! of 8, 16, 32, 64 and 128 bytes are compiled separately; any other goes row by row, by 64-bit words where
+//! that is two to four of them.
 //!
 //! Everything here is `inline(always)`: it must end up inside a function that has the
 //! instruction set enabled, or its intrinsics become calls.
@@ -27,6 +28,15 @@ const MOST_UNROLL: usize = 4;
 /// Bytes ahead of the comparison at which rows are asked for. The processor's own prefetching
 /// stops at the end of a page and starts anew on the next; this crosses it.
 const PREFETCH_AHEAD: usize = 2048;
+
+/// Stretches of the rows that are read side by side.
+const STREAMS: usize = 4;
+
+/// The same, in each stream.
+const STREAM_AHEAD: usize = 1024;
+
+/// Bytes of rows from which on they are read in streams: beginning costs something.
+pub(super) const STREAMED: usize = 64 << 10;
 
 const CACHE_LINE: usize = 64;
 
@@ -175,6 +185,13 @@ unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize, const M
     };
     let mut halves = Halves::new(!MASKED && I::HALVED.contains(&STRIDE), STRIDE, threshold);
     let mut row = 0;
+    if rows.len() >= STREAMED {
+        // SAFETY: the caller's; both were loaded from STRIDE bytes.
+        row = unsafe {
+            let loaded = (loaded, loaded_mask);
+            in_streams::<I, STRIDE, MASKED>(loaded, &mut halves, rows, first_row, threshold, found)
+        };
+    }
     while row + group <= count {
         // SAFETY: `row + group <= count`, so the group's `group * STRIDE` bytes lie in `rows`.
         // Each comparison reads its own LANES rows of it, and writes as many numbers to a
@@ -226,6 +243,66 @@ unsafe fn within_fixed<I: Isa, const STRIDE: usize, const UNROLL: usize, const M
         let rest = &rows[row * STRIDE..];
         within_rows::<I, MASKED>(query, mask, rest, first_row + row as u32, threshold, found);
     }
+}
+
+/// As [`within_fixed`], with the vectors of a group from [`STREAMS`] stretches of the rows. Returns how many
+/// rows it looked at, from the first: all but a few.
+///
+/// # Safety
+/// As [`within`]; query and mask were loaded with the same `STRIDE`.
+#[inline(always)]
+unsafe fn in_streams<I: Isa, const STRIDE: usize, const MASKED: bool>(
+    (query, mask): (I::Query, I::Query),
+    halves: &mut Halves,
+    rows: &[u8],
+    first_row: u32,
+    threshold: u32,
+    found: &mut Vec<Candidate>,
+) -> usize {
+    let bytes = I::LANES * STRIDE;
+    let vectors = rows.len() / bytes / STREAMS;
+    let share = vectors * bytes;
+    let mut at = 0;
+    while at < share {
+        // SAFETY: `at + bytes <= share`, as both are whole vectors, and STREAMS shares lie in `rows`: so the
+        // vector at `at` of each does. A buffer holds as many numbers as a vector has lanes.
+        unsafe {
+            let start = rows.as_ptr().add(at);
+            let stream = |number: usize| start.add(number * share);
+            for number in 0..STREAMS {
+                for line in 0..bytes.div_ceil(CACHE_LINE) {
+                    let ahead = number * share + STREAM_AHEAD + line * CACHE_LINE;
+                    I::prefetch(start.wrapping_add(ahead));
+                }
+            }
+            at += bytes;
+            if halves.are_compared {
+                let mut least = I::compare_half::<STRIDE>(query, stream(0));
+                for number in 1..STREAMS {
+                    let distances = I::compare_half::<STRIDE>(query, stream(number));
+                    least = I::min(least, distances);
+                }
+                if !halves.any_within(I::any_within(least, threshold)) {
+                    continue;
+                }
+            }
+            let d0 = I::compare::<STRIDE, MASKED>(query, mask, stream(0));
+            let d1 = I::compare::<STRIDE, MASKED>(query, mask, stream(1));
+            let d2 = I::compare::<STRIDE, MASKED>(query, mask, stream(2));
+            let d3 = I::compare::<STRIDE, MASKED>(query, mask, stream(3));
+            let least = I::min(I::min(d0, d1), I::min(d2, d3));
+            if I::any_within(least, threshold) {
+                let row = at / STRIDE - I::LANES;
+                for (number, distances) in [d0, d1, d2, d3].into_iter().enumerate() {
+                    let mut buffer = [0_u32; MOST_LANES];
+                    I::write(distances, buffer.as_mut_ptr());
+                    let first = first_row + (number * share / STRIDE + row) as u32;
+                    append(&buffer[..I::LANES], first, threshold, found);
+                }
+            }
+        }
+    }
+    STREAMS * share / STRIDE
 }
 
 /// Whether one half of the bits is compared first, since it is enough for nearly all rows.

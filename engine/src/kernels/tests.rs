@@ -132,6 +132,59 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 60 }))]
+
+    /// Many rows are read in several streams, with some left over behind the last of them.
+    #[test]
+    fn streams_miss_no_row_and_find_none_twice(
+        stride in prop::sample::select(vec![8_usize, 16, 32, 64, 128, 12, 40]),
+        more in 0_usize..3000,
+        left_over in 0_usize..20,
+        seed in any::<u64>(),
+        near in prop::collection::vec((any::<prop::sample::Index>(), 0_u32..12), 0..40),
+        offset in 0_usize..64,
+    ) {
+        let mut state = seed | 1;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        };
+        let count = (scan::STREAMED + more * 8) / stride + left_over;
+        let mut rows: Vec<u8> = (0..count * stride).map(|_| random()).collect();
+        let query: Vec<u8> = (0..stride).map(|_| random()).collect();
+        for (place, bits) in near {
+            let row = place.index(count);
+            let row = &mut rows[row * stride..(row + 1) * stride];
+            row.copy_from_slice(&query);
+            for bit in 0..bits {
+                row[(bit as usize * 5) % stride] ^= 1 << (bit % 8);
+            }
+        }
+        let expected = naive_distances(&query, &rows);
+        let (rows, span) = at_offset(&rows, offset);
+        let rows = &rows[span];
+        let width = 8 * stride as u32;
+        let mask: Vec<u8> = (0..stride).map(|_| random()).collect();
+        for kernels in Kernels::available() {
+            for threshold in [0, 3, width / 5, width / 2, width] {
+                let mut found = Vec::new();
+                kernels.within(&query, rows, 1000, threshold, &mut found);
+                found.sort_unstable_by_key(|candidate| candidate.row);
+                prop_assert!(found == naive_within(&expected, 1000, threshold), "{:?}, stride {}", kernels, stride);
+                let mut found = Vec::new();
+                kernels.within_masked(&query, &mask, rows, 0, threshold, &mut found);
+                found.sort_unstable_by_key(|candidate| candidate.row);
+                let mut distances = vec![0; count];
+                kernels.distances_masked(&query, &mask, rows, &mut distances);
+                prop_assert!(found == naive_within(&distances, 0, threshold), "{:?}, stride {}", kernels, stride);
+            }
+        }
+    }
+}
+
 /// Queries, rows, thresholds and offset.
 type Batch = (Vec<Vec<u8>>, Vec<u8>, Vec<Option<u32>>, usize);
 

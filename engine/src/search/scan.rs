@@ -7,10 +7,11 @@ use super::together;
 use super::visible::Hidden;
 use crate::kernels::{Candidate, Kernels, QueryBatch};
 
-/// Bytes of codes in a block for one query: thresholds shrink from block to block.
-const BLOCK_BYTES: usize = 16 << 10;
+/// Bytes of codes in the largest block for one query: enough to read it in streams, and thresholds shrink
+/// from block to block.
+const BLOCK_BYTES: usize = 512 << 10;
 
-/// Rows in the largest block.
+/// Rows in the largest block for several queries, which stays in a cache.
 const MOST_ROWS: usize = 4096;
 
 /// Rows of the first block of a search. Thresholds begin open, so blocks begin small and double.
@@ -86,7 +87,7 @@ impl<'a> Scan<'a> {
             return;
         };
         let most_rows = match self.queries {
-            [_] => (BLOCK_BYTES / stride).clamp(FIRST_ROWS, MOST_ROWS),
+            [_] => (BLOCK_BYTES / stride).max(FIRST_ROWS),
             _ => MOST_ROWS,
         };
         let mut rows = if answers.iter().any(|answer| answer.is_open()) {

@@ -2,9 +2,10 @@
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, final
+from typing import Any, Final, Literal, NamedTuple, final, overload
 
 import numpy
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ NO_DISTANCE: Final[int]
 _Ids = NDArray[numpy.integer[Any]] | Iterable[int]
 _Codes = NDArray[numpy.uint8]
 _Payloads = Iterable[Any]
+_Budget = int | timedelta
 
 def open(path: str | os.PathLike[str], *, read_only: bool = False) -> Database:
     """Opens the database in the directory `path`; makes one if the directory is not there or empty.
@@ -100,6 +102,29 @@ class Database:
         the database any more. Reads and writes go on meanwhile.
 
         Raises ReadOnly.
+        """
+    def sync(self) -> None:
+        """Returns once everything that was written before is on disk for certain. With the default, every
+        call that writes does that itself.
+
+        Raises ReadOnly, DiskError.
+        """
+    def flush(self) -> None:
+        """Writes the rows in memory into segments, with their search tables. That happens by itself, soon.
+
+        Raises ReadOnly, DiskError.
+        """
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copies the database as it is at this moment into the directory `path`, which must be new or
+        empty, while others write. Files that never change are linked where the system can.
+
+        Raises NotADatabase if there is something in the directory, DiskError.
+        """
+    def verify(self) -> list[str]:
+        """Reads and checks all that the database holds on disk: a list of what is wrong, in words, which
+        is empty if nothing is.
+
+        Raises DiskError.
         """
     def refresh(self) -> bool:
         """In a database opened with `read_only=True`: looks for newer commits, and says whether
@@ -164,37 +189,123 @@ class Collection:
         """The code of a row, uint8 of shape (ceil(bits / 8),), and its payload, None if it has none;
         or None if there is no row of that id.
         """
+    def rows(
+        self, *, filter: str | None = None
+    ) -> Iterator[tuple[int, NDArray[numpy.uint8], Any]]:
+        """The rows by ascending id, as they are at this moment: an iterator of ids, codes, uint8 of shape
+        (ceil(bits / 8),), and payloads, None for a row without. It may be shared by threads.
+
+        filter: a condition in SQL on the payloads of the rows that are wanted.
+
+        Raises InvalidInput, Corrupt.
+        """
+    def count(self, filter: str) -> int:
+        """The number of rows that pass filter, a condition in SQL on their payloads.
+
+        Raises InvalidInput, Corrupt.
+        """
+    def delete_where(self, filter: str) -> int:
+        """Deletes the rows that pass filter, a condition in SQL on their payloads, all or none, and
+        returns how many there were.
+
+        Raises InvalidInput, ReadOnly, Corrupt.
+        """
+    @overload
     def search(
         self,
         queries: _Codes,
         k: int = 10,
         *,
         filter: str | None = None,
+        budget: _Budget | None = None,
         threads: int | None = None,
+        return_certificate: Literal[False] = False,
     ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32]]:
         """Finds the k rows nearest to each query, exactly: their ids, uint64 of shape (nq, k), and
         distances in bits, uint32 of shape (nq, k), by (distance, id).
 
         Where there are fewer than k rows, ids are 2**64 - 1 and distances 2**32 - 1 at the end.
         queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one.
-        filter: a condition in SQL on the payloads of the rows that may be found. threads: how many
-        share the queries of one call; None for as many as there are cores.
+        filter: a condition in SQL on the payloads of the rows that may be found. budget: ends each
+        query when about so many rows were compared, or after so long, a datetime.timedelta; what was
+        found by then is the answer. threads: how many share the work of one call; None for as many as
+        there are cores. return_certificate: adds the certified radius of each query, int64 of shape
+        (nq,): every row at that distance or nearer is among the hits or ranks after the k-th; -1 if
+        nothing is proven.
 
         Raises InvalidInput, Corrupt.
         """
+    @overload
+    def search(
+        self,
+        queries: _Codes,
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[True],
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.int64]]: ...
+    @overload
     def search_radius(
         self,
         queries: _Codes,
         r: int,
         *,
         filter: str | None = None,
+        budget: _Budget | None = None,
         threads: int | None = None,
+        return_certificate: Literal[False] = False,
     ) -> RadiusHits:
         """Finds all rows within distance r of each query, exactly: a RadiusHits of ids, uint64,
         distances in bits, uint32, and offsets, int64 of shape (nq + 1,).
 
         The hits of query i are `offsets[i]:offsets[i + 1]` of ids and distances, by (distance, id).
-        queries, filter and threads are as for `search`.
+        queries, filter, budget and threads are as for `search`. return_certificate: returns a tuple
+        of the hits and the certified radius of each query, int64 of shape (nq,): every row at that
+        distance or nearer is among the hits; -1 if nothing is proven.
+
+        Raises InvalidInput, Corrupt.
+        """
+    @overload
+    def search_radius(
+        self,
+        queries: _Codes,
+        r: int,
+        *,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[True],
+    ) -> tuple[RadiusHits, NDArray[numpy.int64]]: ...
+    def explain(
+        self,
+        query: _Codes,
+        k: int = 10,
+        *,
+        r: int | None = None,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+    ) -> dict[str, Any]:
+        """Searches for one query as `search` does, or, if r is given, as `search_radius`, and tells how
+        the answer was found: a dict with ids, distances, certified_radius (None if nothing is proven),
+        exact, and parts, a list with a dict for each segment and for the rows in memory, in the order
+        in which they were searched: rows, visible (of those), in_memory, tables (how many it has), way
+        ("scan", "tables" or "tables, then scan"), predicted_scan_us, predicted_tables_us (None if they
+        were not asked), took_us, shells, buckets, candidates (rows that were compared), bytes (that
+        were read for it) and covered_radius (to which nothing of the part is missing).
+
+        Raises InvalidInput, Corrupt.
+        """
+    def pairs(
+        self, r: int, *, filter: str | None = None, threads: int | None = None
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], NDArray[numpy.uint32]]:
+        """Finds all pairs of rows within distance r of each other, each once: the smaller ids, uint64, the
+        larger ids, uint64, and the distances in bits, uint32, each of shape (n,), by (distance, a, b).
+
+        filter: both rows must pass it. threads: how many share the work; None for as many as there
+        are cores. Ctrl-C ends it.
 
         Raises InvalidInput, Corrupt.
         """

@@ -61,7 +61,7 @@ pub struct PairSearch<'a> {
     filter: Option<Filter>,
     way: Option<Way>,
     threads: Option<NonZeroUsize>,
-    progress: Option<Box<dyn FnMut(f64) + 'a>>,
+    progress: Option<Box<dyn FnMut(f64) -> ControlFlow<()> + 'a>>,
 }
 
 /// How a search for pairs ended.
@@ -110,8 +110,9 @@ impl<'a> PairSearch<'a> {
 
     /// Is told, on the thread that runs the search, which share of the work is done, by what it is
     /// expected to take: from 0 to 1, never less than before, and 1 exactly when all is done. A search
-    /// that is broken off, or fails, does not get there.
-    pub fn progress(mut self, progress: impl FnMut(f64) + 'a) -> Self {
+    /// that is broken off, or fails, does not get there. [`ControlFlow::Break`] ends the search, also
+    /// while it finds no pair.
+    pub fn progress(mut self, progress: impl FnMut(f64) -> ControlFlow<()> + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
@@ -163,18 +164,18 @@ impl<'a> PairSearch<'a> {
             whole: plan.cost,
             pairs: 0,
         };
-        caller.tell(0.0);
-        if threads <= 1 {
-            let mut hand_over = |pairs: &mut Vec<Pair>| {
-                caller.tell_of(&state);
-                caller.take(pairs)
-            };
+        if !caller.tell(0.0) {
+            state.stop();
+        } else if threads <= 1 {
+            let mut hand_over =
+                |pairs: &mut Vec<Pair>| caller.tell_of(&state) && caller.take(pairs);
             job.work(true, &mut hand_over)?;
         } else {
             job.in_parallel(threads, &mut caller)?;
         }
         let is_complete = !state.is_stopped();
         if is_complete {
+            // All was handed over, whatever is said to that.
             caller.tell(1.0);
         }
         Ok(PairOutcome {
@@ -188,7 +189,7 @@ impl<'a> PairSearch<'a> {
 /// Whoever asked for the pairs.
 struct Caller<'a, 'b> {
     take: &'a mut dyn FnMut(Pair) -> ControlFlow<()>,
-    progress: Option<Box<dyn FnMut(f64) + 'b>>,
+    progress: Option<Box<dyn FnMut(f64) -> ControlFlow<()> + 'b>>,
     /// The share that was told last.
     told: Option<f64>,
     /// What all is expected to take.
@@ -205,21 +206,22 @@ impl Caller<'_, '_> {
         })
     }
 
-    fn tell_of(&mut self, state: &State) {
+    /// Tells how far the work is; returns whether to go on.
+    fn tell_of(&mut self, state: &State) -> bool {
         // Only when all is done, it is said to be.
         let share = state.done() as f64 / self.whole.max(1.0);
-        self.tell(share.clamp(0.0, 0.999));
+        self.tell(share.clamp(0.0, 0.999))
     }
 
-    fn tell(&mut self, share: f64) {
+    fn tell(&mut self, share: f64) -> bool {
         let (Some(progress), true) = (
             &mut self.progress,
             self.told.is_none_or(|told| told < share),
         ) else {
-            return;
+            return true;
         };
         self.told = Some(share);
-        progress(share);
+        progress(share).is_continue()
     }
 }
 
@@ -287,17 +289,15 @@ impl Job<'_> {
                 .collect();
             drop(sender);
             loop {
-                match receiver.recv_timeout(BETWEEN) {
-                    Ok(mut pairs) => {
-                        if !caller.take(&mut pairs) {
-                            self.state.stop();
-                            break;
-                        }
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
+                let on = match receiver.recv_timeout(BETWEEN) {
+                    Ok(mut pairs) => caller.take(&mut pairs),
+                    Err(RecvTimeoutError::Timeout) => true,
                     Err(RecvTimeoutError::Disconnected) => break,
+                };
+                if !(on && caller.tell_of(self.state)) {
+                    self.state.stop();
+                    break;
                 }
-                caller.tell_of(self.state);
             }
             drop(receiver);
             let mut result = Ok(());
