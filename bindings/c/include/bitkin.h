@@ -182,7 +182,8 @@ enum bitkin_status bitkin_collection_compact(struct bitkin_collection *collectio
 // Threads: any.
 //
 // # Safety
-// Each pointer is NULL or points to what is said, and nobody writes there meanwhile; payloads end with a zero byte.
+// Each pointer is NULL or points to what is said, and nobody writes there meanwhile; payloads end with a
+// zero byte.
 enum bitkin_status bitkin_insert(struct bitkin_collection *collection,
                                  const uint64_t *ids,
                                  size_t rows,
@@ -287,13 +288,19 @@ enum bitkin_status bitkin_close(struct bitkin_database *database);
 // Makes a collection of codes of `bits` bits, 8 to 65,536, durably, and gives a handle of it in
 // `collection`, which may be NULL. Free it with bitkin_collection_free.
 //
+// `index` declares `index_count` payload fields for fast filtering, each as FIELD:KIND, where the kind is
+// int, float, text or bool; NULL and 0 for none.
+//
 // Threads: any.
 //
 // # Safety
-// `name` is NULL or ends with a zero byte; `collection` is NULL or points to a pointer.
+// `name` and the texts of `index` are NULL or end with a zero byte; `index` is NULL or points to so many;
+// `collection` is NULL or points to a pointer.
 enum bitkin_status bitkin_create_collection(struct bitkin_database *database,
                                             const char *name,
                                             uint32_t bits,
+                                            const char *const *index,
+                                            size_t index_count,
                                             struct bitkin_collection **collection);
 
 // Gives a handle of the collection of that name. Free it with bitkin_collection_free.
