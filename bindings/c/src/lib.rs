@@ -3,9 +3,9 @@
 //! The header `include/bitkin.h` is made from this crate by cbindgen; a test sees to it that it is the
 //! one of this source. Its head says what holds for all functions.
 //!
-//! Every function runs within [`guarded`]: no panic crosses the border, and the message of an error stays
+//! Every function runs within `guarded`: no panic crosses the border, and the message of an error stays
 //! with the thread that met it. Handles are keys of tables and are never followed, so that one which was
-//! freed is an error and no crash ([`handles`]).
+//! freed is an error and no crash (`handles.rs`).
 
 #![allow(non_camel_case_types)]
 

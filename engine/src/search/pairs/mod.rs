@@ -117,7 +117,7 @@ impl<'a> PairSearch<'a> {
         self
     }
 
-    /// Finds all pairs, by (distance, a, b).
+    /// Finds all pairs, by (distance, a, b); what was found by then, if its progress broke it off.
     ///
     /// # Errors
     /// As [`PairSearch::for_each`].
