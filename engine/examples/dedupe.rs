@@ -1,10 +1,9 @@
-//! Deduplication: of every group of codes that differ by at most 4 bits, step by step, one is kept.
+//! Deduplication: of codes that differ by at most 4 bits one is kept.
 //!
 //! `cargo run --release --example dedupe -- DIRECTORY`
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -29,31 +28,23 @@ pub fn run(directory: &Path) -> Result<(), Error> {
         }
     }
 
-    // Every row belongs to the group of the least id that it is joined to.
-    let mut least: BTreeMap<u64, u64> = BTreeMap::new();
-    fn first(least: &BTreeMap<u64, u64>, mut id: u64) -> u64 {
-        while let Some(less) = least.get(&id) {
-            id = *less;
-        }
-        id
-    }
-    codes
+    let groups = codes
         .pairs(4)
         .progress(|share| {
             eprint!("\r{:3.0} %", 100.0 * share);
             ControlFlow::Continue(())
         })
-        .for_each(|pair| {
-            let (a, b) = (first(&least, pair.a), first(&least, pair.b));
-            if a != b {
-                least.insert(a.max(b), a.min(b));
-            }
-            ControlFlow::Continue(())
-        })?;
+        .groups()?;
     eprintln!();
 
-    let copies: Vec<u64> = least.into_keys().collect();
-    println!("{} copies of {} rows", codes.delete(&copies)?, codes.len()?);
+    // One row of each group stays; every other is within 4 bits of it.
+    let duplicates = groups.iter().flat_map(|group| &group.duplicates);
+    let duplicates: Vec<u64> = duplicates.map(|row| row.id).collect();
+    println!(
+        "{} duplicates of {} rows",
+        codes.delete(&duplicates)?,
+        groups.len()
+    );
     assert_eq!(codes.len()?, 1_000);
     db.close()
 }

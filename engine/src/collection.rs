@@ -10,11 +10,12 @@ use bitkin_storage::{Batch, CollectionId, CollectionInfo, CollectionStats, Stora
 use serde::{Deserialize, Serialize};
 
 use crate::database::Shared;
-use crate::encoder::Fingerprint;
+use crate::encoder::{Encoder, Fingerprint};
 use crate::error::Error;
 use crate::filter::index::check_fields;
 use crate::filter::{self, Filter};
 use crate::model::ModelFile;
+use crate::pdq;
 use crate::search::{BatchSearch, PairSearch, Search};
 use crate::snapshot::{Row, Rows, Snapshot};
 
@@ -23,6 +24,7 @@ use crate::snapshot::{Row, Rows, Snapshot};
 pub struct CollectionConfig {
     pub(crate) bits: u32,
     pub(crate) model: Option<ModelFile>,
+    pub(crate) built_in: Option<BuiltIn>,
     pub(crate) index: Vec<IndexField>,
 }
 
@@ -32,6 +34,7 @@ impl CollectionConfig {
         CollectionConfig {
             bits,
             model: None,
+            built_in: None,
             index: Vec::new(),
         }
     }
@@ -44,7 +47,15 @@ impl CollectionConfig {
         CollectionConfig {
             bits,
             model: Some(model.clone()),
-            index: Vec::new(),
+            ..CollectionConfig::bits(bits)
+        }
+    }
+
+    /// A collection of pictures whose codes are perceptual hashes; see [`pdq`].
+    pub fn pdq() -> Self {
+        CollectionConfig {
+            built_in: Some(BuiltIn::Pdq),
+            ..CollectionConfig::bits(pdq::BITS)
         }
     }
 
@@ -131,8 +142,17 @@ pub enum FieldKind {
 pub(crate) struct Properties {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<ModelRef>,
+    #[serde(default, rename = "encoder", skip_serializing_if = "Option::is_none")]
+    pub(crate) built_in: Option<BuiltIn>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) index: Vec<IndexField>,
+}
+
+/// An encoder that needs no model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BuiltIn {
+    Pdq,
 }
 
 /// Where the database keeps a collection's model.
@@ -200,13 +220,23 @@ impl Collection {
         self.facts.stride()
     }
 
-    /// Names the model that makes the codes; `None` for a collection of codes alone.
+    /// Names the model, or the built-in encoder, that makes the codes; `None` for a collection of codes
+    /// alone.
     pub fn model(&self) -> Option<Fingerprint> {
+        let model = self.facts.properties.model.as_ref();
+        let model = model.map(|model| model.fingerprint);
+        model.or_else(|| Some(self.built_in_encoder()?.fingerprint()))
+    }
+
+    /// The encoder of a collection whose codes need no model: of one that was created with
+    /// [`CollectionConfig::pdq`].
+    pub fn built_in_encoder(&self) -> Option<&'static dyn Encoder> {
         self.facts
             .properties
-            .model
-            .as_ref()
-            .map(|model| model.fingerprint)
+            .built_in
+            .map(|built_in| match built_in {
+                BuiltIn::Pdq => &pdq::Pdq as &dyn Encoder,
+            })
     }
 
     /// The payload fields declared for fast filtering.

@@ -205,6 +205,7 @@ impl Database {
             .transpose()?;
         let properties = Properties {
             model,
+            built_in: config.built_in,
             index: config.index,
         };
         let json = serde_json::to_vec(&properties).map_err(|e| Error::Damaged {

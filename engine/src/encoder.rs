@@ -1,13 +1,16 @@
 //! The seam between the database and whatever turns pictures into codes.
 //!
-//! The engine decodes and resizes pictures ([`crate::image`]) and hands the pixels to an
-//! [`Encoder`]. It knows nothing of networks: the encoder on libtorch lives in a crate of its
-//! own, and an application may bring another.
+//! The engine decodes pictures ([`crate::image`]) and hands them to an [`Encoder`], first one by one on
+//! the threads that decode ([`Encoder::prepare`]: where a network's encoder brings a picture to the
+//! network's size), then in batches ([`Encoder::encode`]). It knows nothing of networks: the encoder on
+//! libtorch lives in a crate of its own, and an application may bring another. [`crate::pdq`] is built in.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::image::{ImageError, RgbImage};
 
 /// SHA-256 that names a model: two encoders with the same fingerprint give the same code for
 /// the same picture.
@@ -101,7 +104,7 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// The pixels that an encoder wants: `height * width * 3` bytes, RGB interleaved, row by row.
+/// The pixels that a network wants: `height * width * 3` bytes, RGB interleaved, row by row.
 ///
 /// Part of a model's metadata, and so of its fingerprint; as JSON
 /// `{"width":64,"height":64,"resize":"stretch"}`, with `"filter"` left out when bilinear.
@@ -143,10 +146,10 @@ impl ImageInput {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The pixel or code buffer does not have the size that the encoder's input and bits ask for.
+    /// A buffer does not have the size that the encoder asks for.
     #[error("the {buffer} buffer has {got} bytes, expected {expected}")]
     Shape {
-        /// `"pixel"` or `"code"`.
+        /// `"picture"` or `"code"`.
         buffer: &'static str,
         /// Bytes given.
         got: usize,
@@ -156,6 +159,16 @@ pub enum EncodeError {
     /// The model failed: what its runtime said.
     #[error("the encoder failed: {0}")]
     Failed(String),
+}
+
+/// A picture as its encoder wants it in a batch; see [`Encoder::prepare`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// [`Encoder::prepared_bytes`] bytes.
+    pub bytes: Vec<u8>,
+    /// How much the code can be relied on, 0 to 100, if the encoder judges it. Ingested rows have it in
+    /// their payload as `quality`.
+    pub quality: Option<u8>,
 }
 
 /// Turns pictures into packed binary codes.
@@ -170,22 +183,29 @@ pub trait Encoder: Send + Sync {
     /// Names the model. Codes of different fingerprints never meet in one collection.
     fn fingerprint(&self) -> Fingerprint;
 
-    /// The pixels that [`Encoder::encode`] wants for each picture.
-    fn input(&self) -> ImageInput;
-
     /// The number of pictures in a batch at which the encoder runs well; at least 1.
     fn preferred_batch(&self) -> usize;
 
-    /// Encodes `n` pictures.
+    /// Bytes of a prepared picture, at least 1.
+    fn prepared_bytes(&self) -> usize;
+
+    /// What is done to a picture by itself, on any of many threads: an encoder of fixed size brings it to
+    /// that, by [`image::fit`](crate::image::fit).
     ///
-    /// * `pixels`: `n * height * width * 3` bytes, RGB interleaved, as [`Encoder::input`] says.
+    /// # Errors
+    /// [`ImageError`] for a picture that cannot be encoded.
+    fn prepare(&self, picture: &RgbImage) -> Result<Prepared, ImageError>;
+
+    /// Encodes `n` prepared pictures.
+    ///
+    /// * `prepared`: `n * prepared_bytes` bytes.
     /// * `codes`: `n * ceil(bits / 8)` bytes, written; bit i of a code is bit `i % 8` of byte
     ///   `i / 8`, padding bits zero.
     ///
     /// # Errors
     /// [`EncodeError::Shape`] when the two do not agree, [`EncodeError::Failed`] when the model
     /// fails. `codes` is then unspecified.
-    fn encode(&self, pixels: &[u8], codes: &mut [u8]) -> Result<(), EncodeError>;
+    fn encode(&self, prepared: &[u8], codes: &mut [u8]) -> Result<(), EncodeError>;
 }
 
 impl<E: Encoder + ?Sized> Encoder for &E {
@@ -197,16 +217,20 @@ impl<E: Encoder + ?Sized> Encoder for &E {
         (**self).fingerprint()
     }
 
-    fn input(&self) -> ImageInput {
-        (**self).input()
-    }
-
     fn preferred_batch(&self) -> usize {
         (**self).preferred_batch()
     }
 
-    fn encode(&self, pixels: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
-        (**self).encode(pixels, codes)
+    fn prepared_bytes(&self) -> usize {
+        (**self).prepared_bytes()
+    }
+
+    fn prepare(&self, picture: &RgbImage) -> Result<Prepared, ImageError> {
+        (**self).prepare(picture)
+    }
+
+    fn encode(&self, prepared: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
+        (**self).encode(prepared, codes)
     }
 }
 
@@ -217,22 +241,21 @@ impl<E: Encoder + ?Sized> Encoder for &E {
 /// # Errors
 /// [`EncodeError::Shape`].
 pub fn check_batch(
-    input: ImageInput,
-    bits: u32,
-    pixels: &[u8],
+    encoder: &(impl Encoder + ?Sized),
+    prepared: &[u8],
     codes: &[u8],
 ) -> Result<usize, EncodeError> {
-    let picture = input.bytes().max(1);
-    let count = pixels.len() / picture;
-    if count * picture != pixels.len() {
+    let picture = encoder.prepared_bytes().max(1);
+    let count = prepared.len() / picture;
+    if count * picture != prepared.len() {
         let expected = (count + 1) * picture;
         return Err(EncodeError::Shape {
-            buffer: "pixel",
-            got: pixels.len(),
+            buffer: "picture",
+            got: prepared.len(),
             expected,
         });
     }
-    let expected = count * bits.div_ceil(8) as usize;
+    let expected = count * encoder.bits().div_ceil(8) as usize;
     if codes.len() != expected {
         return Err(EncodeError::Shape {
             buffer: "code",
@@ -285,25 +308,26 @@ mod tests {
 
     #[test]
     fn batches_of_the_wrong_shape_are_refused() {
-        let input = ImageInput::stretch(2, 2);
-        assert_eq!(check_batch(input, 9, &[0; 24], &[0; 4]).unwrap(), 2);
-        assert_eq!(check_batch(input, 9, &[], &[]).unwrap(), 0);
-        let short = check_batch(input, 9, &[0; 23], &[0; 4]).unwrap_err();
+        // 32 bytes a picture and a code.
+        let encoder = &crate::pdq::Pdq;
+        assert_eq!(check_batch(encoder, &[0; 64], &[0; 64]).unwrap(), 2);
+        assert_eq!(check_batch(encoder, &[], &[]).unwrap(), 0);
+        let short = check_batch(encoder, &[0; 63], &[0; 64]).unwrap_err();
         assert!(matches!(
             short,
             EncodeError::Shape {
-                buffer: "pixel",
-                got: 23,
-                expected: 24
+                buffer: "picture",
+                got: 63,
+                expected: 64
             }
         ));
-        let codes = check_batch(input, 9, &[0; 24], &[0; 3]).unwrap_err();
+        let codes = check_batch(encoder, &[0; 64], &[0; 33]).unwrap_err();
         assert!(matches!(
             codes,
             EncodeError::Shape {
                 buffer: "code",
-                got: 3,
-                expected: 4
+                got: 33,
+                expected: 64
             }
         ));
     }

@@ -21,10 +21,10 @@
 //! # }
 //! ```
 //!
-//! With a [model](CollectionConfig::model) a collection takes pictures: they are decoded
-//! ([`image`]), encoded by an [`encoder::Encoder`] and inserted ([`ingest`]). The encoder itself
-//! lives in a crate of its own; this one links no network runtime. An application that stores
-//! only codes turns the feature `images` off and compiles no picture decoder.
+//! With a [model](CollectionConfig::model), or with the perceptual hash [`pdq`], a collection takes
+//! pictures: they are decoded ([`image`]), encoded by an [`encoder::Encoder`] and inserted ([`ingest`]).
+//! The encoder of models lives in a crate of its own; this one links no network runtime. An application
+//! that stores only codes turns the feature `images` off and compiles no picture decoder.
 //!
 //! Searches, deletes and counts may be confined to rows whose payloads fulfil a condition: see
 //! [`Filter`].
@@ -40,7 +40,6 @@ mod database;
 pub mod encoder;
 mod error;
 mod filter;
-#[cfg(feature = "images")]
 pub mod image;
 #[cfg(feature = "images")]
 pub mod ingest;
@@ -49,6 +48,7 @@ pub mod kernels;
 pub mod metrics;
 pub mod model;
 pub mod npy;
+pub mod pdq;
 mod search;
 mod snapshot;
 mod tables;
@@ -63,8 +63,8 @@ pub use self::database::{Database, DatabaseOptions, backup, repair, verify};
 pub use self::error::{Error, ErrorKind};
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{
-    Answer, BatchSearch, Budget, Explanation, Hit, Pair, PairOutcome, PairSearch, PartExplanation,
-    Search, Streamed, Way,
+    Answer, BatchSearch, Budget, Explanation, Group, Hit, Pair, PairOutcome, PairSearch,
+    PartExplanation, Search, Streamed, Way,
 };
 pub use self::snapshot::{Row, Rows, Snapshot};
 

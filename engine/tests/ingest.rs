@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, check_batch};
-use bitkin::image::{ImageError, Limits};
+use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, Prepared, check_batch};
+use bitkin::image::{ImageError, Limits, RgbImage, fit};
 use bitkin::ingest::{Ingest, IngestReport, PicturePayload, Sources, ingest};
 use bitkin::model::{ModelFile, ModelMetadata, Tensor};
 use bitkin::{Collection, CollectionConfig, Database, Error, Filter};
@@ -64,22 +64,29 @@ impl Encoder for MeanColour {
         self.fingerprint
     }
 
-    fn input(&self) -> ImageInput {
-        ImageInput::stretch(INPUT.0, INPUT.1)
-    }
-
     fn preferred_batch(&self) -> usize {
         self.batch
     }
 
+    fn prepared_bytes(&self) -> usize {
+        ImageInput::stretch(INPUT.0, INPUT.1).bytes()
+    }
+
+    fn prepare(&self, picture: &RgbImage) -> Result<Prepared, ImageError> {
+        Ok(Prepared {
+            bytes: fit(picture, &ImageInput::stretch(INPUT.0, INPUT.1))?,
+            quality: None,
+        })
+    }
+
     fn encode(&self, pixels: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
-        let pictures = check_batch(self.input(), 24, pixels, codes)?;
+        let pictures = check_batch(self, pixels, codes)?;
         assert!(pictures <= self.batch, "{pictures} pictures in one batch");
         if self.calls.fetch_add(1, Ordering::Relaxed) == self.fails_at {
             codes.fill(0xaa);
             return Err(EncodeError::Failed("out of memory".to_owned()));
         }
-        let size = self.input().bytes();
+        let size = self.prepared_bytes();
         for (picture, code) in pixels.chunks_exact(size).zip(codes.chunks_exact_mut(3)) {
             for (channel, mean) in code.iter_mut().enumerate() {
                 let sum: usize = picture

@@ -6,7 +6,7 @@ mod common;
 
 use std::ops::ControlFlow;
 
-use bitkin::{Collection, CollectionConfig, Database, Filter, Pair, Way};
+use bitkin::{Collection, CollectionConfig, Database, Filter, Group, Hit, Pair, Way};
 use common::Random;
 
 /// Rows from which on a segment has tables.
@@ -443,4 +443,64 @@ fn damaged_files_give_errors_and_no_other_pairs() {
         }
     }
     assert!(errors > 10, "{errors}");
+}
+
+/// Kept rows by going through all of them by id, each compared with all that are kept.
+fn naive_groups(rows: &Rows, radius: u32) -> Vec<Group> {
+    let mut rows = rows.clone();
+    rows.sort_unstable();
+    let mut groups: Vec<(Group, [u64; 4])> = Vec::new();
+    for (id, code) in &rows {
+        let code = words(code);
+        let distance = |kept: &[u64; 4]| -> u32 {
+            let words = kept.iter().zip(&code);
+            words.map(|(a, b)| (a ^ b).count_ones()).sum()
+        };
+        let nearest = groups
+            .iter_mut()
+            .map(|(group, kept)| (distance(kept), group))
+            .min_by_key(|(distance, group)| (*distance, group.id));
+        match nearest {
+            Some((distance, group)) if distance <= radius => {
+                group.duplicates.push(Hit { id: *id, distance });
+            }
+            _ => {
+                let duplicates = Vec::new();
+                groups.push((
+                    Group {
+                        id: *id,
+                        duplicates,
+                    },
+                    code,
+                ));
+            }
+        }
+    }
+    let groups = groups.into_iter().map(|(group, _)| group);
+    groups
+        .filter(|group| !group.duplicates.is_empty())
+        .collect()
+}
+
+#[test]
+fn groups_are_those_of_going_through_all_rows() {
+    let mut random = Random(77);
+    for (bits, radius) in [(24, 1), (64, 5), (100, 12), (256, 31)] {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Database::create(directory.path().join("db")).unwrap();
+        let config = CollectionConfig::bits(bits);
+        let collection = db.create_collection("c", config).unwrap();
+        let rows = new_rows(&mut random, bits, 3_000);
+        insert(&collection, &rows);
+        db.flush().unwrap();
+        let expected = naive_groups(&rows, radius);
+        assert!(expected.iter().any(|group| group.duplicates.len() > 1));
+        let groups = collection.pairs(radius).groups().unwrap();
+        assert_eq!(groups, expected, "{bits} bits, radius {radius}");
+
+        let duplicates = groups.iter().flat_map(|group| &group.duplicates);
+        let duplicates: Vec<u64> = duplicates.map(|row| row.id).collect();
+        collection.delete(&duplicates).unwrap();
+        assert_eq!(collection.pairs(radius).run().unwrap(), []);
+    }
 }

@@ -69,7 +69,6 @@ fn orb_descriptors() {
 #[cfg(feature = "images")]
 #[test]
 fn photographs_are_all_decoded() {
-    use bitkin::encoder::ImageInput;
     use bitkin::image::Limits;
     use bitkin::ingest::{Content, Item, ReadOptions, Sources, read_pictures};
 
@@ -80,7 +79,7 @@ fn photographs_are_all_decoded() {
     let sources = Sources::open(&[folder]).unwrap();
     assert_eq!(sources.count(), 5_950);
     let options = ReadOptions {
-        input: ImageInput::stretch(64, 64),
+        encoder: &bitkin::pdq::Pdq,
         limits: Limits::default(),
         threads: 2,
         ahead: 64,
@@ -97,7 +96,7 @@ fn photographs_are_all_decoded() {
             panic!("{item:?}")
         };
         assert!(
-            matches!(content, Content::Pixels(_)),
+            matches!(content, Content::Prepared(_)),
             "{source}: {content:?}"
         );
         *labels.entry(label.unwrap()).or_insert(0) += 1;

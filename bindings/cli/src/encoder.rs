@@ -4,7 +4,8 @@
 //! so that this program starts without them and works on codes without them.
 
 use crate::error::Failure;
-use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, check_batch};
+use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, Prepared, check_batch};
+use bitkin::image::{ImageError, RgbImage, fit};
 use libloading::Library;
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
@@ -253,16 +254,23 @@ impl Encoder for LoadedEncoder {
         self.description.fingerprint
     }
 
-    fn input(&self) -> ImageInput {
-        self.description.input
-    }
-
     fn preferred_batch(&self) -> usize {
         self.description.preferred_batch
     }
 
+    fn prepared_bytes(&self) -> usize {
+        self.description.input.bytes()
+    }
+
+    fn prepare(&self, picture: &RgbImage) -> Result<Prepared, ImageError> {
+        Ok(Prepared {
+            bytes: fit(picture, &self.description.input)?,
+            quality: None,
+        })
+    }
+
     fn encode(&self, pixels: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
-        let count = check_batch(self.input(), self.bits(), pixels, codes)?;
+        let count = check_batch(self, pixels, codes)?;
         if count == 0 {
             return Ok(());
         }

@@ -89,7 +89,7 @@ fn a_model_is_opened_and_encodes() {
         (encoder.bits(), encoder.preferred_batch(), encoder.device()),
         (16, 4, "cpu")
     );
-    assert_eq!(encoder.input(), ImageInput::stretch(2, 1));
+    assert_eq!(encoder.prepared_bytes(), ImageInput::stretch(2, 1).bytes());
     assert_eq!(encoder.fingerprint().as_bytes()[31], 7);
     let mut codes = [0; 4];
     encoder

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Search(Search),
     /// Search, and tell how the answers were found
     Explain(Explain),
+    /// Find rows that are near each other, and delete all but one of them
+    Dedupe(Dedupe),
     /// Show one row
     Get(Get),
     /// Show what a database holds
@@ -129,7 +131,8 @@ reading their payloads; what is found is the same. a.b is the key b of the objec
 Examples:
   bitkin create photos.bitkin hashes --bits 256
   bitkin create photos.bitkin scans --bits 256 --index year:int --index exif.camera:text
-  bitkin create photos.bitkin birds --model birds.safetensors")]
+  bitkin create photos.bitkin birds --model birds.safetensors
+  bitkin create photos.bitkin copies --encoder pdq")]
 pub(crate) struct Create {
     /// The database: a directory, made if it does not exist
     #[arg(value_name = "DB")]
@@ -154,6 +157,16 @@ pub(crate) struct Kind {
     /// Codes of pictures, made by this model (.safetensors)
     #[arg(long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Codes of pictures, made without a model: pdq finds near-duplicates
+    #[arg(long, value_enum)]
+    pub(crate) encoder: Option<BuiltInEncoder>,
+}
+
+/// Encoders that need no model.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BuiltInEncoder {
+    /// Perceptual hashes of 256 bits; pictures within distance 31 are taken for the same one.
+    Pdq,
 }
 
 /// Arguments of `import`.
@@ -261,7 +274,7 @@ pub(crate) struct Ingest {
     /// The database
     #[arg(value_name = "DB")]
     pub(crate) database: PathBuf,
-    /// The collection, created with a model
+    /// The collection, created with --model or --encoder
     pub(crate) name: String,
     /// Folders (searched to their depths), .tar archives, pictures
     #[arg(value_name = "DIR|FILE.tar", required = true)]
@@ -275,6 +288,36 @@ pub(crate) struct Ingest {
     /// Stop after so many pictures
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+}
+
+/// Arguments of `dedupe`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every group is a row that is kept, the one with the least id, and rows within the radius of it. Nothing is \
+changed without --delete. In a collection made with --encoder pdq the radius is 31 if it is left out.
+
+Examples:
+  bitkin dedupe photos.bitkin copies
+  bitkin dedupe photos.bitkin copies --where \"quality >= 50\" --delete
+  bitkin dedupe photos.bitkin hashes --radius 0 --format json")]
+pub(crate) struct Dedupe {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// Rows that differ in at most so many bits are taken for the same
+    #[arg(long, value_name = "R")]
+    pub(crate) radius: Option<u32>,
+    /// Only rows for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
+    /// Delete the rows that are not kept
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `compact`.

@@ -33,6 +33,7 @@ impl Session {
             Command::Ingest(arguments) => verbs::ingest::run(arguments).map(drop),
             Command::Search(arguments) => verbs::search::run(self, arguments),
             Command::Explain(arguments) => verbs::search::explain(self, arguments),
+            Command::Dedupe(arguments) => verbs::dedupe::run(self, arguments),
             Command::Get(arguments) => verbs::get::run(self, arguments),
             Command::Stats(arguments) => verbs::stats::run(self, arguments),
             Command::Verify(arguments) => verbs::verify::run(self, arguments),

@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, check_batch};
+use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, Prepared, check_batch};
+use bitkin::image::{ImageError, RgbImage, fit};
 use bitkin::model::{ModelError, ModelFile};
 use rayon::prelude::*;
 use tch::Device;
@@ -88,7 +89,12 @@ impl TorchEncoder {
         self.backbone.device()
     }
 
-    /// Features of `n` pictures, each of [`Encoder::input`]'s bytes: `[n, dim]`, row-major.
+    /// The pixels that the network sees.
+    pub fn input(&self) -> ImageInput {
+        self.input
+    }
+
+    /// Features of `n` pictures, each of [`TorchEncoder::input`]'s bytes: `[n, dim]`, row-major.
     ///
     /// # Errors
     /// [`Error::Torch`].
@@ -126,10 +132,6 @@ impl Encoder for TorchEncoder {
         self.fingerprint
     }
 
-    fn input(&self) -> ImageInput {
-        self.input
-    }
-
     fn preferred_batch(&self) -> usize {
         match self.backbone.device() {
             Device::Cpu => rayon::current_num_threads() * 8,
@@ -137,8 +139,19 @@ impl Encoder for TorchEncoder {
         }
     }
 
+    fn prepared_bytes(&self) -> usize {
+        self.input.bytes()
+    }
+
+    fn prepare(&self, picture: &RgbImage) -> Result<Prepared, ImageError> {
+        Ok(Prepared {
+            bytes: fit(picture, &self.input)?,
+            quality: None,
+        })
+    }
+
     fn encode(&self, pixels: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
-        check_batch(self.input, self.bits(), pixels, codes)?;
+        check_batch(self, pixels, codes)?;
         let features = self
             .features(pixels)
             .map_err(|e| EncodeError::Failed(e.to_string()))?;

@@ -2,12 +2,37 @@
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use ::image::{
     DynamicImage, ImageDecoder as _, ImageError as LibraryError, ImageFormat, ImageReader,
 };
 
-use super::{ImageError, Limits, RgbImage};
+use super::{ImageError, RgbImage};
+
+/// What a picture may ask for, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the file. Default: 256 MiB.
+    pub max_file_bytes: u64,
+    /// Width in pixels. Default: 32,768.
+    pub max_width: u32,
+    /// Height in pixels. Default: 32,768.
+    pub max_height: u32,
+    /// Width times height. Default: 2^27, about 134 million.
+    pub max_pixels: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_file_bytes: 256 << 20,
+            max_width: 1 << 15,
+            max_height: 1 << 15,
+            max_pixels: 1 << 27,
+        }
+    }
+}
 
 /// Decodes a picture to 8-bit RGB, upright.
 ///
@@ -38,8 +63,28 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, ImageError> {
     })
 }
 
+/// Whether a file's name ends like that of a picture in a format that is read.
+pub fn has_picture_name(path: &Path) -> bool {
+    const EXTENSIONS: [&str; 15] = [
+        "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "pbm",
+        "pgm", "ppm", "pnm",
+    ];
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|found| {
+        EXTENSIONS
+            .iter()
+            .any(|known| found.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Whether a file whose first bytes are these (16 are enough) may be a picture in a format that
+/// is read.
+pub fn has_picture_magic(first_bytes: &[u8]) -> bool {
+    format_of(first_bytes).is_some()
+}
+
 /// The format that the first bytes announce, if it is one that is read.
-pub(super) fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
+fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
     ::image::guess_format(bytes).ok().filter(|format| {
         matches!(
             format,

@@ -8,37 +8,15 @@
 //! A decoder sees no file above [`Limits::max_file_bytes`], and no pixel is allocated before
 //! the header's dimensions have been checked: a few bytes cannot claim gigabytes.
 
+#[cfg(feature = "images")]
 mod decode;
+#[cfg(feature = "images")]
 mod fit;
 
-use std::path::Path;
-
-pub use self::decode::decode;
+#[cfg(feature = "images")]
+pub use self::decode::{Limits, decode, has_picture_magic, has_picture_name};
+#[cfg(feature = "images")]
 pub use self::fit::fit;
-
-/// What a picture may ask for, at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of the file. Default: 256 MiB.
-    pub max_file_bytes: u64,
-    /// Width in pixels. Default: 32,768.
-    pub max_width: u32,
-    /// Height in pixels. Default: 32,768.
-    pub max_height: u32,
-    /// Width times height. Default: 2^27, about 134 million.
-    pub max_pixels: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            max_file_bytes: 256 << 20,
-            max_width: 1 << 15,
-            max_height: 1 << 15,
-            max_pixels: 1 << 27,
-        }
-    }
-}
 
 /// Why a picture cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +53,16 @@ pub enum ImageError {
         height: u32,
         /// The limit that is exceeded, in words.
         limit: String,
+    },
+    /// The picture has too few pixels for its encoder.
+    #[error("the picture is {width} x {height} pixels, its encoder needs {least} x {least}")]
+    TooSmall {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The shortest side that can be encoded.
+        least: u32,
     },
     /// The file ends before the picture does.
     #[error("the file is truncated")]
@@ -130,25 +118,5 @@ impl RgbImage {
     }
 }
 
-/// Whether a file's name ends like that of a picture in a format that is read.
-pub fn has_picture_name(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 15] = [
-        "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "pbm",
-        "pgm", "ppm", "pnm",
-    ];
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|found| {
-        EXTENSIONS
-            .iter()
-            .any(|known| found.eq_ignore_ascii_case(known))
-    })
-}
-
-/// Whether a file whose first bytes are these (16 are enough) may be a picture in a format that
-/// is read.
-pub fn has_picture_magic(first_bytes: &[u8]) -> bool {
-    decode::format_of(first_bytes).is_some()
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "images"))]
 mod tests;

@@ -1,7 +1,7 @@
 //! Pictures into a collection: read, decoded, encoded, committed.
 //!
 //! ```text
-//! reader thread ──files──▶ decoder threads ──pixels──▶ caller: encode in batches, commit
+//! reader thread ──files──▶ decoder threads ──prepared──▶ caller: encode in batches, commit
 //!      └───────────────── order of the sources ─────────────▲
 //! ```
 //!
@@ -116,6 +116,9 @@ pub struct PicturePayload {
     /// Name of the folder that the picture lay in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// How much its code can be relied on, 0 to 100, where the encoder judges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u8>,
 }
 
 /// Inserts pictures into a collection.
@@ -199,7 +202,7 @@ impl<'a> Ingest<'a> {
             },
             notify: progress,
             fresh: HashSet::new(),
-            pixels: Vec::new(),
+            prepared: Vec::new(),
             decoded: Vec::new(),
             codes: Vec::new(),
             encoded: Vec::new(),
@@ -228,8 +231,8 @@ struct Run<'a, 'b> {
     notify: &'b mut dyn FnMut(&Progress) -> ControlFlow<()>,
     /// Content met in this run, beside what the collection held before.
     fresh: HashSet<ContentHash>,
-    /// Pictures decoded and not yet encoded, with the payloads they will have.
-    pixels: Vec<u8>,
+    /// Pictures prepared and not yet encoded, with the payloads they will have.
+    prepared: Vec<u8>,
     decoded: Vec<String>,
     /// Pictures encoded and not yet committed.
     codes: Vec<u8>,
@@ -241,7 +244,7 @@ impl Run<'_, '_> {
         let ingest = self.ingest;
         let known = known_content(ingest.collection)?;
         let options = ReadOptions {
-            input: ingest.encoder.input(),
+            encoder: ingest.encoder,
             limits: ingest.limits,
             threads: ingest.threads,
             // Enough to decode the next batch while this one is encoded.
@@ -278,16 +281,23 @@ impl Run<'_, '_> {
                     });
                 }
                 Content::Bad(reason) => self.report.skipped.push(Skipped { source, reason }),
-                Content::Pixels(_) if self.fresh.contains(&sha256) => self.report.known += 1,
-                Content::Pixels(_) if self.fresh.len() as u64 >= self.ingest.limit => {
+                Content::Prepared(_) if self.fresh.contains(&sha256) => self.report.known += 1,
+                Content::Prepared(_) if self.fresh.len() as u64 >= self.ingest.limit => {
                     self.report.stopped = true;
                     return Ok(ControlFlow::Break(()));
                 }
-                Content::Pixels(pixels) => {
+                Content::Prepared(prepared) => {
                     self.fresh.insert(sha256);
-                    self.pixels.extend_from_slice(&pixels);
-                    let sha256 = crate::database::hex(&sha256);
-                    self.decoded.push(payload(Some(source), sha256, label));
+                    self.prepared.extend_from_slice(&prepared.bytes);
+                    let payload = PicturePayload {
+                        source: Some(source),
+                        sha256: crate::database::hex(&sha256),
+                        label,
+                        quality: prepared.quality,
+                    };
+                    // Strings and a number always serialise.
+                    self.decoded
+                        .push(serde_json::to_string(&payload).unwrap_or_default());
                     if self.decoded.len() >= self.ingest.encoder.preferred_batch().max(1) {
                         self.encode()?;
                     }
@@ -312,12 +322,12 @@ impl Run<'_, '_> {
         if let Err(error) = self
             .ingest
             .encoder
-            .encode(&self.pixels, &mut self.codes[start..])
+            .encode(&self.prepared, &mut self.codes[start..])
         {
             self.codes.truncate(start);
             return Err(error.into());
         }
-        self.pixels.clear();
+        self.prepared.clear();
         self.encoded.append(&mut self.decoded);
         Ok(())
     }
@@ -392,14 +402,4 @@ fn known_content(collection: &Collection) -> Result<HashSet<ContentHash>, Error>
         }
     }
     Ok(known)
-}
-
-fn payload(source: Option<String>, sha256: String, label: Option<String>) -> String {
-    let payload = PicturePayload {
-        source,
-        sha256,
-        label,
-    };
-    // Three strings always serialise.
-    serde_json::to_string(&payload).unwrap_or_default()
 }

@@ -8,15 +8,15 @@ use sha2::{Digest, Sha256};
 
 use super::ContentHash;
 use super::source::{Found, SourceFile, Sources};
-use crate::encoder::ImageInput;
+use crate::encoder::{Encoder, Prepared};
 use crate::error::Error;
-use crate::image::{ImageError, Limits, decode, fit};
+use crate::image::{ImageError, Limits, decode};
 
 /// How pictures are read.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadOptions {
-    /// The shape that pictures are brought to.
-    pub input: ImageInput,
+#[derive(Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// What pictures are prepared for.
+    pub encoder: &'a dyn Encoder,
     /// What a picture may ask for, at most.
     pub limits: Limits,
     /// Threads that decode, at least 1.
@@ -51,8 +51,8 @@ pub enum Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
-    /// `height * width * 3` bytes, RGB interleaved, as [`ReadOptions::input`] says.
-    Pixels(Vec<u8>),
+    /// Decoded and prepared for [`ReadOptions::encoder`].
+    Prepared(Prepared),
     /// Its content is among those that need not be decoded.
     Known,
     /// It cannot be used.
@@ -73,7 +73,7 @@ enum Place {
     Failed(Error),
 }
 
-/// Reads every picture of `sources`, decodes and fits it on [`ReadOptions::threads`] threads,
+/// Reads every picture of `sources`, decodes and prepares it on [`ReadOptions::threads`] threads,
 /// and calls `each` on the caller's thread, in the order of the sources, until it breaks off.
 /// Pictures whose content is in `known` are not decoded.
 ///
@@ -84,7 +84,7 @@ enum Place {
 /// reading.
 pub fn read_pictures(
     sources: &Sources,
-    options: &ReadOptions,
+    options: &ReadOptions<'_>,
     known: &HashSet<ContentHash>,
     mut each: impl FnMut(Item) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
@@ -145,7 +145,7 @@ fn forward(found: Found, places: &Sender<Place>, jobs: &Sender<Job>) -> Result<(
     }
 }
 
-fn process(file: SourceFile, options: &ReadOptions, known: &HashSet<ContentHash>) -> Item {
+fn process(file: SourceFile, options: &ReadOptions<'_>, known: &HashSet<ContentHash>) -> Item {
     let SourceFile {
         source,
         label,
@@ -155,9 +155,9 @@ fn process(file: SourceFile, options: &ReadOptions, known: &HashSet<ContentHash>
     let content = match bytes {
         Ok(_) if known.contains(&sha256) => Content::Known,
         Ok(bytes) => {
-            let fitted =
-                decode(&bytes, &options.limits).and_then(|picture| fit(&picture, &options.input));
-            fitted.map_or_else(Content::Bad, Content::Pixels)
+            let prepared = decode(&bytes, &options.limits)
+                .and_then(|picture| options.encoder.prepare(&picture));
+            prepared.map_or_else(Content::Bad, Content::Prepared)
         }
         Err(error) => Content::Bad(error),
     };

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::collection::Collection;
 use crate::encoder::Encoder;
 use crate::error::Error;
-use crate::image::{Limits, decode, fit};
+use crate::image::{Limits, decode};
 use crate::search::Search;
 
 impl Collection {
@@ -55,19 +55,30 @@ impl Collection {
     /// # Errors
     /// As [`Collection::encode_image`], for the first picture that cannot be used.
     pub fn encode_images(&self, encoder: &dyn Encoder, files: &[&[u8]]) -> Result<Vec<u8>, Error> {
+        Ok(self.encode_judged(encoder, files)?.0)
+    }
+
+    /// The codes of pictures, and their qualities where the encoder judges them.
+    fn encode_judged(
+        &self,
+        encoder: &dyn Encoder,
+        files: &[&[u8]],
+    ) -> Result<(Vec<u8>, Vec<Option<u8>>), Error> {
         self.check_encoder(encoder)?;
-        let input = encoder.input();
         let mut codes = vec![0; files.len() * self.code_bytes()];
+        let mut qualities = Vec::with_capacity(files.len());
         let batch = encoder.preferred_batch().max(1);
         let chunks = codes.chunks_mut(batch * self.code_bytes());
         for (files, codes) in files.chunks(batch).zip(chunks) {
-            let mut pixels = Vec::with_capacity(files.len() * input.bytes());
+            let mut batch = Vec::with_capacity(files.len() * encoder.prepared_bytes());
             for file in files {
-                pixels.extend(fit(&decode(file, &Limits::default())?, &input)?);
+                let prepared = encoder.prepare(&decode(file, &Limits::default())?)?;
+                batch.extend(prepared.bytes);
+                qualities.push(prepared.quality);
             }
-            encoder.encode(&pixels, codes)?;
+            encoder.encode(&batch, codes)?;
         }
-        Ok(codes)
+        Ok((codes, qualities))
     }
 
     /// Inserts one picture and returns its id; as [`Collection::insert_images`].
@@ -91,7 +102,8 @@ impl Collection {
     /// * `ids`: one a picture; `None` assigns those that follow the largest one.
     /// * `files`: the bytes of picture files.
     /// * `payloads`: JSON objects, one a picture, or empty for none. The `sha256` of the file is
-    ///   added to each. Content that is known already is inserted all the same.
+    ///   added to each, and its `quality` where the encoder judges it. Content that is known already is
+    ///   inserted all the same.
     ///
     /// # Errors
     /// As [`Collection::encode_image`] and [`Collection::insert_with_payloads`].
@@ -104,23 +116,28 @@ impl Collection {
     ) -> Result<Vec<u64>, Error> {
         let given = payloads.iter().copied().chain(std::iter::repeat(None));
         let rows = files.len().max(payloads.len());
-        let payloads = given
+        let mut objects = given
             .take(rows)
             .enumerate()
             .map(|(row, payload)| {
-                let mut object: Map<String, Value> = serde_json::from_str(payload.unwrap_or("{}"))
-                    .map_err(|e| Error::InvalidPayload {
-                        row,
-                        reason: e.to_string(),
-                    })?;
-                if let Some(file) = files.get(row) {
-                    let hash = crate::database::hex(&Sha256::digest(file));
-                    object.insert("sha256".to_owned(), hash.into());
-                }
-                Ok(Value::Object(object).to_string())
+                serde_json::from_str(payload.unwrap_or("{}")).map_err(|e| Error::InvalidPayload {
+                    row,
+                    reason: e.to_string(),
+                })
             })
-            .collect::<Result<Vec<String>, Error>>()?;
-        let codes = self.encode_images(encoder, files)?;
+            .collect::<Result<Vec<Map<String, Value>>, Error>>()?;
+        let (codes, qualities) = self.encode_judged(encoder, files)?;
+        for ((object, file), quality) in objects.iter_mut().zip(files).zip(qualities) {
+            let hash = crate::database::hex(&Sha256::digest(file));
+            object.insert("sha256".to_owned(), hash.into());
+            if let Some(quality) = quality {
+                object.insert("quality".to_owned(), quality.into());
+            }
+        }
+        let payloads: Vec<String> = objects
+            .into_iter()
+            .map(|object| Value::Object(object).to_string())
+            .collect();
         let payloads: Vec<Option<&str>> = payloads.iter().map(|p| Some(p.as_str())).collect();
         self.insert_with_payloads(ids, &codes, &payloads)
     }

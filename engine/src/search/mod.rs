@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use self::explain::{Explanation, PartExplanation, Way};
 pub use self::limit::Budget;
-pub use self::pairs::{Pair, PairOutcome, PairSearch};
+pub use self::pairs::{Group, Pair, PairOutcome, PairSearch};
 use self::pass::{Pass, visible};
 use self::visible::passing;
 use crate::error::Error;

@@ -52,7 +52,7 @@ pub(super) fn queries(
 ) -> Result<Measured, Failure> {
     let database = verbs::open_to_read(database)?;
     let collection = verbs::collection(&database, collection)?;
-    let encoder = verbs::encoder(&collection)?;
+    let encoder = verbs::encoder(&collection)?.encoder;
     let mut pictures = HashMap::new();
     for row in collection.rows().map_err(verbs::failure)? {
         let row = row.map_err(verbs::failure)?;
@@ -62,7 +62,7 @@ pub(super) fn queries(
     let (mut found, mut micros) = (Vec::new(), Vec::new());
     for (done, query) in queries.iter().enumerate() {
         interrupt::check(|| "stopped while searching".to_owned())?;
-        let code = verbs::encode_file(&collection, &encoder, &query.path)?;
+        let code = verbs::encode_file(&collection, &*encoder, &query.path)?;
         let search = |k: usize| collection.search(&code).k(k).run().map_err(verbs::failure);
         // Once to warm the caches, as a second user would find them.
         search(K)?;

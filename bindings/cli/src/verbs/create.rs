@@ -3,7 +3,7 @@
 use super::{failure, open_to_write};
 use crate::encoder::{Device, EncoderLibrary};
 use crate::error::Failure;
-use crate::grammar::Create;
+use crate::grammar::{BuiltInEncoder, Create};
 use crate::output::say;
 use bitkin::model::{ModelFile, ModelKind};
 use bitkin::{CollectionConfig, Database};
@@ -17,8 +17,12 @@ use std::path::Path;
 pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
     let path = &arguments.database;
     // The model is read first: if it is of no use, nothing is made.
-    let (config, what) = match (&arguments.kind.bits, &arguments.kind.model) {
-        (_, Some(file)) => {
+    let (config, what) = match (
+        &arguments.kind.bits,
+        &arguments.kind.model,
+        arguments.kind.encoder,
+    ) {
+        (_, Some(file), _) => {
             let model = ModelFile::read(file).map_err(|e| {
                 let text = e.to_string();
                 let file = file.display().to_string();
@@ -41,11 +45,18 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
                 format!("codes of {bits} bits by model {}", short(&model)),
             )
         }
-        (Some(bits), None) => (
+        (_, _, Some(BuiltInEncoder::Pdq)) => {
+            (CollectionConfig::pdq(), "PDQ hashes of 256 bits".to_owned())
+        }
+        (Some(bits), None, None) => (
             CollectionConfig::bits(*bits),
             format!("codes of {bits} bits"),
         ),
-        (None, None) => return Err(Failure::usage("say --bits N or --model FILE")),
+        (None, None, None) => {
+            return Err(Failure::usage(
+                "say --bits N, --model FILE or --encoder pdq",
+            ));
+        }
     };
     let config = arguments.index.iter().fold(config, |config, field| {
         config.index(&field.field, field.kind)

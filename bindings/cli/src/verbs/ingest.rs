@@ -1,6 +1,6 @@
 //! `bitkin ingest`.
 
-use super::{collection, encoder, failure, open_to_write};
+use super::{CollectionEncoder, collection, encoder, failure, open_to_write};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
@@ -21,9 +21,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
     interrupt::watch();
     // A source that is not there is told before the model is loaded.
     let sources = Sources::open(&arguments.sources).map_err(failure)?;
-    let encoder = encoder(&collection)?;
-    let device = encoder.device().to_owned();
-    let mut ingest = Ingest::new(&collection, &encoder)
+    let CollectionEncoder { encoder, device } = encoder(&collection)?;
+    let mut ingest = Ingest::new(&collection, &*encoder)
         .map_err(failure)?
         .strict(arguments.strict)
         .limit(arguments.limit.unwrap_or(u64::MAX));

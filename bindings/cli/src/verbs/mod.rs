@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod create;
+pub(crate) mod dedupe;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod import;
@@ -12,14 +13,15 @@ pub(crate) mod stats;
 pub(crate) mod upkeep;
 pub(crate) mod verify;
 
-use crate::encoder::{Device, EncoderLibrary, LoadedEncoder};
+use crate::encoder::{Device, EncoderLibrary};
 use crate::error::Failure;
 use crate::grammar::Format;
+use crate::output::plain;
 use crate::trainer::Trainer;
 use bitkin::encoder::Encoder;
 use bitkin::npy::{CodesReader, NpyError, NpyReason};
 use bitkin::{Collection, Database, Problem};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -98,14 +100,26 @@ pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, 
     })
 }
 
-/// Loads the model of a collection into the encoder library.
+/// What makes the codes of a collection, and the device that it runs on.
+pub(crate) struct CollectionEncoder {
+    pub(crate) encoder: Box<dyn Encoder>,
+    pub(crate) device: String,
+}
+
+/// The encoder of a collection: the one that is built in, or its model, loaded into the encoder library.
 ///
 /// # Errors
 /// When the collection has none, or the library or the model cannot be loaded.
-pub(crate) fn encoder(collection: &Collection) -> Result<LoadedEncoder, Failure> {
+pub(crate) fn encoder(collection: &Collection) -> Result<CollectionEncoder, Failure> {
+    if let Some(encoder) = collection.built_in_encoder() {
+        return Ok(CollectionEncoder {
+            encoder: Box::new(encoder),
+            device: "cpu".to_owned(),
+        });
+    }
     let model = collection.model_file().map_err(|error| match &error {
         bitkin::Error::NoModel { .. } => failure(error).advise(
-            "give it codes (import, search --code), or create a collection with --model FILE",
+            "give it codes (import, search --code), or create a collection with --model FILE or --encoder pdq",
         ),
         _ => failure(error),
     })?;
@@ -118,7 +132,10 @@ pub(crate) fn encoder(collection: &Collection) -> Result<LoadedEncoder, Failure>
         ))
         .advise("build both from the same source: cargo build --release --workspace"));
     }
-    Ok(encoder)
+    Ok(CollectionEncoder {
+        device: encoder.device().to_owned(),
+        encoder: Box::new(encoder),
+    })
 }
 
 /// The code of one picture file, by the encoder of `collection`.
@@ -127,7 +144,7 @@ pub(crate) fn encoder(collection: &Collection) -> Result<LoadedEncoder, Failure>
 /// When the file cannot be read, decoded or encoded.
 pub(crate) fn encode_file(
     collection: &Collection,
-    encoder: &LoadedEncoder,
+    encoder: &dyn Encoder,
     path: &Path,
 ) -> Result<Vec<u8>, Failure> {
     let failed =
@@ -149,6 +166,13 @@ pub(crate) fn read_picture(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::new(kind, "not a regular file"));
     }
     std::fs::read(path)
+}
+
+/// A text of a payload, fit for a line of a terminal; empty if there is none.
+fn field(payload: &str, key: &str) -> String {
+    let value: Value = serde_json::from_str(payload).unwrap_or_default();
+    let text = value.get(key).and_then(Value::as_str).unwrap_or_default();
+    plain(text)
 }
 
 /// Hands arguments on to `bitkin-train`.

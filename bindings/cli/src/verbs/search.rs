@@ -1,7 +1,7 @@
 //! `bitkin search` and `bitkin explain`.
 
 use super::{
-    check_file, collection, encode_file, encoder, failure, open_to_read, outside, parse_code,
+    check_file, collection, encode_file, encoder, failure, field, open_to_read, outside, parse_code,
 };
 use crate::error::Failure;
 use crate::grammar::{Explain, Format, Search, Wanted};
@@ -48,7 +48,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         return deal(session, arguments, &collection, &code, &|_| json!(text));
     }
     if let Some(file) = &query.image {
-        let code = encode_file(&collection, &encoder(&collection)?, file)?;
+        let code = encode_file(&collection, &*encoder(&collection)?.encoder, file)?;
         return deal(session, arguments, &collection, &code, &|_| {
             json!(file.to_string_lossy())
         });
@@ -234,11 +234,4 @@ fn as_table(
         session.out.table(&head, &rows)?;
     }
     Ok(())
-}
-
-/// A text of a payload, fit for a line of a terminal; empty if there is none.
-fn field(payload: &str, key: &str) -> String {
-    let value: Value = serde_json::from_str(payload).unwrap_or_default();
-    let text = value.get(key).and_then(Value::as_str).unwrap_or_default();
-    plain(text)
 }

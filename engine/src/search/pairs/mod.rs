@@ -8,6 +8,7 @@
 
 mod block;
 mod cross;
+mod groups;
 mod join;
 mod out;
 mod plan;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+pub use self::groups::Group;
 use self::join::Desk;
 pub use self::out::Pair;
 use self::out::{Out, State};
@@ -39,7 +41,7 @@ const WAITING: usize = 2;
 /// A search for all pairs of rows that are near each other; made by `pairs` of a collection or a snapshot.
 ///
 /// Memory does not grow with the number of rows or of pairs, save for the vector that
-/// [`PairSearch::run`] returns.
+/// [`PairSearch::run`] returns and what [`PairSearch::groups`] says.
 ///
 /// ```
 /// # fn main() -> Result<(), bitkin::Error> {

@@ -1,0 +1,118 @@
+//! `bitkin dedupe`.
+
+use super::{collection, failure, open_to_read, open_to_write};
+use crate::error::Failure;
+use crate::grammar::{Dedupe, Format};
+use crate::interrupt;
+use crate::output::{Column, counted, say};
+use crate::progress::Progress;
+use crate::session::Session;
+use bitkin::encoder::Encoder;
+use bitkin::pdq::{Pdq, RADIUS};
+use bitkin::{Collection, Group};
+use serde_json::{Value, json};
+use std::ops::ControlFlow;
+
+/// Finds rows that are near each other, writes them by groups, and deletes all but one of each, if asked.
+///
+/// # Errors
+/// When no radius is said and none goes without saying, something cannot be read, or the rows cannot be
+/// deleted: all of them stay then.
+pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failure> {
+    let path = &arguments.database;
+    let database = match arguments.delete {
+        true => open_to_write(path)?,
+        false => open_to_read(path)?,
+    };
+    let collection = collection(&database, &arguments.name)?;
+    let is_pdq = collection.model() == Some(Pdq.fingerprint());
+    let radius = match arguments.radius {
+        Some(radius) => radius,
+        None if is_pdq => RADIUS,
+        None => {
+            return Err(Failure::usage(format!(
+                "say --radius R: how many of {} bits two rows may differ in to be taken for the same",
+                collection.bits()
+            )));
+        }
+    };
+    let groups = find(&collection, radius, arguments)?;
+    let duplicates: Vec<u64> = groups
+        .iter()
+        .flat_map(|group| group.duplicates.iter().map(|row| row.id))
+        .collect();
+    for group in &groups {
+        match arguments.format {
+            Format::Json => session.out.line(as_json(group).to_string())?,
+            Format::Table => as_table(session, &collection, group)?,
+        }
+    }
+    session.out.flush()?;
+    let (many, of) = (
+        counted(duplicates.len() as u64, "duplicate"),
+        counted(groups.len() as u64, "row"),
+    );
+    if arguments.delete {
+        collection.delete(&duplicates).map_err(failure)?;
+        database.close().map_err(failure)?;
+        say(format!("{many} of {of} deleted"));
+    } else if !duplicates.is_empty() {
+        say(format!("{many} of {of}; --delete deletes them"));
+    } else {
+        say("no duplicates");
+    }
+    Ok(())
+}
+
+fn find(collection: &Collection, radius: u32, arguments: &Dedupe) -> Result<Vec<Group>, Failure> {
+    interrupt::watch();
+    const WHOLE: f64 = 1000.0;
+    let progress = Progress::new("comparing", "‰", Some(WHOLE as u64));
+    let mut search = collection.pairs(radius).progress(|share| {
+        progress.set((share * WHOLE) as u64);
+        match interrupt::asked() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    if let Some(filter) = &arguments.filter {
+        search = search.filter(filter);
+    }
+    let groups = search.groups().map_err(failure)?;
+    interrupt::check(|| "stopped; nothing was changed".to_owned())?;
+    Ok(groups)
+}
+
+fn as_json(group: &Group) -> Value {
+    let ids: Vec<u64> = group.duplicates.iter().map(|row| row.id).collect();
+    let distances: Vec<u32> = group.duplicates.iter().map(|row| row.distance).collect();
+    json!({"keep": group.id, "duplicates": ids, "distances": distances})
+}
+
+fn as_table(session: &mut Session, collection: &Collection, group: &Group) -> Result<(), Failure> {
+    let source = |id: u64| -> Result<String, Failure> {
+        let row = collection.get(id).map_err(failure)?;
+        let payload = row.and_then(|row| row.payload).unwrap_or_default();
+        Ok(super::field(&payload, "source"))
+    };
+    let mut rows = vec![vec![
+        group.id.to_string(),
+        "kept".to_owned(),
+        source(group.id)?,
+    ]];
+    for row in &group.duplicates {
+        rows.push(vec![
+            row.id.to_string(),
+            row.distance.to_string(),
+            source(row.id)?,
+        ]);
+    }
+    let mut head = vec![Column::Number("id"), Column::Number("distance")];
+    if rows.iter().any(|row| !row[2].is_empty()) {
+        head.push(Column::Text("source"));
+    } else {
+        rows.iter_mut().for_each(|row| row.truncate(2));
+    }
+    session.out.table(&head, &rows)?;
+    session.out.line("")
+}
