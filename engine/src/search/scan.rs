@@ -14,7 +14,8 @@ const BLOCK_BYTES: usize = 512 << 10;
 /// Rows in the largest block for several queries, which stays in a cache.
 const MOST_ROWS: usize = 4096;
 
-/// Rows of the first block of a search. Thresholds begin open, so blocks begin small and double.
+/// Rows of the first block of a part. Thresholds begin open, or loose behind a walk that was given up: so
+/// blocks begin small and double.
 const FIRST_ROWS: usize = 64;
 
 /// The columns of one part, or of some of its rows.
@@ -90,11 +91,7 @@ impl<'a> Scan<'a> {
             [_] => (BLOCK_BYTES / stride).max(FIRST_ROWS),
             _ => MOST_ROWS,
         };
-        let mut rows = if answers.iter().any(|answer| answer.is_open()) {
-            FIRST_ROWS
-        } else {
-            most_rows
-        };
+        let mut rows = FIRST_ROWS;
         let mut start = 0;
         while start < part.ids.len() {
             let end = part.ids.len().min(start + rows);

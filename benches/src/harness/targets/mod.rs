@@ -90,7 +90,8 @@ pub(crate) fn measure(plan: &mut Plan, arguments: &TargetArgs, say: Say<'_>) -> 
                 ("fresh", own::fresh, &mut own.fresh),
             ];
             for (what, measure, measured) in own {
-                if asked(what) {
+                // The planner's work of the same name comes later.
+                if asked(what) && measured.is_none() {
                     say(&format!("{what} of {rows} rows"));
                     *measured = Some(Own::measure(measure, &work, plan)?);
                 }
