@@ -75,8 +75,12 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Train a model; the arguments go to bitkin-train
     Train(Passed),
+    /// Make a model for new classes out of another; the arguments go to bitkin-train
+    Adapt(Passed),
     /// Measure a model; the arguments go to bitkin-train
     Eval(Passed),
+    /// Look into model files, and make some
+    Model(Model),
 }
 
 /// How results are written.
@@ -392,6 +396,41 @@ pub(crate) struct Drop {
     pub(crate) name: String,
 }
 
+/// Arguments of `model`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bitkin model info birds.safetensors
+  bitkin model import resnet18.safetensors --out backbone.safetensors
+  bitkin model convert birds.safetensors --weights f16 --out smaller.safetensors")]
+pub(crate) struct Model {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) action: ModelAction,
+}
+
+/// What is done with model files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelAction {
+    /// Say what a model file holds
+    Info(ModelInfo),
+    /// Take over the weights of a backbone; the arguments go to bitkin-train
+    Import(Passed),
+    /// Store a model's weights in another precision; the arguments go to bitkin-train
+    Convert(Passed),
+}
+
+/// Arguments of `model info`.
+#[derive(Debug, Args)]
+pub(crate) struct ModelInfo {
+    /// The model file (.safetensors)
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
 /// Arguments that another program understands.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -444,7 +483,7 @@ mod tests {
     #[test]
     fn every_verb_has_a_help_with_examples() {
         for verb in Line::command().get_subcommands() {
-            if matches!(verb.get_name(), "train" | "eval") {
+            if matches!(verb.get_name(), "train" | "adapt" | "eval") {
                 continue; // Their help is bitkin-train's.
             }
             let help = verb.clone().render_help().to_string();

@@ -43,7 +43,9 @@ impl Session {
             Command::Drop(arguments) => verbs::upkeep::drop(arguments),
             Command::Bench(arguments) => verbs::bench::run(self, arguments),
             Command::Train(passed) => verbs::train("train", &passed.arguments),
+            Command::Adapt(passed) => verbs::train("adapt", &passed.arguments),
             Command::Eval(passed) => verbs::train("eval", &passed.arguments),
+            Command::Model(arguments) => verbs::model::run(self, arguments),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, Prepared, check_batch};
 use bitkin::image::{ImageError, RgbImage, fit};
-use bitkin::model::{ModelError, ModelFile};
+use bitkin::model::{ModelError, ModelFile, ModelKind};
 use rayon::prelude::*;
 use tch::Device;
 
@@ -163,7 +163,8 @@ impl Encoder for TorchEncoder {
     }
 }
 
-/// Puts a trained model and the file of its backbone together into a self-contained model file.
+/// Puts a trained model and its backbone together into a self-contained model file. The backbone is taken
+/// from its own file, or from another model's.
 ///
 /// # Errors
 /// [`Error::Model`].
@@ -175,6 +176,9 @@ pub fn build_file(
 ) -> Result<ModelFile, Error> {
     let (mut tensors, head) = model.to_tensors();
     for (name, view) in backbone.tensors() {
+        if !name.starts_with("backbone.") {
+            continue;
+        }
         let tensor = bitkin::model::Tensor {
             dtype: view.dtype,
             shape: view.shape.to_vec(),
@@ -193,7 +197,10 @@ pub fn build_file(
         model: description.as_object().cloned().unwrap_or_default(),
         backbone: backbone.metadata().backbone.clone(),
         notes: Some(notes.to_string()),
-        backbone_notes: backbone.metadata().notes.clone(),
+        backbone_notes: match backbone.kind() {
+            ModelKind::Backbone => backbone.metadata().notes.clone(),
+            _ => backbone.metadata().backbone_notes.clone(),
+        },
     };
     Ok(ModelFile::build(metadata, &tensors)?)
 }

@@ -122,6 +122,11 @@ impl Extractor {
         })
     }
 
+    /// Numbers in a feature vector.
+    pub fn dim(&self) -> usize {
+        self.backbone.dim()
+    }
+
     /// How many pictures' features are known.
     pub fn known(&self) -> usize {
         self.known.len()

@@ -36,6 +36,10 @@ pub enum GraphSpace {
 pub struct Prototypes {
     /// `[count, dim]`, row-major.
     pub points: Vec<f32>,
+    /// Number of the base class of each: what adapting the model goes on from; `[count]`.
+    pub classes: Vec<u32>,
+    /// Mean squared distance of base pictures to the nearest prototype of their class; for adapting, too.
+    pub spread: f32,
     /// Mean distance of base pictures to each prototype; `[count]`.
     pub mean: Vec<f32>,
     /// One over the standard deviation of those distances; `[count]`.
@@ -229,6 +233,9 @@ impl HashModel {
         if let Some(p) = &self.prototypes {
             put("prototypes.points", p.mean.len(), &p.points);
             put("prototypes.mean", 0, &p.mean);
+            let classes: Vec<f32> = p.classes.iter().map(|&class| class as f32).collect();
+            put("prototypes.classes", 0, &classes);
+            put("prototypes.spread", 0, &[p.spread]);
             put("prototypes.inverse_deviation", 0, &p.inverse_deviation);
         }
         for (i, layer) in self.head.iter().enumerate() {
@@ -307,6 +314,12 @@ impl HashModel {
                 let count = rows("prototypes.mean")?;
                 Some(Prototypes {
                     points: read("prototypes.points", &[count, dim])?,
+                    // Small whole numbers, which f32 holds exactly; others are only other labels.
+                    classes: read("prototypes.classes", &[count])?
+                        .into_iter()
+                        .map(|class| class as u32)
+                        .collect(),
+                    spread: read("prototypes.spread", &[1])?[0].max(0.0),
                     mean: read("prototypes.mean", &[count])?,
                     inverse_deviation: read("prototypes.inverse_deviation", &[count])?,
                 })
@@ -432,6 +445,13 @@ pub(crate) fn normalise(feature: &[f32], centre: &[f32]) -> Vec<f32> {
     let mut e = centred(feature, centre);
     to_unit_length(&mut e);
     e
+}
+
+/// The direction of a vector, or zeros.
+pub(crate) fn unit(vector: &[f32]) -> Vec<f32> {
+    let mut unit = vector.to_vec();
+    to_unit_length(&mut unit);
+    unit
 }
 
 fn centred(feature: &[f32], centre: &[f32]) -> Vec<f32> {

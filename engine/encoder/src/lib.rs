@@ -15,6 +15,7 @@ mod error;
 pub mod evaluate;
 pub mod features;
 pub mod hash;
+pub mod health;
 pub mod train;
 
 pub use crate::error::Error;

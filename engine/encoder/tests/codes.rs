@@ -73,6 +73,8 @@ fn a_code_follows_from_its_feature_step_by_step() {
         whitening: Some(vec![2.0, 0.0, 0.0, 1.0]),
         prototypes: Some(Prototypes {
             points: vec![0.6, 0.8, -0.8, 0.6],
+            classes: vec![0, 1],
+            spread: 0.5,
             mean: vec![1.0, 1.0],
             inverse_deviation: vec![2.0, 1.0],
         }),

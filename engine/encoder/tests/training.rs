@@ -10,10 +10,10 @@ mod common;
 use bitkin_encoder::Error;
 use bitkin_encoder::baselines::Projection;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Split, code_map, measure, model_map};
+use bitkin_encoder::evaluate::{METHODS, Split, Wanted, code_map, measure, model_map};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::hash::{GraphSpace, HashModel};
-use bitkin_encoder::train::hash::{HashTraining, TrainingData, train};
+use bitkin_encoder::train::hash::{HashLoss, HashTraining, TrainOn, TrainingData, adapt, train};
 use common::{clouds, small_model};
 
 #[test]
@@ -236,14 +236,121 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         database: &pictures,
         queries: &pictures,
     };
-    let measured = measure(split, &[8, 9], 1).unwrap();
+    let wanted = Wanted {
+        bits: vec![8, 9],
+        prototypes: vec![2],
+        options: HashTraining::new(8, 1),
+    };
+    let measured = measure(split, &wanted).unwrap();
     let of = |method| -> Vec<Option<usize>> {
-        let rows = measured.iter().filter(|m| m.method == method);
+        let rows = measured
+            .iter()
+            .filter(|m| m.method == method && m.prototypes.is_none());
         rows.map(|m| m.bits).collect()
     };
     assert_eq!(of("itq"), [Some(8)]);
     assert_eq!(of("lsh"), [Some(8), Some(9)]);
     assert_eq!(of("pp-scdm"), [Some(8), Some(9)]);
+    for (method, _) in METHODS {
+        assert!(!of(method).is_empty(), "{method}");
+    }
+    let few: Vec<_> = measured
+        .iter()
+        .filter(|m| m.prototypes == Some(2))
+        .collect();
+    assert_eq!(few.len(), 2);
+}
+
+/// A model for other classes is made of one that is there, without the pictures it was made of.
+#[test]
+fn a_model_is_adapted_to_other_classes() {
+    let dim = 24;
+    let base = clouds(24, 30, dim, 11);
+    let [first, second] = [12, 13].map(|seed| (clouds(4, 5, dim, seed), clouds(4, 40, dim, seed)));
+    let data = TrainingData {
+        base: &base,
+        adapt: &first.0,
+        unlabelled: &first.1,
+    };
+    let options = HashTraining::new(16, 1);
+    let model = train(&options, data, |_, _| {}).unwrap();
+    let adapted = adapt(&model, &options, &second.0, &second.1, |_, _| {}).unwrap();
+    let again = adapt(&model, &options, &second.0, &second.1, |_, _| {}).unwrap();
+    assert_eq!(adapted, again);
+    assert_eq!(
+        (&adapted.whitening, &adapted.prototypes),
+        (&model.whitening, &model.prototypes)
+    );
+    let pictures = clouds(4, 60, dim, 13);
+    let map = |model: &HashModel| model_map(model, &pictures, &pictures);
+    // As good as one that is trained for these classes from the start.
+    let data = TrainingData {
+        adapt: &second.0,
+        unlabelled: &second.1,
+        ..data
+    };
+    let whole = map(&train(&options, data, |_, _| {}).unwrap());
+    let adapted = map(&adapted);
+    assert!(adapted > whole - 0.05, "{adapted} {whole}");
+
+    let wide = clouds(2, 2, dim + 1, 2);
+    let none = Features {
+        dim,
+        ..Default::default()
+    };
+    let refused = adapt(&model, &options, &wide, &none, |_, _| {}).unwrap_err();
+    assert!(refused.to_string().contains("25"), "{refused}");
+}
+
+#[test]
+fn every_option_makes_another_model_that_works() {
+    let dim = 16;
+    let (base, adapt, anchors) = (
+        clouds(8, 12, dim, 1),
+        clouds(3, 5, dim, 2),
+        clouds(3, 9, dim, 2),
+    );
+    let data = TrainingData {
+        base: &base,
+        adapt: &adapt,
+        unlabelled: &anchors,
+    };
+    let plain = HashTraining::new(16, 1);
+    let model = |options: &HashTraining| train(options, data, |_, _| {}).unwrap();
+    let original = model(&plain);
+    for options in [
+        HashTraining {
+            hidden: 0,
+            ..plain.clone()
+        },
+        HashTraining {
+            train_on: TrainOn::Adapt,
+            ..plain.clone()
+        },
+        HashTraining {
+            train_on: TrainOn::Base,
+            ..plain.clone()
+        },
+        HashTraining {
+            loss: HashLoss::None,
+            ..plain.clone()
+        },
+        HashTraining {
+            prototype_classes: Some(3),
+            ..plain.clone()
+        },
+    ] {
+        let other = model(&options);
+        assert_ne!(other, original, "{options:?}");
+        let latent = other.latent(anchors.rows().next().unwrap());
+        assert!(latent.iter().all(|z| z.is_finite()), "{options:?}");
+    }
+    let few = HashTraining {
+        prototype_classes: Some(3),
+        prototypes_per_class: 1,
+        ..plain
+    };
+    assert_eq!(model(&few).prototypes.unwrap().mean.len(), 3);
 }
 
 /// A link to its own parent once made 2,460 pictures out of 60.
@@ -280,24 +387,11 @@ fn data_that_cannot_be_trained_on_are_refused_in_words() {
     let refused = |base: &Features, adapt: &Features, bits: usize| {
         refused_with(base, adapt, HashTraining::new(bits, 1))
     };
-    for (what, options) in [
-        (
-            "batch",
-            HashTraining {
-                batch: 0,
-                ..HashTraining::new(16, 1)
-            },
-        ),
-        (
-            "hidden",
-            HashTraining {
-                hidden: 0,
-                ..HashTraining::new(16, 1)
-            },
-        ),
-    ] {
-        assert!(refused_with(&base, &adapt, options).contains(what));
-    }
+    let options = HashTraining {
+        batch: 0,
+        ..HashTraining::new(16, 1)
+    };
+    assert!(refused_with(&base, &adapt, options).contains("batch"));
     let mut short = base.clone();
     short.labels.pop();
     assert!(refused(&short, &adapt, 16).contains("14 rows"));

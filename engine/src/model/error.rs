@@ -69,6 +69,19 @@ pub enum ModelError {
         /// Type and shape needed.
         expected: String,
     },
+    /// The tensors are those of another architecture.
+    #[error(
+        "these are not the weights of a {architecture}: {}",
+        difference(missing, extra)
+    )]
+    OtherArchitecture {
+        /// The architecture that comes nearest.
+        architecture: String,
+        /// Names of tensors that it has and the file has not.
+        missing: Vec<String>,
+        /// Names of tensors that the file has beside them.
+        extra: Vec<String>,
+    },
     /// The backbone is not the one that the model was made with.
     #[error("the model needs the backbone {expected}, this one is {found}")]
     BackboneMismatch {
@@ -83,4 +96,21 @@ pub enum ModelError {
         /// The fingerprint of the backbone.
         backbone: Fingerprint,
     },
+}
+
+/// What sets a file's tensors apart from an architecture's, in words.
+fn difference(missing: &[String], extra: &[String]) -> String {
+    // Enough to see which it is.
+    const SHOWN: usize = 8;
+    let list = |what: &str, names: &[String]| {
+        let shown = names.iter().take(SHOWN).map(String::as_str);
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        match names.len() {
+            0 => None,
+            ..=SHOWN => Some(format!("{what} {shown}")),
+            all => Some(format!("{what} {shown} and {} more", all - SHOWN)),
+        }
+    };
+    let both = [list("it lacks", missing), list("it also has", extra)];
+    both.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -23,16 +23,7 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
         arguments.kind.encoder,
     ) {
         (_, Some(file), _) => {
-            let model = ModelFile::read(file).map_err(|e| {
-                let text = e.to_string();
-                let file = file.display().to_string();
-                Failure::new(if text.contains(&file) {
-                    text
-                } else {
-                    format!("{file}: {text}")
-                })
-                .advise("bitkin train makes models")
-            })?;
+            let model = super::model::read(file)?;
             model.expect_kind(ModelKind::Hash).map_err(|e| {
                 Failure::new(format!("{}: {e}", file.display()))
                     .advise("bitkin train makes models; a backbone is given to it by --weights")

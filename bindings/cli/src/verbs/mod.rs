@@ -7,6 +7,7 @@ pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod ingest;
+pub(crate) mod model;
 mod rows;
 pub(crate) mod search;
 pub(crate) mod stats;

@@ -1,9 +1,10 @@
 //! MobileNetV1 with width multiplier 1 (Howard et al., arXiv 1704.04861), batch norm folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bitkin::encoder::ImageInput;
 use bitkin::model::{Dtype, ModelError, ModelFile, ModelMetadata};
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::{Kind, TchError, Tensor};
 
@@ -87,20 +88,14 @@ fn conv_same(x: &Tensor, conv: &Conv, stride: i64) -> Result<Tensor, TchError> {
 /// tensors named `stem`, `blocks.N.depthwise` and `blocks.N.pointwise`; `None` for another file.
 ///
 /// # Errors
-/// [`ModelError`] when the file is no safetensors file, or a tensor of it cannot be taken over.
-pub(super) fn import(bytes: &[u8]) -> Result<Option<ModelFile>, ModelError> {
-    let (_, header) =
-        safetensors::SafeTensors::read_metadata(bytes).map_err(|e| ModelError::NotSafetensors {
-            reason: e.to_string(),
-        })?;
-    let notes = header.metadata().as_ref();
+/// [`ModelError`] when a tensor of it cannot be taken over.
+pub(super) fn import(
+    parsed: &SafeTensors<'_>,
+    notes: Option<&HashMap<String, String>>,
+) -> Result<Option<ModelFile>, ModelError> {
     let Some(notes) = notes.filter(|m| m.get("arch").is_some_and(|a| a == "mobilenet_v1")) else {
         return Ok(None);
     };
-    let parsed =
-        safetensors::SafeTensors::deserialize(bytes).map_err(|e| ModelError::NotSafetensors {
-            reason: e.to_string(),
-        })?;
     let mut tensors = BTreeMap::new();
     for ConvShape { name, .. } in MobileNetV1.convs() {
         for part in ["weight", "bias"] {

@@ -3,20 +3,22 @@
 //! Batch norm is always folded into the convolutions, so a backbone is a list of named
 //! convolutions with biases and a plan of how they are joined.
 
-mod compact;
 mod mobilenet;
+mod residual;
+mod torchvision;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bitkin::encoder::ImageInput;
 use bitkin::model::{Dtype, ModelError, ModelFile, ModelKind, ModelMetadata, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-pub use self::compact::COMPACT_STAGES;
-pub(crate) use self::compact::CompactPlan;
 use self::mobilenet::MobileNetV1;
+pub use self::residual::COMPACT_STAGES;
+pub(crate) use self::residual::ResidualPlan;
 use crate::device::use_one_thread;
 use crate::error::Error;
 
@@ -53,13 +55,19 @@ pub enum Architecture {
         /// Width and number of blocks of each stage.
         stages: Vec<(i64, usize)>,
     },
+    /// ResNet without its classifier, as torchvision has it (He et al., CVPR 2016).
+    #[serde(rename = "resnet")]
+    ResNet {
+        /// 18, 34, 50, 101 or 152.
+        depth: u32,
+    },
     /// MobileNetV1 with width multiplier 1 and TensorFlow's padding (Howard et al., 2017).
     #[serde(rename = "mobilenet_v1")]
     MobileNetV1,
 }
 
 enum Plan {
-    Compact(CompactPlan),
+    Residual(ResidualPlan),
     MobileNetV1(MobileNetV1),
 }
 
@@ -94,16 +102,25 @@ pub fn shipped() -> Result<ModelFile, ModelError> {
     ModelFile::from_bytes(SHIPPED.to_vec())
 }
 
-/// Reads a backbone file: one of ours, or a MobileNetV1 whose metadata say `arch: mobilenet_v1`.
+/// Reads a backbone file: one of ours, a ResNet with torchvision's names (its batch norm is folded into
+/// the convolutions), or a MobileNetV1 whose metadata say `arch: mobilenet_v1`.
 ///
 /// # Errors
-/// [`ModelError`] when it is neither.
-pub fn read_file(path: &Path) -> Result<ModelFile, ModelError> {
+/// [`Error::Model`] when it is none of them, or its tensors are not those of its architecture.
+pub fn read_file(path: &Path) -> Result<ModelFile, Error> {
     let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
         path: path.to_path_buf(),
         source,
     })?;
-    if let Some(file) = mobilenet::import(&bytes)? {
+    let none = |e: SafeTensorError| ModelError::NotSafetensors {
+        reason: e.to_string(),
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(none)?;
+    let parsed = SafeTensors::deserialize(&bytes).map_err(none)?;
+    if let Some(file) = mobilenet::import(&parsed, header.metadata().as_ref())? {
+        return Ok(file);
+    }
+    if let Some(file) = torchvision::import(&parsed)? {
         return Ok(file);
     }
     let file = ModelFile::from_bytes(bytes)?;
@@ -112,38 +129,37 @@ pub fn read_file(path: &Path) -> Result<ModelFile, ModelError> {
 }
 
 impl Description {
-    fn convs(&self) -> (Plan, Vec<ConvShape>) {
-        match &self.architecture {
-            Architecture::Compact { stages } => {
-                let plan = CompactPlan::new(stages);
-                let shapes = plan.convs().iter().map(|c| ConvShape {
-                    name: c.name.clone(),
-                    weight: [c.output, c.input, c.kernel, c.kernel],
-                });
-                let shapes = shapes.collect();
-                (Plan::Compact(plan), shapes)
-            }
-            Architecture::MobileNetV1 => {
-                let shapes = MobileNetV1.convs();
-                (Plan::MobileNetV1(MobileNetV1), shapes)
-            }
-        }
-    }
-
-    /// Checks what a file may have wrong, before anything is built from it.
-    fn check(&self) -> Result<(), Error> {
+    /// The plan of the architecture and the convolutions that it needs, once all that a file may have
+    /// wrong is checked.
+    fn plan(&self) -> Result<(Plan, Vec<ConvShape>), Error> {
         let fail = |reason: &str| Err(Error::Backbone(reason.to_string()));
-        if let Architecture::Compact { stages } = &self.architecture {
-            let sane = |&(w, n): &(i64, usize)| (1..=4096).contains(&w) && (1..=64).contains(&n);
-            if stages.is_empty() || stages.len() > 8 || !stages.iter().all(sane) {
-                return fail("its stages are not 1 to 8 pairs of width and blocks");
-            }
-        }
         let finite = |x: &[f64; 3]| x.iter().all(|v| v.is_finite());
         if !finite(&self.scale) || !finite(&self.shift) {
             return fail("its normalisation is not finite");
         }
-        Ok(())
+        let plan = match &self.architecture {
+            Architecture::Compact { stages } => {
+                let sane =
+                    |&(w, n): &(i64, usize)| (1..=4096).contains(&w) && (1..=64).contains(&n);
+                if stages.is_empty() || stages.len() > 8 || !stages.iter().all(sane) {
+                    return fail("its stages are not 1 to 8 pairs of width and blocks");
+                }
+                ResidualPlan::compact(stages)
+            }
+            Architecture::ResNet { depth } => match ResidualPlan::resnet(*depth) {
+                Some(plan) => plan,
+                None => return fail("there is no ResNet of its depth"),
+            },
+            Architecture::MobileNetV1 => {
+                return Ok((Plan::MobileNetV1(MobileNetV1), MobileNetV1.convs()));
+            }
+        };
+        let shapes = plan.convs().iter().map(|c| ConvShape {
+            name: c.name.clone(),
+            weight: [c.output, c.input, c.kernel, c.kernel],
+        });
+        let shapes = shapes.collect();
+        Ok((Plan::Residual(plan), shapes))
     }
 }
 
@@ -167,8 +183,7 @@ impl Backbone {
         if let Some(key) = json.keys().find(|key| known.get(key.as_str()).is_none()) {
             return Err(Error::Backbone(format!("its key {key:?} is not known")));
         }
-        description.check()?;
-        let (plan, shapes) = description.convs();
+        let (plan, shapes) = description.plan()?;
         let mut convs = BTreeMap::new();
         for ConvShape { name, weight } in shapes {
             let load = |part: &str, shape: &[i64]| {
@@ -200,7 +215,7 @@ impl Backbone {
     /// Numbers in a feature vector.
     pub fn dim(&self) -> usize {
         match &self.plan {
-            Plan::Compact(plan) => plan.dim() as usize,
+            Plan::Residual(plan) => plan.dim() as usize,
             Plan::MobileNetV1(_) => mobilenet::DIM,
         }
     }
@@ -244,7 +259,7 @@ impl Backbone {
                 .f_to_kind(Kind::Float)?;
             let x = x.f_mul(&self.scale)?.f_add(&self.shift)?;
             let y = match &self.plan {
-                Plan::Compact(plan) => plan.forward(&x, |c, x| {
+                Plan::Residual(plan) => plan.forward(&x, |c, x| {
                     let conv = &self.convs[&c.name];
                     x.f_conv2d(&conv.weight, Some(&conv.bias), c.stride, c.kernel / 2, 1, 1)
                 }),
@@ -310,6 +325,30 @@ pub(crate) fn to_f32_tensor(
         .into());
     }
     Ok(Tensor::f_from_data_size(view.bytes, shape, kind)?.f_to_kind(Kind::Float)?)
+}
+
+/// A tensor of a model file in another precision: f16 and f32 become each other, all else stays.
+///
+/// # Errors
+/// [`Error::Torch`].
+pub fn in_precision(
+    name: &str,
+    view: &TensorView<'_>,
+    dtype: Dtype,
+) -> Result<bitkin::model::Tensor, Error> {
+    if dtype == view.dtype || !matches!(view.dtype, Dtype::F16 | Dtype::F32) {
+        return Ok(bitkin::model::Tensor {
+            dtype: view.dtype,
+            shape: view.shape.to_vec(),
+            bytes: view.bytes.to_vec(),
+        });
+    }
+    let shape: Vec<i64> = view.shape.iter().map(|&side| side as i64).collect();
+    let tensor = to_f32_tensor(name, view, &shape)?;
+    from_torch(&match dtype {
+        Dtype::F16 => tensor.f_to_kind(Kind::Half)?,
+        _ => tensor,
+    })
 }
 
 /// The elements of a tensor for a model file.

@@ -15,7 +15,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use bitkin::encoder::ImageInput;
 
 use crate::backbone::{
-    Architecture, COMPACT_STAGES, CompactPlan, Conv, Description, channels_last,
+    Architecture, COMPACT_STAGES, Conv, Description, ResidualPlan, channels_last,
 };
 use crate::error::Error;
 
@@ -131,27 +131,30 @@ impl TrainConv {
 }
 
 /// Samples of N(0, sd²) by Box and Muller.
+pub(super) fn gaussian(rng: &mut ChaCha8Rng, sd: f32) -> impl Iterator<Item = f32> {
+    std::iter::repeat_with(move || {
+        let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
+        radius * (std::f32::consts::TAU * rng.random::<f32>()).cos() * sd
+    })
+}
+
+/// As many of them as a tensor has.
 pub(crate) fn normal(rng: &mut ChaCha8Rng, shape: &[i64], sd: f32) -> Tensor {
     let count = shape.iter().product::<i64>() as usize;
-    let values: Vec<f32> = (0..count)
-        .map(|_| {
-            let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-            radius * (std::f32::consts::TAU * rng.random::<f32>()).cos() * sd
-        })
-        .collect();
+    let values: Vec<f32> = gaussian(rng, sd).take(count).collect();
     Tensor::from_slice(&values).view(shape)
 }
 
 struct Network {
     convs: BTreeMap<String, TrainConv>,
-    plan: CompactPlan,
+    plan: ResidualPlan,
     classifier: Tensor,
     scale: Tensor,
 }
 
 impl Network {
     fn new(classes: i64, rng: &mut ChaCha8Rng) -> Network {
-        let plan = CompactPlan::new(&COMPACT_STAGES);
+        let plan = ResidualPlan::compact(&COMPACT_STAGES);
         let mut convs = BTreeMap::new();
         for c in plan.convs() {
             convs.insert(

@@ -1,5 +1,7 @@
 //! Training: backbones from labelled pictures, hashing models from features.
 
 pub mod backbone;
+mod graph;
 pub mod hash;
+mod network;
 mod prior;

@@ -2,13 +2,15 @@
 //! prototypes, both computed from base classes in closed form.
 
 use rand::Rng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use super::backbone::gaussian;
 use crate::error::Error;
 use crate::features::Features;
-use crate::hash::{Prototypes, normalise, squared_distance};
+use crate::hash::{Prototypes, normalise, squared_distance, unit};
 
 /// W = (Σ / σ² + λ I)^(−1/2), `[dim, dim]`: Σ is the covariance of centred directions within
 /// classes, σ² its mean variance a dimension, λ the `shrinkage`. The identity where pictures of
@@ -67,26 +69,35 @@ pub(super) fn whitening(
 }
 
 /// Prior prototypes from the normalised base features: the mean of each class, or, where
-/// `per_class` is more than one, the centres of that many clusters of it; and the statistics of
-/// distances to them.
+/// `per_class` is more than one, the centres of that many clusters of it; of `of_classes` classes drawn at
+/// random, if that is said; and the statistics of distances to them.
 pub(super) fn prototypes(
     base: &[Vec<f32>],
     labels: &[u32],
     per_class: usize,
+    of_classes: Option<usize>,
     rng: &mut ChaCha8Rng,
 ) -> Prototypes {
-    let classes = labels.iter().max().map_or(0, |&m| m + 1);
-    let points: Vec<Vec<f32>> = (0..classes)
+    let mut numbers: Vec<u32> = labels.to_vec();
+    numbers.sort_unstable();
+    numbers.dedup();
+    if let Some(count) = of_classes.filter(|count| *count < numbers.len()) {
+        numbers.shuffle(rng);
+        numbers.truncate(count);
+        numbers.sort_unstable();
+    }
+    let mut classes = Vec::new();
+    let points: Vec<Vec<f32>> = numbers
+        .into_iter()
         .flat_map(|class| {
             let members = base
                 .iter()
                 .zip(labels)
                 .filter(|(_, label)| **label == class);
-            cluster_centres(
-                &members.map(|(e, _)| e.as_slice()).collect::<Vec<_>>(),
-                per_class,
-                rng,
-            )
+            let members: Vec<&[f32]> = members.map(|(e, _)| e.as_slice()).collect();
+            let centres = cluster_centres(&members, per_class, rng);
+            classes.extend(centres.iter().map(|_| class));
+            centres
         })
         .collect();
     let statistics: Vec<(f32, f32)> = points
@@ -102,8 +113,20 @@ pub(super) fn prototypes(
         })
         .collect();
     let (mean, inverse_deviation) = statistics.into_iter().unzip();
+    let distances: Vec<f64> = base
+        .par_iter()
+        .zip(labels)
+        .filter_map(|(e, label)| {
+            let own = points.iter().zip(&classes).filter(|(_, of)| *of == label);
+            let distances = own.map(|(point, _)| f64::from(squared_distance(e, point)));
+            distances.min_by(f64::total_cmp)
+        })
+        .collect();
+    let spread = distances.iter().sum::<f64>() / distances.len().max(1) as f64;
     Prototypes {
         points: points.concat(),
+        classes,
+        spread: spread as f32,
         mean,
         inverse_deviation,
     }
@@ -184,6 +207,28 @@ fn spread_points(points: &[&[f32]], count: usize, rng: &mut ChaCha8Rng) -> Vec<V
         centres.push(points[chosen.unwrap_or(points.len() - 1)].to_vec());
     }
     centres
+}
+
+/// Pictures such as the base classes have: drawn around the prototypes, as far off as those were; and the
+/// numbers of their classes.
+pub(super) fn drawn(
+    prototypes: &Prototypes,
+    of_each: usize,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<Vec<f32>>, Vec<u32>) {
+    let dim = prototypes.points.len() / prototypes.mean.len().max(1);
+    let sd = (prototypes.spread / dim.max(1) as f32).sqrt();
+    let mut drawn = (Vec::new(), Vec::new());
+    let points = prototypes.points.chunks_exact(dim.max(1));
+    for (point, class) in points.zip(&prototypes.classes) {
+        for _ in 0..of_each {
+            let noise = gaussian(rng, sd).take(dim);
+            let picture: Vec<f32> = point.iter().zip(noise).map(|(p, n)| p + n).collect();
+            drawn.0.push(unit(&picture));
+            drawn.1.push(*class);
+        }
+    }
+    drawn
 }
 
 #[cfg(test)]
@@ -277,7 +322,7 @@ mod tests {
         let labels = vec![0; 30];
         let at = |per_class, seed| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            prototypes(&points, &labels, per_class, &mut rng)
+            prototypes(&points, &labels, per_class, None, &mut rng)
         };
         let one = at(1, 1);
         for d in 0..2 {
@@ -306,6 +351,9 @@ mod tests {
     fn alike_pictures_give_fewer_prototypes_than_asked_for() {
         let points = vec![vec![1.0f32, 2.0]; 9];
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        assert_eq!(prototypes(&points, &[0; 9], 4, &mut rng).points, [1.0, 2.0]);
+        assert_eq!(
+            prototypes(&points, &[0; 9], 4, None, &mut rng).points,
+            [1.0, 2.0]
+        );
     }
 }

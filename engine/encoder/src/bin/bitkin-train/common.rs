@@ -9,6 +9,8 @@ use bitkin_encoder::backbone::{self, Backbone};
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::device::{DeviceChoice, resolve};
 use bitkin_encoder::features::{Extractor, Features};
+use bitkin_encoder::hash::GraphSpace;
+use bitkin_encoder::train::hash::{HashLoss, HashTraining, TrainOn};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Options that choose a backbone and how pictures are shown to it.
@@ -23,6 +25,133 @@ pub(crate) struct BackboneArguments {
     /// Keep features in this file, and take those already there
     #[arg(long, value_name = "FILE")]
     cache: Option<PathBuf>,
+}
+
+/// Options of training a hashing model; what is left out is as measurements chose.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct HashArguments {
+    /// What the head learns from
+    #[arg(long, value_enum, default_value = "base-then-adapt")]
+    train_on: TrainOnName,
+    /// What labels are used for: dpsh draws codes of one class together, none leaves self-consistency
+    #[arg(long, value_enum, default_value = "dpsh")]
+    loss: LossName,
+    /// Prior prototypes of each base class: one is its mean, more are clusters of it; 0 leaves them out
+    #[arg(long, value_name = "N")]
+    prototypes_per_class: Option<usize>,
+    /// Prototypes of only so many base classes, drawn by the seed
+    #[arg(long, value_name = "N")]
+    prototype_classes: Option<usize>,
+    /// Width of the head's hidden layer; 0 makes the head linear
+    #[arg(long, value_name = "N")]
+    hidden: Option<usize>,
+    /// Passes over the base pictures
+    #[arg(long, value_name = "N")]
+    base_epochs: Option<usize>,
+    /// Steps on the labelled examples
+    #[arg(long, value_name = "N")]
+    adapt_steps: Option<usize>,
+    /// Base pictures a step
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Adam's learning rate
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Weight of the self-consistency loss
+    #[arg(long, value_name = "WEIGHT")]
+    lambda_consistency: Option<f64>,
+    /// Weight of the quantisation loss
+    #[arg(long, value_name = "WEIGHT")]
+    lambda_quantisation: Option<f64>,
+    /// Weight of the bit balance loss
+    #[arg(long, value_name = "WEIGHT")]
+    lambda_balance: Option<f64>,
+    /// Shrinkage of the whitening; 0 leaves it out
+    #[arg(long, value_name = "SHARE")]
+    shrinkage: Option<f64>,
+    /// Leave the diffusion out
+    #[arg(long, conflicts_with_all = ["alpha", "steps", "neighbours", "graph_space"])]
+    no_diffusion: bool,
+    /// Step length of the diffusion, between 0 and 1
+    #[arg(long, value_name = "ALPHA")]
+    alpha: Option<f64>,
+    /// Steps of the diffusion
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Neighbours of a picture among the anchors
+    #[arg(long, value_name = "N")]
+    neighbours: Option<usize>,
+    /// Where neighbours are sought: among features, or among distances to prototypes
+    #[arg(long, value_enum)]
+    graph_space: Option<SpaceName>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum TrainOnName {
+    Adapt,
+    Base,
+    BaseThenAdapt,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LossName {
+    Dpsh,
+    None,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum SpaceName {
+    Feature,
+    Pp,
+}
+
+impl HashArguments {
+    pub(crate) fn options(&self, bits: usize, seed: u64) -> HashTraining {
+        let mut options = HashTraining::new(bits, seed);
+        options.train_on = match self.train_on {
+            TrainOnName::Adapt => TrainOn::Adapt,
+            TrainOnName::Base => TrainOn::Base,
+            TrainOnName::BaseThenAdapt => TrainOn::BaseThenAdapt,
+        };
+        options.loss = match self.loss {
+            LossName::Dpsh => HashLoss::Pairwise,
+            LossName::None => HashLoss::None,
+        };
+        options.prototype_classes = self.prototype_classes;
+        for (count, said) in [
+            (&mut options.prototypes_per_class, self.prototypes_per_class),
+            (&mut options.hidden, self.hidden),
+            (&mut options.base_epochs, self.base_epochs),
+            (&mut options.adapt_steps, self.adapt_steps),
+            (&mut options.batch, self.batch),
+        ] {
+            *count = said.unwrap_or(*count);
+        }
+        for (number, said) in [
+            (&mut options.learning_rate, self.learning_rate),
+            (&mut options.lambda_consistency, self.lambda_consistency),
+            (&mut options.lambda_quantisation, self.lambda_quantisation),
+            (&mut options.lambda_balance, self.lambda_balance),
+        ] {
+            *number = said.unwrap_or(*number);
+        }
+        if let Some(shrinkage) = self.shrinkage {
+            options.shrinkage = Some(shrinkage).filter(|shrinkage| *shrinkage != 0.0);
+        }
+        options.diffusion = options.diffusion.filter(|_| !self.no_diffusion);
+        if let Some(diffusion) = &mut options.diffusion {
+            diffusion.alpha = self.alpha.unwrap_or(diffusion.alpha);
+            diffusion.steps = self.steps.unwrap_or(diffusion.steps);
+            diffusion.neighbours = self.neighbours.unwrap_or(diffusion.neighbours);
+            diffusion.space = match self.graph_space {
+                Some(SpaceName::Feature) => GraphSpace::Feature,
+                Some(SpaceName::Pp) => GraphSpace::Pp,
+                None => diffusion.space,
+            };
+        }
+        options
+    }
 }
 
 /// A backbone ready to extract features.
@@ -41,29 +170,7 @@ impl BackboneArguments {
                 .map_err(|e| Error::Data(format!("{}: {e}", path.display())))?,
             None => backbone::shipped()?,
         };
-        // Features are always taken on the CPU here, so that a model does not depend on whether
-        // a GPU was at hand when it was trained.
-        let device = resolve(DeviceChoice::Cpu).ok_or(Error::Device)?;
-        let backbone = Backbone::load(&file, device)?;
-        let input = self
-            .side
-            .map_or(backbone.input(), |side| ImageInput::stretch(side, side));
-        let fingerprint = file
-            .backbone_fingerprint()
-            .map(|f| f.to_string())
-            .unwrap_or_default();
-        let identity = format!("{fingerprint} {}", serde_json::json!(input));
-        let mut extractor = Extractor::new(backbone, input);
-        if let Some(path) = &self.cache {
-            extractor.load(path, &identity)?;
-        }
-        Ok(Source {
-            file,
-            input,
-            extractor,
-            cache: self.cache.clone(),
-            identity,
-        })
+        Source::new(file, self.side, self.cache.clone())
     }
 
     /// A short name of the backbone for tables.
@@ -77,6 +184,49 @@ impl BackboneArguments {
 }
 
 impl Source {
+    /// Features by the backbone of a file, for pictures of the size that it was made for, or squares.
+    pub(crate) fn new(
+        file: ModelFile,
+        side: Option<u32>,
+        cache: Option<PathBuf>,
+    ) -> Result<Source, Error> {
+        // Features are always taken on the CPU here, so that a model does not depend on whether
+        // a GPU was at hand when it was trained.
+        let device = resolve(DeviceChoice::Cpu).ok_or(Error::Device)?;
+        let backbone = Backbone::load(&file, device)?;
+        let input = match side {
+            Some(side) => ImageInput::stretch(side, side),
+            None => file.input().unwrap_or(backbone.input()),
+        };
+        let fingerprint = file
+            .backbone_fingerprint()
+            .map(|f| f.to_string())
+            .unwrap_or_default();
+        let identity = format!("{fingerprint} {}", serde_json::json!(input));
+        let mut extractor = Extractor::new(backbone, input);
+        if let Some(path) = &cache {
+            extractor.load(path, &identity)?;
+        }
+        Ok(Source {
+            file,
+            input,
+            extractor,
+            cache,
+            identity,
+        })
+    }
+
+    /// Whether the backbone may have seen what it is measured on: any that was not trained by `backbone`.
+    pub(crate) fn is_leaky(&self) -> bool {
+        let notes = self.file.metadata().notes.as_deref();
+        !notes.is_some_and(|notes| notes.starts_with("Trained by `bitkin-train backbone`"))
+    }
+
+    /// Numbers in a feature vector.
+    pub(crate) fn dim(&self) -> usize {
+        self.extractor.dim()
+    }
+
     pub(crate) fn features(&mut self, what: &str, set: &Dataset) -> Result<Features, Error> {
         let bar = progress_bar(what);
         let before = self.extractor.known();
@@ -98,7 +248,7 @@ impl Source {
 /// A progress bar on standard error; drawn only when that is a terminal.
 pub(crate) fn progress_bar(what: &str) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let template = "{prefix} {wide_bar} {pos}/{len} {per_sec} {eta} left";
+    let template = "{prefix} {wide_bar} {pos}/{len} {per_sec} {eta} left {msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

@@ -2,12 +2,12 @@
 
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Measured, Split, measure};
+use bitkin_encoder::evaluate::{Measured, Split, Wanted, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::hash::TrainingData;
 use serde::Serialize;
 
-use crate::common::{BackboneArguments, Source};
+use crate::common::{BackboneArguments, HashArguments, Source};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -34,9 +34,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "16,64",
           value_parser = clap::value_parser!(u32).range(8..=65_536))]
     bits: Vec<u32>,
-    /// Labelled examples drawn of each new class
-    #[arg(long, default_value_t = 5)]
-    shots: usize,
+    /// Labelled examples drawn of each new class; several numbers are measured one after the other
+    #[arg(long, value_delimiter = ',', default_value = "5")]
+    shots: Vec<usize>,
     /// Unlabelled anchors drawn
     #[arg(long, default_value_t = 512)]
     anchors: usize,
@@ -49,6 +49,11 @@ pub(crate) struct Arguments {
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    prototypes: Vec<usize>,
+    #[command(flatten)]
+    hash: HashArguments,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -62,7 +67,11 @@ enum Format {
 struct Row {
     method: &'static str,
     backbone: String,
+    /// Whether the backbone may have been trained on the new classes.
+    leaky: bool,
     bits: Option<usize>,
+    /// Prior prototypes, where their number is what is looked at.
+    prototypes: Option<usize>,
     shots: usize,
     seeds: usize,
     map_mean: f64,
@@ -82,7 +91,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     }
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
-    let mut runs = Vec::new();
     let given = match &arguments.adapt {
         None => None,
         Some(adapt) => {
@@ -92,53 +100,69 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             Some(Parts::of(&mut source, sets)?)
         }
     };
-    let mut shots = arguments.shots;
-    for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
-        let drawn;
-        let parts = match &given {
-            Some(parts) => parts,
-            None => {
-                let sets = pool
-                    .draw(arguments.shots, arguments.anchors, seed)
-                    .map_err(|e| {
+    let all_shots = match &given {
+        Some(parts) => vec![parts.shots],
+        None => arguments.shots.clone(),
+    };
+    for shots in all_shots {
+        let mut runs = Vec::new();
+        for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
+            let drawn;
+            let parts = match &given {
+                Some(parts) => parts,
+                None => {
+                    let sets = pool.draw(shots, arguments.anchors, seed).map_err(|e| {
                         Error::Data(format!("{e} (--shots and --anchors ask for fewer)"))
                     })?;
-                drawn = Parts::of(&mut source, sets)?;
-                &drawn
-            }
-        };
-        shots = parts.shots;
-        let training = TrainingData {
-            base: &base,
-            adapt: &parts.adapt,
-            unlabelled: &parts.unlabelled,
-        };
-        let split = Split {
-            training,
-            database: &parts.database,
-            queries: &queries,
-        };
-        runs.push(measure(split, &bits, seed)?);
-        eprintln!("seed {seed} done");
+                    drawn = Parts::of(&mut source, sets)?;
+                    &drawn
+                }
+            };
+            let training = TrainingData {
+                base: &base,
+                adapt: &parts.adapt,
+                unlabelled: &parts.unlabelled,
+            };
+            let split = Split {
+                training,
+                database: &parts.database,
+                queries: &queries,
+            };
+            let wanted = Wanted {
+                bits: bits.clone(),
+                prototypes: arguments.prototypes.clone(),
+                options: arguments
+                    .hash
+                    .options(bits.first().copied().unwrap_or(64), seed),
+            };
+            runs.push(measure(split, &wanted)?);
+            eprintln!("{shots} shots, seed {seed} done");
+        }
+        let rows: Vec<Row> = (0..runs.first().map_or(0, Vec::len))
+            .map(|i| {
+                let Measured {
+                    method,
+                    bits,
+                    prototypes,
+                    ..
+                } = runs[0][i];
+                let maps: Vec<f64> = runs.iter().map(|run| run[i].map).collect();
+                let (map_mean, map_ci95) = interval(&maps);
+                Row {
+                    method,
+                    backbone: arguments.backbone.name(),
+                    leaky: source.is_leaky(),
+                    bits,
+                    prototypes,
+                    shots,
+                    seeds: maps.len(),
+                    map_mean,
+                    map_ci95,
+                }
+            })
+            .collect();
+        print(&rows, arguments.format);
     }
-    let rows: Vec<Row> = (0..runs.first().map_or(0, Vec::len))
-        .map(|i| {
-            let Measured { method, bits, .. } = runs[0][i];
-            let maps: Vec<f64> = runs.iter().map(|run| run[i].map).collect();
-            let (map_mean, map_ci95) = interval(&maps);
-            let backbone = arguments.backbone.name();
-            Row {
-                method,
-                backbone,
-                bits,
-                shots,
-                seeds: maps.len(),
-                map_mean,
-                map_ci95,
-            }
-        })
-        .collect();
-    print(&rows, arguments.format);
     Ok(())
 }
 
@@ -171,16 +195,27 @@ fn print(rows: &[Row], format: Format) {
         }
         return;
     }
+    if let Some(row) = rows.first() {
+        let leaky = if row.leaky { ", leaky" } else { "" };
+        println!(
+            "{} shots, {} seeds, {}{leaky}",
+            row.shots, row.seeds, row.backbone
+        );
+    }
     println!(
-        "{:<14} {:>5} {:>8} {:>10}",
+        "{:<22} {:>5} {:>8} {:>10}",
         "method", "bits", "mAP", "± 95 %"
     );
     for row in rows {
         let bits = row.bits.map_or("float".into(), |b| b.to_string());
         let interval = row.map_ci95.map_or("-".into(), |h| format!("{h:.4}"));
+        let method = match row.prototypes {
+            Some(count) => format!("{}, {count} prototypes", row.method),
+            None => row.method.to_owned(),
+        };
         println!(
-            "{:<14} {bits:>5} {:>8.4} {interval:>10}",
-            row.method, row.map_mean
+            "{method:<22} {bits:>5} {:>8.4} {interval:>10}",
+            row.map_mean
         );
     }
 }

@@ -7,9 +7,11 @@
     reason = "a program speaks to its user"
 )]
 
+mod adapt;
 mod backbone;
 mod common;
 mod eval;
+mod model;
 mod train;
 
 use std::process::ExitCode;
@@ -33,15 +35,24 @@ enum Command {
     Backbone(backbone::Arguments),
     /// Train a PP + SCDM model: pictures to codes
     Train(train::Arguments),
+    /// Make a model for new classes out of another, from a handful of labelled pictures
+    Adapt(adapt::Arguments),
     /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
     Eval(eval::Arguments),
+    /// Take over the weights of a backbone
+    Import(model::Import),
+    /// Store a model's weights in another precision
+    Convert(model::Convert),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Train(arguments) => train::run(arguments),
+        Command::Adapt(arguments) => adapt::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
+        Command::Import(arguments) => model::import(arguments),
+        Command::Convert(arguments) => model::convert(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,14 +1,17 @@
 //! `bitkin-train train`: makes a PP + SCDM model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bitkin::model::ModelFile;
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::encoder::build_file;
 use bitkin_encoder::features::Features;
-use bitkin_encoder::train::hash::{HashTraining, TrainingData, train};
+use bitkin_encoder::hash::HashModel;
+use bitkin_encoder::health::BitHealth;
+use bitkin_encoder::train::hash::{TrainingData, train};
 
-use crate::common::{BackboneArguments, progress_bar};
+use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,55 +36,133 @@ pub(crate) struct Arguments {
     /// Where to write the model
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    hash: HashArguments,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
-    // Told before the work, not after it.
-    let folder = arguments.out.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|p| !p.is_dir()) {
-        let folder = folder.display();
-        return Err(Error::Data(format!("--out: there is no folder {folder}")));
-    }
+    check_out(&arguments.out)?;
     let mut source = arguments.backbone.open()?;
-    let mut features = |what: &str, from: &str| -> Result<Features, Error> {
-        source.features(what, &Dataset::open(from)?)
-    };
-    let base = features("base pictures", &arguments.base)?;
-    let adapt = features("examples", &arguments.adapt)?;
-    let unlabelled = match &arguments.unlabelled {
-        Some(from) => features("unlabelled", from)?,
-        None => Features {
-            dim: base.dim,
-            ..Default::default()
-        },
-    };
+    let base = source.features("base pictures", &Dataset::open(&arguments.base)?)?;
+    let examples = Examples::of(
+        &mut source,
+        &arguments.adapt,
+        arguments.unlabelled.as_deref(),
+    )?;
     let data = TrainingData {
         base: &base,
-        adapt: &adapt,
-        unlabelled: &unlabelled,
+        adapt: &examples.adapt,
+        unlabelled: &examples.unlabelled,
     };
-    let options = HashTraining::new(arguments.bits as usize, arguments.seed);
+    let options = arguments
+        .hash
+        .options(arguments.bits as usize, arguments.seed);
     let bar = progress_bar("training");
     bar.set_length(1000);
-    let model = train(&options, data, |done, _| {
-        bar.set_position((done * 1000.0) as u64)
+    let model = train(&options, data, |done, loss| {
+        bar.set_position((done * 1000.0) as u64);
+        bar.set_message(format!("loss {loss:.4}"));
     })?;
     bar.finish_and_clear();
     let notes = format!(
-        "PP + SCDM, {} base pictures, {} examples, {} unlabelled anchors, seed {}, backbone {}",
+        "PP + SCDM, {} base pictures, {examples}, seed {}, backbone {}",
         base.len(),
-        adapt.len(),
-        unlabelled.len(),
         arguments.seed,
         arguments.backbone.name(),
     );
-    let file = build_file(&model, &source.file, source.input, &notes)?;
-    file.write(&arguments.out)?;
+    write(
+        &model,
+        &source.file,
+        &source,
+        &examples,
+        &notes,
+        &arguments.out,
+    )
+}
+
+/// Tells before the work, not after it, that its result cannot be written.
+pub(crate) fn check_out(out: &Path) -> Result<(), Error> {
+    let folder = out.parent().filter(|p| !p.as_os_str().is_empty());
+    match folder.filter(|p| !p.is_dir()) {
+        None => Ok(()),
+        Some(folder) => {
+            let folder = folder.display();
+            Err(Error::Data(format!("--out: there is no folder {folder}")))
+        }
+    }
+}
+
+/// What a model is made for.
+pub(crate) struct Examples {
+    pub(crate) adapt: Features,
+    pub(crate) unlabelled: Features,
+}
+
+impl Examples {
+    pub(crate) fn of(
+        source: &mut Source,
+        adapt: &str,
+        unlabelled: Option<&str>,
+    ) -> Result<Examples, Error> {
+        let adapt = source.features("examples", &Dataset::open(adapt)?)?;
+        let unlabelled = match unlabelled {
+            Some(from) => source.features("unlabelled", &Dataset::open(from)?)?,
+            None => Features {
+                dim: adapt.dim,
+                ..Default::default()
+            },
+        };
+        Ok(Examples { adapt, unlabelled })
+    }
+}
+
+impl std::fmt::Display for Examples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (adapt, unlabelled) = (self.adapt.len(), self.unlabelled.len());
+        write!(f, "{adapt} examples, {unlabelled} unlabelled anchors")
+    }
+}
+
+/// Writes a model, and says what its bits look like on the pictures that it was made for.
+pub(crate) fn write(
+    model: &HashModel,
+    backbone: &ModelFile,
+    source: &Source,
+    examples: &Examples,
+    notes: &str,
+    out: &Path,
+) -> Result<(), Error> {
+    let file = build_file(model, backbone, source.input, notes)?;
+    file.write(out)?;
     println!(
         "{}: {} bits, model {}",
-        arguments.out.display(),
+        out.display(),
         model.bits,
         file.fingerprint()
     );
+    let pictures = match examples.unlabelled.is_empty() {
+        true => &examples.adapt,
+        false => &examples.unlabelled,
+    };
+    let health = BitHealth::of(model, pictures);
+    println!("{health}");
+    if !health.is_good() {
+        let numbers = |bits: &[usize]| {
+            bits.iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if !health.dead.is_empty() {
+            eprintln!("warning: dead bits: {}", numbers(&health.dead));
+        }
+        if !health.twins.is_empty() {
+            let second: Vec<usize> = health.twins.iter().map(|(_, second)| *second).collect();
+            eprintln!(
+                "warning: bits that say what another says: {}",
+                numbers(&second)
+            );
+        }
+    }
     Ok(())
 }
