@@ -94,6 +94,38 @@ impl TorchEncoder {
         self.input
     }
 
+    /// What comes behind the backbone.
+    pub(crate) fn model(&self) -> &HashModel {
+        &self.model
+    }
+
+    /// Features of pictures on the CPU, one after the other on this thread.
+    pub(crate) fn features_by_one(&self, pixels: &[u8]) -> Result<Vec<f32>, Error> {
+        if self.backbone.device() != Device::Cpu {
+            return self.features(pixels);
+        }
+        let pictures = pixels.chunks_exact(self.input.bytes());
+        let rows = pictures.map(|pixels| self.backbone.one(pixels, self.input));
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// Codes of features, `ceil(bits / 8)` bytes a picture.
+    pub(crate) fn codes(&self, features: &[f32], codes: &mut [u8]) {
+        /// Pictures that share a pass over the model's matrices.
+        const TOGETHER: usize = 8;
+        let (dim, bytes) = (self.model.dim(), self.model.bits.div_ceil(8));
+        codes
+            .par_chunks_mut(TOGETHER * bytes)
+            .zip(features.par_chunks(TOGETHER * dim))
+            .for_each(|(codes, features)| {
+                let features: Vec<&[f32]> = features.chunks_exact(dim).collect();
+                let latents = self.model.latents(&features);
+                for (code, latent) in codes.chunks_exact_mut(bytes).zip(latents) {
+                    self.model.pack(&latent, code);
+                }
+            });
+    }
+
     /// Features of `n` pictures, each of [`TorchEncoder::input`]'s bytes: `[n, dim]`, row-major.
     ///
     /// # Errors
@@ -155,10 +187,7 @@ impl Encoder for TorchEncoder {
         let features = self
             .features(pixels)
             .map_err(|e| EncodeError::Failed(e.to_string()))?;
-        codes
-            .par_chunks_exact_mut(self.model.bits.div_ceil(8))
-            .zip(features.par_chunks_exact(self.model.dim()))
-            .for_each(|(code, feature)| self.model.pack(&self.model.latent(feature), code));
+        self.codes(&features, codes);
         Ok(())
     }
 }

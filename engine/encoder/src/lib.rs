@@ -16,6 +16,7 @@ pub mod evaluate;
 pub mod features;
 pub mod hash;
 pub mod health;
+pub mod speed;
 pub mod train;
 
 pub use crate::error::Error;

@@ -97,7 +97,12 @@ fn stored_anchors_equal_explicit_diffusion_layers() {
     let to_anchors: Vec<Vec<(usize, f64)>> = pictures
         .rows()
         .map(|f| {
-            let weights = anchors.weights(&model.normalise(f));
+            let e = model.normalise(f);
+            let distances = anchors.points.chunks_exact(dim).map(|anchor| {
+                let terms = anchor.iter().zip(&e);
+                terms.map(|(a, b)| (a - b) * (a - b)).sum()
+            });
+            let weights = anchors.weights(distances.collect());
             weights
                 .into_iter()
                 .map(|(j, w)| (j, f64::from(w)))

@@ -13,6 +13,7 @@
 mod pipeline;
 mod single;
 mod source;
+mod writer;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,9 +21,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use self::pipeline::{Content, Item, ReadOptions, read_pictures};
 pub use self::source::Sources;
+pub use self::writer::{Picture, PictureWriter, Ticket};
 use crate::collection::Collection;
 use crate::encoder::Encoder;
 use crate::error::Error;
@@ -371,6 +374,25 @@ pub fn ingest(
 ) -> Result<IngestReport, Error> {
     let sources = Sources::open(paths)?;
     Ok(Ingest::new(collection, encoder)?.run(&sources, &mut |_| ControlFlow::Continue(()))?)
+}
+
+/// The payload of a picture, with what is known of its file; `row` is for the error.
+fn described(
+    row: usize,
+    given: Option<&str>,
+    sha256: &str,
+    quality: Option<u8>,
+) -> Result<String, Error> {
+    let object: Result<Map<String, Value>, _> = serde_json::from_str(given.unwrap_or("{}"));
+    let mut object = object.map_err(|e| Error::InvalidPayload {
+        row,
+        reason: e.to_string(),
+    })?;
+    object.insert("sha256".to_owned(), sha256.into());
+    if let Some(quality) = quality {
+        object.insert("quality".to_owned(), quality.into());
+    }
+    Ok(Value::Object(object).to_string())
 }
 
 /// The content of every picture that the collection holds, from its payloads.

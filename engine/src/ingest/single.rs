@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::described;
 use crate::collection::Collection;
 use crate::encoder::Encoder;
 use crate::error::Error;
@@ -114,30 +114,15 @@ impl Collection {
         files: &[&[u8]],
         payloads: &[Option<&str>],
     ) -> Result<Vec<u64>, Error> {
-        let given = payloads.iter().copied().chain(std::iter::repeat(None));
-        let rows = files.len().max(payloads.len());
-        let mut objects = given
-            .take(rows)
-            .enumerate()
-            .map(|(row, payload)| {
-                serde_json::from_str(payload.unwrap_or("{}")).map_err(|e| Error::InvalidPayload {
-                    row,
-                    reason: e.to_string(),
-                })
-            })
-            .collect::<Result<Vec<Map<String, Value>>, Error>>()?;
         let (codes, qualities) = self.encode_judged(encoder, files)?;
-        for ((object, file), quality) in objects.iter_mut().zip(files).zip(qualities) {
-            let hash = crate::database::hex(&Sha256::digest(file));
-            object.insert("sha256".to_owned(), hash.into());
-            if let Some(quality) = quality {
-                object.insert("quality".to_owned(), quality.into());
-            }
-        }
-        let payloads: Vec<String> = objects
-            .into_iter()
-            .map(|object| Value::Object(object).to_string())
-            .collect();
+        // As many as there are more of: if the numbers differ, inserting says so.
+        let rows = files.len().max(payloads.len());
+        let payloads = (0..rows).map(|row| {
+            let given = payloads.get(row).copied().flatten();
+            let hash = crate::database::hex(&Sha256::digest(files.get(row).unwrap_or(&&[][..])));
+            described(row, given, &hash, qualities.get(row).copied().flatten())
+        });
+        let payloads: Vec<String> = payloads.collect::<Result<_, Error>>()?;
         let payloads: Vec<Option<&str>> = payloads.iter().map(|p| Some(p.as_str())).collect();
         self.insert_with_payloads(ids, &codes, &payloads)
     }

@@ -57,7 +57,11 @@ impl Graph {
             .par_iter()
             .map(|point| {
                 let mut row = vec![0f32; m];
-                for (j, w) in kernel_weights(&points, point, diffusion.neighbours, kernel_width) {
+                let distances = points.chunks_exact(point.len().max(1));
+                let distances = distances.map(|anchor| squared_distance(anchor, point));
+                let weights =
+                    kernel_weights(distances.collect(), diffusion.neighbours, kernel_width);
+                for (j, w) in weights {
                     row[j] = w;
                 }
                 row

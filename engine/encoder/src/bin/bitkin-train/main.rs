@@ -12,6 +12,7 @@ mod backbone;
 mod common;
 mod eval;
 mod model;
+mod speed;
 mod train;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Take over the weights of a backbone
     Import(model::Import),
+    /// Measure how fast a model encodes pictures, step by step and all in
+    Speed(speed::Arguments),
     /// Store a model's weights in another precision
     Convert(model::Convert),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Adapt(arguments) => adapt::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Import(arguments) => model::import(arguments),
+        Command::Speed(arguments) => speed::run(arguments),
         Command::Convert(arguments) => model::convert(arguments),
     };
     match done {
