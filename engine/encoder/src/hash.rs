@@ -104,7 +104,7 @@ pub struct Layer {
 
 impl Layer {
     fn forward(&self, x: Vec<f32>) -> Vec<f32> {
-        let mut y = only(with_rows(&self.weight, &[x], dot));
+        let mut y = only(with_rows::<Dot>(&self.weight, &[x]));
         y.iter_mut()
             .zip(&self.bias)
             .for_each(|(y, bias)| *y += bias);
@@ -158,7 +158,7 @@ impl HashModel {
         let centred = |feature: &&[f32]| centred(feature, &self.centre);
         let mut all: Vec<Vec<f32>> = features.iter().map(centred).collect();
         if let Some(whitening) = &self.whitening {
-            all = with_rows(whitening, &all, dot);
+            all = with_rows::<Dot>(whitening, &all);
         }
         all.iter_mut().for_each(|e| to_unit_length(e));
         all
@@ -174,7 +174,7 @@ impl HashModel {
         let Some(p) = &self.prototypes else {
             return all.to_vec();
         };
-        let mut distances = with_rows(&p.points, all, |point, e| squared_distance(e, point));
+        let mut distances = with_rows::<SquaredDistance>(&p.points, all);
         for x in &mut distances {
             let scales = p.mean.iter().zip(&p.inverse_deviation);
             for (distance, (mean, inverse)) in x.iter_mut().zip(scales) {
@@ -217,7 +217,7 @@ impl HashModel {
             GraphSpace::Feature => &e,
             GraphSpace::Pp => &x,
         };
-        let distances = with_rows(&anchors.points, points, squared_distance);
+        let distances = with_rows::<SquaredDistance>(&anchors.points, points);
         let keep = keep_factor(&anchors.diffusion) as f32;
         for (z, distances) in latents.iter_mut().zip(distances) {
             z.iter_mut().for_each(|v| *v *= keep);
@@ -452,44 +452,32 @@ pub(crate) fn kernel_weights(
     weights
 }
 
-/// `term` of every row of a matrix and every vector: for each vector its numbers by rows. A few vectors share
+/// The term of every row of a matrix and every vector: for each vector its numbers by rows. A few vectors share
 /// each pass over the matrix.
-pub(crate) fn with_rows(
-    matrix: &[f32],
-    vectors: &[Vec<f32>],
-    term: impl Fn(&[f32], &[f32]) -> f32,
-) -> Vec<Vec<f32>> {
+pub(crate) fn with_rows<T: Term>(matrix: &[f32], vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         /// # Safety
         /// The processor must have AVX2.
         #[target_feature(enable = "avx2")]
-        unsafe fn wide(
-            matrix: &[f32],
-            vectors: &[Vec<f32>],
-            term: impl Fn(&[f32], &[f32]) -> f32,
-        ) -> Vec<Vec<f32>> {
-            with_rows_here(matrix, vectors, term)
+        unsafe fn wide<T: Term>(matrix: &[f32], vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
+            with_rows_here::<T>(matrix, vectors)
         }
         // SAFETY: the processor has AVX2. Sums are the same with it: each product and each sum is rounded
         // as without.
-        return unsafe { wide(matrix, vectors, term) };
+        return unsafe { wide::<T>(matrix, vectors) };
     }
-    with_rows_here(matrix, vectors, term)
+    with_rows_here::<T>(matrix, vectors)
 }
 
 /// [`with_rows`] with the instructions of whoever calls.
 #[inline(always)]
-fn with_rows_here(
-    matrix: &[f32],
-    vectors: &[Vec<f32>],
-    term: impl Fn(&[f32], &[f32]) -> f32,
-) -> Vec<Vec<f32>> {
+fn with_rows_here<T: Term>(matrix: &[f32], vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let width = vectors.first().map_or(1, Vec::len).max(1);
     let mut numbers = vec![Vec::with_capacity(matrix.len() / width); vectors.len()];
     for row in matrix.chunks_exact(width) {
         for (numbers, vector) in numbers.iter_mut().zip(vectors) {
-            numbers.push(term(row, vector));
+            numbers.push(T::of(row, vector));
         }
     }
     numbers
@@ -543,6 +531,8 @@ fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
             lanes[i] += term(x[i], y[i]);
         }
     }
+    // The compiler would otherwise keep the lanes as the last sums want them: by twos.
+    let mut lanes = std::hint::black_box(lanes);
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {
@@ -553,14 +543,36 @@ fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0] + tail
 }
 
-#[inline(always)]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    sum_of(a, b, |x, y| x * y)
+/// What is reckoned of two vectors. A type and not a closure, which would not be inlined into functions
+/// for wider instructions.
+pub(crate) trait Term {
+    fn of(a: &[f32], b: &[f32]) -> f32;
 }
 
-#[inline(always)]
+pub(crate) struct Dot;
+
+impl Term for Dot {
+    #[inline(always)]
+    fn of(a: &[f32], b: &[f32]) -> f32 {
+        sum_of(a, b, |x, y| x * y)
+    }
+}
+
+pub(crate) struct SquaredDistance;
+
+impl Term for SquaredDistance {
+    #[inline(always)]
+    fn of(a: &[f32], b: &[f32]) -> f32 {
+        sum_of(a, b, |x, y| (x - y) * (x - y))
+    }
+}
+
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    Dot::of(a, b)
+}
+
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    sum_of(a, b, |x, y| (x - y) * (x - y))
+    SquaredDistance::of(a, b)
 }
 
 #[cfg(test)]
@@ -576,10 +588,10 @@ mod tests {
             let vectors: Vec<Vec<f32>> = (0..5)
                 .map(|v| (0..width).map(|i| number(i * 31 + v)).collect())
                 .collect();
-            let plain = with_rows_here(&matrix, &vectors, dot);
-            assert_eq!(with_rows(&matrix, &vectors, dot), plain);
-            let plain = with_rows_here(&matrix, &vectors, squared_distance);
-            assert_eq!(with_rows(&matrix, &vectors, squared_distance), plain);
+            let plain = with_rows_here::<Dot>(&matrix, &vectors);
+            assert_eq!(with_rows::<Dot>(&matrix, &vectors), plain);
+            let plain = with_rows_here::<SquaredDistance>(&matrix, &vectors);
+            assert_eq!(with_rows::<SquaredDistance>(&matrix, &vectors), plain);
         }
     }
 }
