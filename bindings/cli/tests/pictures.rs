@@ -525,3 +525,33 @@ fn arguments_of_training_are_passed_on() {
     .unwrap();
     studio.run("train --help").bad(2, &["no"]);
 }
+
+#[test]
+fn a_model_file_tells_what_it_holds() {
+    let Some(studio) = Studio::new(&[]) else {
+        return;
+    };
+    let model = &studio
+        .run("model info model.safetensors --format json")
+        .good()
+        .json()[0];
+    assert_eq!(
+        (&model["method"], &model["bits"]),
+        (&json!("test"), &json!(16))
+    );
+    assert_eq!(model["fingerprint"].as_str().unwrap().len(), 64);
+    let table = studio.run("model info model.safetensors").good();
+    assert!(table.out.contains("fingerprint"), "{}", table.out);
+    std::fs::write(studio.place.path("broken"), "no model").unwrap();
+    studio
+        .run("model info broken")
+        .bad(1, &["broken", "safetensors"]);
+    studio
+        .run("model convert --weights f16 --out smaller")
+        .good();
+    let calls = std::fs::read_to_string(studio.place.path("calls")).unwrap();
+    assert!(
+        calls.contains("convert --weights f16 --out smaller"),
+        "{calls}"
+    );
+}

@@ -63,6 +63,11 @@ impl Projection {
         })
     }
 
+    /// Width of the codes.
+    pub fn bits(&self) -> usize {
+        self.weight.size()[1] as usize
+    }
+
     /// Packed codes, `ceil(bits / 8)` bytes a picture.
     ///
     /// # Errors

@@ -81,9 +81,11 @@ pub const METHODS: [(&str, &str); 13] = [
     ),
 ];
 
-/// What is measured beside floats, and how models are trained.
+/// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// Names out of [`METHODS`]; all of them, if there is none.
+    pub methods: Vec<String>,
     /// Widths of codes.
     pub bits: Vec<usize>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too.
@@ -96,13 +98,21 @@ pub struct Wanted {
 /// features' dimensions.
 ///
 /// # Errors
-/// [`Error::Data`] when the split cannot be trained or searched, [`Error::Torch`] when libtorch
-/// fails.
+/// [`Error::Data`] when the split cannot be trained or searched or a method is not known, [`Error::Torch`]
+/// when libtorch fails.
 pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error> {
     if split.database.is_empty() || split.queries.is_empty() {
         return Err(Error::Data("the database or the queries are empty".into()));
     }
+    let names = METHODS.map(|(name, _)| name);
+    if let Some(unknown) = wanted.methods.iter().find(|m| !names.contains(&m.as_str())) {
+        let names = names.join(", ");
+        return Err(Error::Data(format!(
+            "there is no method {unknown:?}: there are {names}"
+        )));
+    }
     use_one_thread();
+    let asked = |name: &str| wanted.methods.is_empty() || wanted.methods.iter().any(|m| m == name);
     let mut measured = Vec::new();
     let mut add = |method, bits, prototypes, map| {
         measured.push(Measured {
@@ -112,7 +122,8 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
             map,
         });
     };
-    for (method, map) in floats(split, &wanted.options)? {
+    let floats = names.into_iter().filter(|name| name.starts_with("float"));
+    for (method, map) in self::floats(split, &wanted.options, floats.filter(|name| asked(name)))? {
         add(method, None, None, map);
     }
     for &bits in &wanted.bits {
@@ -120,53 +131,55 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
             bits,
             ..wanted.options.clone()
         };
-        for (method, map) in baselines(split, bits, options.seed)? {
-            add(method, Some(bits), None, map);
+        let learned = |options: &HashTraining| train(options, split.training, |_, _| {});
+        let map = |model: &HashModel| model_map(model, split.database, split.queries);
+        if asked("lsh") {
+            let projection = Projection::lsh(split.training.base, bits, options.seed);
+            add("lsh", Some(bits), None, projected(split, &projection)?);
         }
-        let without_diffusion = HashTraining {
-            diffusion: None,
-            ..options.clone()
-        };
-        let without_prototypes = HashTraining {
-            prototypes_per_class: 0,
-            ..options.clone()
-        };
-        for (method, options) in [
-            ("pp", &without_diffusion),
-            ("scdm", &without_prototypes),
-            ("pp-scdm", &options),
-        ] {
-            let model = train(options, split.training, |_, _| {})?;
-            let map = model_map(&model, split.database, split.queries);
-            add(method, Some(bits), None, map);
-            if method == "pp-scdm" {
+        if asked("itq")
+            && let Some(map) = itq(split, bits, options.seed)?
+        {
+            add("itq", Some(bits), None, map);
+        }
+        if asked("pp") {
+            let options = HashTraining {
+                diffusion: None,
+                ..options.clone()
+            };
+            add("pp", Some(bits), None, map(&learned(&options)?));
+        }
+        if asked("scdm") {
+            let options = HashTraining {
+                prototypes_per_class: 0,
+                ..options.clone()
+            };
+            add("scdm", Some(bits), None, map(&learned(&options)?));
+        }
+        if asked("pp-scdm") || asked("pp-scdm-latent") {
+            let model = learned(&options)?;
+            if asked("pp-scdm") {
+                add("pp-scdm", Some(bits), None, map(&model));
+            }
+            if asked("pp-scdm-latent") {
                 let latent = |feature: &[f32]| unit(&model.latent(feature));
-                add(
-                    "pp-scdm-latent",
-                    Some(bits),
-                    None,
-                    ranked(split, latent, dot),
-                );
+                let map = ranked(split, latent, dot);
+                add("pp-scdm-latent", Some(bits), None, map);
             }
         }
-        let model = adapt(
-            &general(&options, split.training)?,
-            &options,
-            split.training.adapt,
-            split.training.unlabelled,
-            |_, _| {},
-        )?;
-        let map = model_map(&model, split.database, split.queries);
-        add("pp-scdm-adapted", Some(bits), None, map);
+        if asked("pp-scdm-adapted") {
+            let (examples, unlabelled) = (split.training.adapt, split.training.unlabelled);
+            let general = general(&options, split.training)?;
+            let model = adapt(&general, &options, examples, unlabelled, |_, _| {})?;
+            add("pp-scdm-adapted", Some(bits), None, map(&model));
+        }
         for &count in &wanted.prototypes {
             let options = HashTraining {
                 prototypes_per_class: 1,
                 prototype_classes: Some(count),
                 ..options.clone()
             };
-            let model = train(&options, split.training, |_, _| {})?;
-            let map = model_map(&model, split.database, split.queries);
-            add("pp-scdm", Some(bits), Some(count), map);
+            add("pp-scdm", Some(bits), Some(count), map(&learned(&options)?));
         }
     }
     Ok(measured)
@@ -201,42 +214,50 @@ fn general(options: &HashTraining, data: TrainingData<'_>) -> Result<HashModel, 
     train(&options, data, |_, _| {})
 }
 
-/// What features reach that are not made into bits.
-fn floats(split: Split<'_>, options: &HashTraining) -> Result<Vec<(&'static str, f64)>, Error> {
-    let training = split.training;
-    let centre = training.base.mean();
+/// What features reach that are not made into bits, by these methods.
+fn floats(
+    split: Split<'_>,
+    options: &HashTraining,
+    methods: impl Iterator<Item = &'static str>,
+) -> Result<Vec<(&'static str, f64)>, Error> {
+    let centre = split.training.base.mean();
     let origin = vec![0.0; centre.len()];
-    let diffused = diffused_floats(options, training)?;
-    // The means of the examples' classes, seen from where all of them are as far away.
-    let examples = Means::of(training.adapt, |feature| diffused.normalise(feature));
+    let nearness = |a: &[f32], b: &[f32]| -squared_distance(a, b);
+    let mut whitened = None;
+    let mut maps = Vec::new();
+    for method in methods {
+        let map = match method {
+            "float-centred" => ranked(split, |f| normalise(f, &centre), dot),
+            "float-cosine" => ranked(split, |f| normalise(f, &origin), dot),
+            "float-l2" => ranked(split, <[f32]>::to_vec, nearness),
+            _ => {
+                let model = match whitened.take() {
+                    Some(model) => model,
+                    None => diffused_floats(options, split.training)?,
+                };
+                let model = whitened.insert(model);
+                match method {
+                    "float-whitened" => ranked(split, |f| model.normalise(f), dot),
+                    "float-diffused" => ranked(split, |f| unit(&model.latent(f)), dot),
+                    _ => lda(split, model),
+                }
+            }
+        };
+        maps.push((method, map));
+    }
+    Ok(maps)
+}
+
+/// By scores of nearness to the labelled examples' classes, seen from their mean.
+fn lda(split: Split<'_>, model: &HashModel) -> f64 {
+    let means = Means::of(split.training.adapt, |feature| model.normalise(feature));
     let scores = |feature: &[f32]| {
-        let e = diffused.normalise(feature);
-        let mut scores = examples.scores(&e);
+        let mut scores = means.scores(&model.normalise(feature));
         let mean = scores.iter().sum::<f32>() / scores.len().max(1) as f32;
         scores.iter_mut().for_each(|score| *score -= mean);
         unit(&scores)
     };
-    let nearness = |a: &[f32], b: &[f32]| -squared_distance(a, b);
-    Ok(vec![
-        (
-            "float-centred",
-            ranked(split, |f| normalise(f, &centre), dot),
-        ),
-        (
-            "float-cosine",
-            ranked(split, |f| normalise(f, &origin), dot),
-        ),
-        ("float-l2", ranked(split, <[f32]>::to_vec, nearness)),
-        (
-            "float-whitened",
-            ranked(split, |f| diffused.normalise(f), dot),
-        ),
-        (
-            "float-diffused",
-            ranked(split, |f| unit(&diffused.latent(f)), dot),
-        ),
-        ("float-lda", ranked(split, scores, dot)),
-    ])
+    ranked(split, scores, dot)
 }
 
 /// Class means: with whitened features, what linear discriminant analysis scores by.
@@ -266,37 +287,38 @@ impl Means {
     }
 }
 
-/// What codes reach that learn nothing of few examples.
-fn baselines(split: Split<'_>, bits: usize, seed: u64) -> Result<Vec<(&'static str, f64)>, Error> {
+/// Of codes that are signs of projections.
+fn projected(split: Split<'_>, projection: &Projection) -> Result<f64, Error> {
+    let (database, queries) = (
+        projection.codes(split.database)?,
+        projection.codes(split.queries)?,
+    );
+    Ok(code_map(
+        &database,
+        &queries,
+        projection.bits(),
+        split.database,
+        split.queries,
+    ))
+}
+
+/// Of PCA-ITQ, fitted on the base classes or on the anchors too: whichever is better.
+fn itq(split: Split<'_>, bits: usize, seed: u64) -> Result<Option<f64>, Error> {
     let TrainingData {
         base, unlabelled, ..
     } = split.training;
-    let map = |projection: &Projection| -> Result<f64, Error> {
-        let (database, queries) = (
-            projection.codes(split.database)?,
-            projection.codes(split.queries)?,
-        );
-        Ok(code_map(
-            &database,
-            &queries,
-            bits,
-            split.database,
-            split.queries,
-        ))
-    };
-    let mut maps = vec![("lsh", map(&Projection::lsh(base, bits, seed))?)];
     // PCA has no more directions than the features: for wider codes there is no such row.
-    if bits <= base.dim {
-        let both = Features {
-            dim: base.dim,
-            values: [&base.values[..], &unlabelled.values].concat(),
-            labels: [&base.labels[..], &unlabelled.labels].concat(),
-        };
-        let on_base = map(&Projection::itq(base, bits, seed)?)?;
-        let on_both = map(&Projection::itq(&both, bits, seed)?)?;
-        maps.push(("itq", on_base.max(on_both)));
+    if bits > base.dim {
+        return Ok(None);
     }
-    Ok(maps)
+    let both = Features {
+        dim: base.dim,
+        values: [&base.values[..], &unlabelled.values].concat(),
+        labels: [&base.labels[..], &unlabelled.labels].concat(),
+    };
+    let on_base = projected(split, &Projection::itq(base, bits, seed)?)?;
+    let on_both = projected(split, &Projection::itq(&both, bits, seed)?)?;
+    Ok(Some(on_base.max(on_both)))
 }
 
 /// Mean average precision of a model's codes.

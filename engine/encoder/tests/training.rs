@@ -242,6 +242,7 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         queries: &pictures,
     };
     let wanted = Wanted {
+        methods: Vec::new(),
         bits: vec![8, 9],
         prototypes: vec![2],
         options: HashTraining::new(8, 1),
@@ -264,6 +265,18 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         .filter(|m| m.prototypes == Some(2))
         .collect();
     assert_eq!(few.len(), 2);
+    let one = |name: &str| Wanted {
+        methods: vec![name.to_owned()],
+        prototypes: Vec::new(),
+        ..wanted.clone()
+    };
+    let itq = measure(split, &one("itq")).unwrap();
+    assert_eq!((itq.len(), itq[0].method), (1, "itq"));
+    let unknown = measure(split, &one("best")).unwrap_err().to_string();
+    assert!(
+        unknown.contains("best") && unknown.contains("pp-scdm"),
+        "{unknown}"
+    );
 }
 
 /// A model for other classes is made of one that is there, without the pictures it was made of.

@@ -107,7 +107,7 @@ fn difference(missing: &[String], extra: &[String]) -> String {
         let shown = shown.collect::<Vec<_>>().join(", ");
         match names.len() {
             0 => None,
-            ..=SHOWN => Some(format!("{what} {shown}")),
+            1..=SHOWN => Some(format!("{what} {shown}")),
             all => Some(format!("{what} {shown} and {} more", all - SHOWN)),
         }
     };

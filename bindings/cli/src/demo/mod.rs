@@ -160,6 +160,7 @@ pub(crate) fn run(session: &mut Session, arguments: &grammar::Demo) -> Result<()
         .option("--queries", &lists.queries)
         .all(&common)
         .option("--seeds", "3")
+        .option("--methods", "float-centred,lsh,itq")
         .option("--format", "json");
     let evaluated = road.evaluate(words)?;
     // The cache has served both; what it holds can be computed again.

@@ -49,6 +49,10 @@ pub(crate) struct Arguments {
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
     #[arg(long, value_delimiter = ',', value_name = "N")]
     prototypes: Vec<usize>,
@@ -129,6 +133,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 queries: &queries,
             };
             let wanted = Wanted {
+                methods: arguments.methods.clone(),
                 bits: bits.clone(),
                 prototypes: arguments.prototypes.clone(),
                 options: arguments
