@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitkin::encoder::{EncodeError, Encoder, Fingerprint, Prepared};
@@ -12,12 +12,13 @@ use bitkin::ingest::{Picture, Ticket};
 use bitkin::pdq::{self, Pdq};
 use bitkin::{Collection, CollectionConfig, Database, Error};
 
-/// PDQ, which counts its batches, waits while it is held, and cannot encode one code.
+/// PDQ, which counts its batches, waits while it is held, and cannot encode one code, or panics at it.
 #[derive(Default)]
 struct Watched {
     batches: AtomicUsize,
     held: Mutex<()>,
     fails_at: Option<[u8; 32]>,
+    panics: bool,
 }
 
 impl Encoder for Watched {
@@ -42,13 +43,14 @@ impl Encoder for Watched {
     }
 
     fn encode(&self, prepared: &[u8], codes: &mut [u8]) -> Result<(), EncodeError> {
-        let _held = self.held.lock().unwrap();
+        let _held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(codes.len() <= 8 * 32, "more than a batch");
         self.batches.fetch_add(1, Ordering::Relaxed);
         if prepared
             .chunks(32)
             .any(|code| Some(code) == self.fails_at.as_ref().map(|c| &c[..]))
         {
+            assert!(!self.panics, "a fault of the encoder");
             return Err(EncodeError::Failed("not this one".to_owned()));
         }
         Pdq.encode(prepared, codes)
@@ -203,4 +205,28 @@ fn submitting_waits_while_many_are_under_way() {
         }
     });
     assert_eq!(collection.len().unwrap(), 200);
+}
+
+/// Tickets behind a batch at which the encoder panicked once waited for ever.
+#[test]
+fn an_encoder_that_panics_leaves_nobody_waiting() {
+    let (_directory, _db, collection) = collection();
+    let encoder = Watched {
+        fails_at: Some(code(3)),
+        panics: true,
+        ..Watched::default()
+    };
+    let writer = collection.picture_writer(Arc::new(encoder), 1).unwrap();
+    let tickets: Vec<Ticket> = (0..40)
+        .map(|number| writer.submit(picture(number)).unwrap())
+        .collect();
+    let outcomes: Vec<_> = tickets.into_iter().map(Ticket::wait).collect();
+    assert!(
+        matches!(outcomes[3], Err(Error::Closed)),
+        "{:?}",
+        outcomes[3]
+    );
+    let good = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert!(good >= 32, "only a batch is lost: {good}");
+    assert_eq!(collection.len().unwrap(), good as u64);
 }

@@ -298,11 +298,12 @@ pub(crate) struct Ingest {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every group is a row that is kept, the one with the least id, and rows within the radius of it. Nothing is \
-changed without --delete. In a collection made with --encoder pdq the radius is 31 if it is left out.
+changed without --delete. In a collection made with --encoder pdq the radius is 31 if it is left out, and
+without --where pictures whose quality is below 50 are then left alone.
 
 Examples:
   bitkin dedupe photos.bitkin copies
-  bitkin dedupe photos.bitkin copies --where \"quality >= 50\" --delete
+  bitkin dedupe photos.bitkin copies --delete
   bitkin dedupe photos.bitkin hashes --radius 0 --format json")]
 pub(crate) struct Dedupe {
     /// The database

@@ -111,6 +111,14 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
             "there is no method {unknown:?}: there are {names}"
         )));
     }
+    let mut classes = split.training.base.labels.clone();
+    classes.sort_unstable();
+    classes.dedup();
+    let classes = classes.len();
+    if let Some(count) = wanted.prototypes.iter().find(|count| **count > classes) {
+        let what = format!("{count} prototypes: there are {classes} base classes");
+        return Err(Error::Data(what));
+    }
     use_one_thread();
     let asked = |name: &str| wanted.methods.is_empty() || wanted.methods.iter().any(|m| m == name);
     let mut measured = Vec::new();

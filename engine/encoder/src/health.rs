@@ -24,7 +24,8 @@ pub struct BitHealth {
     pub dead: Vec<usize>,
     /// Bits, the dead ones aside, that are set in less than 5 % or more than 95 %.
     pub unbalanced: Vec<usize>,
-    /// Pairs of bits, dead ones aside, whose correlation is above 0.95 or below -0.95.
+    /// Bits, dead ones aside, whose correlation with an earlier one is above 0.95 or below -0.95: the earlier,
+    /// and the bit.
     pub twins: Vec<(usize, usize)>,
     /// The share of latents within [`MARGIN`] of zero.
     pub near_zero: f64,
@@ -69,16 +70,16 @@ impl BitHealth {
         let outside = |bit: &usize, edge: f64| !(edge..=1.0 - edge).contains(&ones[*bit]);
         let (dead, alive): (Vec<usize>, Vec<usize>) = (0..bits).partition(|bit| outside(bit, 0.02));
         let unbalanced = alive.iter().copied().filter(|bit| outside(bit, 0.05));
-        let twins = alive.par_iter().enumerate().flat_map_iter(|(i, &a)| {
-            let others = alive[i + 1..].iter().copied();
-            let (columns, ones) = (&columns, &ones);
-            others.filter_map(move |b| {
+        let twins = alive.par_iter().enumerate().filter_map(|(i, &b)| {
+            let spread = |bit: usize| (ones[bit] * (1.0 - ones[bit])).sqrt();
+            let is_twin = |a: usize| {
                 let mut both = columns[a].iter().zip(&columns[b]).map(|(x, y)| x & y);
                 let both = count(&mut both) / n.max(1) as f64;
-                let spread = |bit: usize| (ones[bit] * (1.0 - ones[bit])).sqrt();
                 let correlation = (both - ones[a] * ones[b]) / (spread(a) * spread(b));
-                (correlation.abs() > 0.95).then_some((a, b))
-            })
+                correlation.abs() > 0.95
+            };
+            let earlier = alive[..i].iter().copied();
+            Some((earlier.into_iter().find(|a| is_twin(*a))?, b))
         });
         let near = latents.iter().flatten().filter(|z| z.abs() < MARGIN);
         BitHealth {
@@ -101,7 +102,7 @@ impl fmt::Display for BitHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} different codes of {} pictures; {} bits dead, {} unbalanced, {} pairs alike; {:.4} % of \
+            "{} different codes of {} pictures; {} bits dead, {} unbalanced, {} alike; {:.4} % of \
              latents within {MARGIN} of zero",
             self.distinct_codes,
             self.pictures,
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(health.pictures, 40);
         assert_eq!(health.dead, [4]);
         assert_eq!(health.unbalanced, [3]);
-        assert_eq!(health.twins, [(0, 1), (0, 2), (1, 2)]);
+        assert_eq!(health.twins, [(0, 1), (0, 2)]);
         assert_eq!(health.distinct_codes, 5);
         assert_eq!(health.near_zero, 0.0);
         assert!(!health.is_good());

@@ -18,6 +18,7 @@ mod writer;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -27,9 +28,9 @@ pub use self::pipeline::{Content, Item, ReadOptions, read_pictures};
 pub use self::source::Sources;
 pub use self::writer::{Picture, PictureWriter, Ticket};
 use crate::collection::Collection;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Prepared};
 use crate::error::Error;
-use crate::image::{ImageError, Limits};
+use crate::image::{ImageError, Limits, decode};
 
 /// SHA-256 of a file.
 pub type ContentHash = [u8; 32];
@@ -374,6 +375,18 @@ pub fn ingest(
 ) -> Result<IngestReport, Error> {
     let sources = Sources::open(paths)?;
     Ok(Ingest::new(collection, encoder)?.run(&sources, &mut |_| ControlFlow::Continue(()))?)
+}
+
+/// Decodes a picture and prepares it for its encoder. One that trips over a fault of the encoder's must not
+/// take the thread with it.
+fn prepare(encoder: &dyn Encoder, file: &[u8], limits: &Limits) -> Result<Prepared, ImageError> {
+    let picture = decode(file, limits)?;
+    let prepared = catch_unwind(AssertUnwindSafe(|| encoder.prepare(&picture)));
+    prepared.unwrap_or_else(|_| {
+        Err(ImageError::Undecodable {
+            reason: "its encoder panicked".to_owned(),
+        })
+    })
 }
 
 /// The payload of a picture, with what is known of its file; `row` is for the error.

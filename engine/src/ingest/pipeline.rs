@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sha2::{Digest, Sha256};
 
-use super::ContentHash;
 use super::source::{Found, SourceFile, Sources};
+use super::{ContentHash, prepare};
 use crate::encoder::{Encoder, Prepared};
 use crate::error::Error;
-use crate::image::{ImageError, Limits, decode};
+use crate::image::{ImageError, Limits};
 
 /// How pictures are read.
 #[derive(Clone, Copy)]
@@ -155,8 +155,7 @@ fn process(file: SourceFile, options: &ReadOptions<'_>, known: &HashSet<ContentH
     let content = match bytes {
         Ok(_) if known.contains(&sha256) => Content::Known,
         Ok(bytes) => {
-            let prepared = decode(&bytes, &options.limits)
-                .and_then(|picture| options.encoder.prepare(&picture));
+            let prepared = prepare(options.encoder, &bytes, &options.limits);
             prepared.map_or_else(Content::Bad, Content::Prepared)
         }
         Err(error) => Content::Bad(error),

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-use super::described;
+use super::{described, prepare};
 use crate::collection::Collection;
 use crate::encoder::Encoder;
 use crate::error::Error;
-use crate::image::{Limits, decode};
+use crate::image::Limits;
 use crate::search::Search;
 
 impl Collection {
@@ -72,7 +72,7 @@ impl Collection {
         for (files, codes) in files.chunks(batch).zip(chunks) {
             let mut batch = Vec::with_capacity(files.len() * encoder.prepared_bytes());
             for file in files {
-                let prepared = encoder.prepare(&decode(file, &Limits::default())?)?;
+                let prepared = prepare(encoder, file, &Limits::default())?;
                 batch.extend(prepared.bytes);
                 qualities.push(prepared.quality);
             }

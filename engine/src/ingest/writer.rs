@@ -5,6 +5,7 @@
 //!    └─────────────── order of submission ───────────────▲
 //! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,11 +13,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use sha2::{Digest, Sha256};
 
-use super::described;
+use super::{described, prepare};
 use crate::collection::Collection;
 use crate::encoder::{EncodeError, Encoder, Prepared};
 use crate::error::Error;
-use crate::image::{Limits, decode};
+use crate::image::Limits;
 
 /// How long the first picture of a batch waits for others.
 const MOST_WAIT: Duration = Duration::from_millis(5);
@@ -90,12 +91,13 @@ impl Collection {
         self.check_encoder(&*encoder)?;
         let decoders = decoders.max(1);
         let batch = encoder.preferred_batch().max(1);
-        let (jobs, job_queue) = bounded::<Job>(decoders);
-        let (places, place_queue) = bounded::<Place>(2 * batch + decoders);
+        // Before the queues: should a thread not start, they must be gone when it waits for the others.
         let mut writer = PictureWriter {
             submit: None,
             threads: Vec::new(),
         };
+        let (jobs, job_queue) = bounded::<Job>(decoders);
+        let (places, place_queue) = bounded::<Place>(2 * batch + decoders);
         for _ in 0..decoders {
             let (queue, encoder) = (job_queue.clone(), Arc::clone(&encoder));
             writer.start("bitkin decode", move || {
@@ -112,7 +114,10 @@ impl Collection {
                 most: batch,
             };
             for batch in batches {
-                insert(&collection, &*encoder, batch);
+                // Should the encoder panic, the batch's tickets are dropped, which answers them; those
+                // behind it are answered only if this goes on.
+                let batch = AssertUnwindSafe(|| insert(&collection, &*encoder, batch));
+                let _ = catch_unwind(batch);
             }
         })?;
         writer.submit = Some(Submit { jobs, places });
@@ -171,7 +176,7 @@ impl Drop for PictureWriter {
 
 /// What is done on a decoder's thread; and the SHA-256 of the file.
 fn prepared(encoder: &dyn Encoder, file: &[u8]) -> Result<(Prepared, String), Error> {
-    let prepared = encoder.prepare(&decode(file, &Limits::default())?)?;
+    let prepared = prepare(encoder, file, &Limits::default())?;
     let expected = encoder.prepared_bytes();
     if prepared.bytes.len() != expected {
         return Err(Error::Encode(EncodeError::Shape {
@@ -238,41 +243,63 @@ fn insert(collection: &Collection, encoder: &dyn Encoder, batch: Vec<Place>) {
         while let Some(row) = rows.next_if(|row| row.id.is_some() == given) {
             alike.push(row);
         }
-        commit(collection, encoder, &alike);
+        commit(collection, encoder, alike);
     }
 }
 
-/// Encodes and inserts rows together; if that fails, halves of them, so that an error meets only the
+/// Encodes rows together and commits them. If either fails, halves are tried, so that an error meets only the
 /// pictures that it is about.
-fn commit(collection: &Collection, encoder: &dyn Encoder, rows: &[Row]) {
-    let outcome = together(collection, encoder, rows);
+fn commit(collection: &Collection, encoder: &dyn Encoder, rows: Vec<Row>) {
+    let stride = collection.code_bytes();
+    let mut codes = vec![0; rows.len() * stride];
+    let failed = encode(encoder, &rows, &mut codes);
+    let mut good = Vec::new();
+    let coded = codes.chunks_exact(stride).zip(rows).zip(failed);
+    for ((code, row), failed) in coded {
+        match failed {
+            None => good.push((code, row)),
+            Some(error) => answer(&row.ticket, Err(error.into())),
+        }
+    }
+    insert_all(collection, &good);
+}
+
+/// Writes the codes of rows; returns what is wrong with each.
+fn encode(encoder: &dyn Encoder, rows: &[Row], codes: &mut [u8]) -> Vec<Option<EncodeError>> {
+    let prepared: Vec<u8> = rows.iter().flat_map(|row| &row.prepared).copied().collect();
+    match (encoder.encode(&prepared, codes), rows) {
+        (Ok(()), rows) => rows.iter().map(|_| None).collect(),
+        (Err(error), [_]) => vec![Some(error)],
+        (Err(_), rows) => {
+            let half = rows.len() / 2;
+            let (first, second) = codes.split_at_mut(codes.len() / rows.len().max(1) * half);
+            let mut failed = encode(encoder, &rows[..half], first);
+            failed.extend(encode(encoder, &rows[half..], second));
+            failed
+        }
+    }
+}
+
+fn insert_all(collection: &Collection, rows: &[(&[u8], Row)]) {
+    let codes: Vec<u8> = rows.iter().flat_map(|(code, _)| *code).copied().collect();
+    let ids: Option<Vec<u64>> = rows.iter().map(|(_, row)| row.id).collect();
+    let payloads = rows.iter().map(|(_, row)| Some(row.payload.as_str()));
+    let payloads: Vec<Option<&str>> = payloads.collect();
+    let outcome = collection.insert_with_payloads(ids.as_deref(), &codes, &payloads);
     match (outcome, rows) {
-        (Ok(ids), _) => {
-            for (row, id) in rows.iter().zip(ids) {
+        (Ok(ids), rows) => {
+            for ((_, row), id) in rows.iter().zip(ids) {
                 answer(&row.ticket, Ok(id));
             }
         }
-        (Err(error), [row]) => answer(&row.ticket, Err(error)),
+        (Err(error), [(_, row)]) => answer(&row.ticket, Err(error)),
         (Err(_), []) => {}
         (Err(_), rows) => {
             let (first, second) = rows.split_at(rows.len() / 2);
-            commit(collection, encoder, first);
-            commit(collection, encoder, second);
+            insert_all(collection, first);
+            insert_all(collection, second);
         }
     }
-}
-
-fn together(
-    collection: &Collection,
-    encoder: &dyn Encoder,
-    rows: &[Row],
-) -> Result<Vec<u64>, Error> {
-    let prepared: Vec<u8> = rows.iter().flat_map(|row| &row.prepared).copied().collect();
-    let mut codes = vec![0; rows.len() * collection.code_bytes()];
-    encoder.encode(&prepared, &mut codes)?;
-    let ids: Option<Vec<u64>> = rows.iter().map(|row| row.id).collect();
-    let payloads: Vec<Option<&str>> = rows.iter().map(|row| Some(row.payload.as_str())).collect();
-    collection.insert_with_payloads(ids.as_deref(), &codes, &payloads)
 }
 
 fn answer(ticket: &Sender<Result<u64, Error>>, outcome: Result<u64, Error>) {

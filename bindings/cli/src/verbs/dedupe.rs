@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::session::Session;
 use bitkin::encoder::Encoder;
 use bitkin::pdq::{Pdq, RADIUS};
-use bitkin::{Collection, Group};
+use bitkin::{Collection, Filter, Group};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 
@@ -26,9 +26,20 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
     };
     let collection = collection(&database, &arguments.name)?;
     let is_pdq = collection.model() == Some(Pdq.fingerprint());
+    let mut filter = arguments.filter.clone();
     let radius = match arguments.radius {
         Some(radius) => radius,
-        None if is_pdq => RADIUS,
+        None if is_pdq => {
+            if filter.is_none() {
+                // Hashes of plain surfaces collide. Hashes from elsewhere tell no quality.
+                let judged = Filter::parse("quality >= 50 or quality is null");
+                filter = Some(judged.map_err(|e| Failure::new(e.to_string()))?);
+                say(
+                    "pictures of a quality below 50 are left out; --where or --radius takes them in",
+                );
+            }
+            RADIUS
+        }
         None => {
             return Err(Failure::usage(format!(
                 "say --radius R: how many of {} bits two rows may differ in to be taken for the same",
@@ -36,12 +47,13 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
             )));
         }
     };
-    let groups = find(&collection, radius, arguments)?;
+    let groups = find(&collection, radius, filter.as_ref())?;
     let duplicates: Vec<u64> = groups
         .iter()
         .flat_map(|group| group.duplicates.iter().map(|row| row.id))
         .collect();
     for group in &groups {
+        unchanged()?;
         match arguments.format {
             Format::Json => session.out.line(as_json(group).to_string())?,
             Format::Table => as_table(session, &collection, group)?,
@@ -53,6 +65,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
         counted(groups.len() as u64, "row"),
     );
     if arguments.delete {
+        unchanged()?;
         collection.delete(&duplicates).map_err(failure)?;
         database.close().map_err(failure)?;
         say(format!("{many} of {of} deleted"));
@@ -64,7 +77,11 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
     Ok(())
 }
 
-fn find(collection: &Collection, radius: u32, arguments: &Dedupe) -> Result<Vec<Group>, Failure> {
+fn find(
+    collection: &Collection,
+    radius: u32,
+    filter: Option<&Filter>,
+) -> Result<Vec<Group>, Failure> {
     interrupt::watch();
     const WHOLE: f64 = 1000.0;
     let progress = Progress::new("comparing", "‰", Some(WHOLE as u64));
@@ -75,12 +92,17 @@ fn find(collection: &Collection, radius: u32, arguments: &Dedupe) -> Result<Vec<
             false => ControlFlow::Continue(()),
         }
     });
-    if let Some(filter) = &arguments.filter {
+    if let Some(filter) = filter {
         search = search.filter(filter);
     }
     let groups = search.groups().map_err(failure)?;
-    interrupt::check(|| "stopped; nothing was changed".to_owned())?;
+    unchanged()?;
     Ok(groups)
+}
+
+/// Fails if the user has asked to stop, before anything is deleted.
+fn unchanged() -> Result<(), Failure> {
+    interrupt::check(|| "stopped; nothing was changed".to_owned())
 }
 
 fn as_json(group: &Group) -> Value {

@@ -57,7 +57,10 @@ fn as_table(session: &mut Session, collections: &[Collection]) -> Result<(), Fai
     ];
     let row = |collection: &Collection| {
         let stats = collection.stats().map_err(failure)?;
-        let model = collection.model().map(|model| model.to_string());
+        let model = match collection.built_in_encoder() {
+            Some(_) => Some("pdq".to_owned()),
+            None => collection.model().map(|model| model.to_string()),
+        };
         Ok(vec![
             stats.name,
             stats.bits.to_string(),
@@ -96,6 +99,7 @@ fn as_json(session: &mut Session, collection: &Collection) -> Result<(), Failure
             "overhead": stats.bytes.overhead,
         },
         "model": collection.model().map(|model| model.to_string()),
+        "encoder": collection.built_in_encoder().map(|_| "pdq"),
     });
     session.out.line(line.to_string())
 }

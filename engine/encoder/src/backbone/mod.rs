@@ -324,13 +324,28 @@ pub(crate) fn to_f32_tensor(
         }
         .into());
     }
-    Ok(Tensor::f_from_data_size(view.bytes, shape, kind)?.f_to_kind(Kind::Float)?)
+    let tensor = Tensor::f_from_data_size(view.bytes, shape, kind)?.f_to_kind(Kind::Float)?;
+    finite(name, &tensor)?;
+    Ok(tensor)
+}
+
+/// Refuses numbers that would make every picture the same.
+fn finite(name: &str, tensor: &Tensor) -> Result<(), Error> {
+    if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1 {
+        return Ok(());
+    }
+    Err(ModelError::WrongTensor {
+        name: name.to_string(),
+        found: "numbers that are not finite".into(),
+        expected: "finite numbers".into(),
+    }
+    .into())
 }
 
 /// A tensor of a model file in another precision: f16 and f32 become each other, all else stays.
 ///
 /// # Errors
-/// [`Error::Torch`].
+/// [`Error::Model`] for numbers that it cannot hold, [`Error::Torch`].
 pub fn in_precision(
     name: &str,
     view: &TensorView<'_>,
@@ -345,10 +360,13 @@ pub fn in_precision(
     }
     let shape: Vec<i64> = view.shape.iter().map(|&side| side as i64).collect();
     let tensor = to_f32_tensor(name, view, &shape)?;
-    from_torch(&match dtype {
+    let tensor = match dtype {
         Dtype::F16 => tensor.f_to_kind(Kind::Half)?,
         _ => tensor,
-    })
+    };
+    // What f16 cannot hold becomes infinite.
+    finite(name, &tensor)?;
+    from_torch(&tensor)
 }
 
 /// The elements of a tensor for a model file.

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitkin::encoder::{ImageInput, Resize};
-use bitkin::model::{ModelError, ModelFile, ModelMetadata, Tensor};
+use bitkin::model::{ModelError, ModelFile, ModelMetadata, Tensor, TensorView};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
-use tch::Kind;
 
 use super::residual::ResidualPlan;
-use super::{Architecture, Description};
+use super::{Architecture, Description, to_f32_tensor};
 use crate::error::Error;
 
 /// Mean and standard deviation of the channels, 0 to 1, to which torchvision's weights are trained.
@@ -77,6 +76,14 @@ pub(super) fn import(file: &SafeTensors<'_>) -> Result<Option<ModelFile>, Error>
         for (channel, weight) in weight.chunks_exact_mut(filter).enumerate() {
             let [gamma, beta, mean, variance] =
                 [0, 1, 2, 3].map(|part: usize| f64::from(parts[part][channel]));
+            if variance < 0.0 {
+                return Err(ModelError::WrongTensor {
+                    name: format!("{norm}.running_var"),
+                    found: format!("{variance}"),
+                    expected: "variances, which are not negative".into(),
+                }
+                .into());
+            }
             let scale = gamma / (variance + EPS).sqrt();
             weight
                 .iter_mut()
@@ -127,30 +134,27 @@ fn names(conv: &str) -> (String, String) {
 
 /// A tensor of finite f32 or f16 as f32.
 fn read(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-    let wrong = |found: String| ModelError::WrongTensor {
-        name: name.to_owned(),
-        found,
-        expected: format!("F32 or F16 {shape:?}, finite"),
-    };
     let view = file.tensor(name).map_err(|_| ModelError::MissingTensor {
         name: name.to_owned(),
     })?;
-    let kind = match view.dtype() {
-        Dtype::F32 => Kind::Float,
-        Dtype::F16 => Kind::Half,
-        other => return Err(wrong(format!("{other:?}")).into()),
+    let dtype = match view.dtype() {
+        Dtype::F32 => bitkin::model::Dtype::F32,
+        Dtype::F16 => bitkin::model::Dtype::F16,
+        other => {
+            return Err(ModelError::WrongTensor {
+                name: name.to_owned(),
+                found: format!("{other:?} {:?}", view.shape()),
+                expected: format!("F32 or F16 {shape:?}"),
+            }
+            .into());
+        }
     };
-    if view.shape() != shape {
-        return Err(wrong(format!("{:?} {:?}", view.dtype(), view.shape())).into());
-    }
-    let tensor = tch::Tensor::f_from_data_size(
-        view.data(),
-        &[shape.iter().product::<usize>() as i64],
-        kind,
-    )?;
-    let values: Vec<f32> = Vec::try_from(tensor.f_to_kind(Kind::Float)?)?;
-    match values.iter().all(|value| value.is_finite()) {
-        true => Ok(values),
-        false => Err(wrong("numbers that are not".to_owned()).into()),
-    }
+    let view = TensorView {
+        dtype,
+        shape: view.shape(),
+        bytes: view.data(),
+    };
+    let shape: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
+    let tensor = to_f32_tensor(name, &view, &shape)?;
+    Ok(Vec::try_from(tensor.f_reshape([-1])?)?)
 }

@@ -226,6 +226,11 @@ pub fn adapt(
     unlabelled: &Features,
     progress: impl FnMut(f64, f64),
 ) -> Result<HashModel, Error> {
+    if model.head.len() > 2 {
+        let layers = model.head.len();
+        let what = format!("the model's head has {layers} layers: only one or two can be adapted");
+        return Err(Error::Data(what));
+    }
     let options = HashTraining {
         bits: model.bits,
         hidden: match &model.head[..] {
@@ -335,6 +340,17 @@ fn learn(
     network.fit(options, &lessons, rng, &mut progress)?;
     model.head = network.layers()?;
     finish(&mut model, options, &anchor_rows, graph)?;
+    let smoothed = model.anchors.iter().flat_map(|anchors| &anchors.smoothed);
+    let head = model.head.iter();
+    let head = head.flat_map(|layer| layer.weight.iter().chain(&layer.bias));
+    if !smoothed
+        .chain(head)
+        .chain(&model.offset)
+        .all(|v| v.is_finite())
+    {
+        let what = "the training diverged: lower --learning-rate, or the weights of the losses";
+        return Err(Error::Data(what.into()));
+    }
     Ok(model)
 }
 

@@ -25,19 +25,20 @@ impl PairSearch<'_> {
     /// of the nearest such row. So deleting all duplicates leaves no two rows within the radius, and
     /// takes none away that is far from all that stay, however long a chain of near rows may be.
     /// Memory grows with the number of rows that have a near one, not with that of the pairs. If its
-    /// progress broke the search off, only the pairs that were found by then count.
+    /// progress broke the search off, there are none. Parting a chain compares its rows with those of it that
+    /// are kept, on one thread.
     ///
     /// # Errors
     /// As [`PairSearch::for_each`].
     pub fn groups(self) -> Result<Vec<Group>, Error> {
         let (snapshot, radius) = (self.snapshot.as_ref().ok().cloned(), self.radius);
         let mut joined = Joined::default();
-        self.for_each(|pair| {
+        let outcome = self.for_each(|pair| {
             joined.join(pair.a, pair.b);
             ControlFlow::Continue(())
         })?;
         // Without one the search has failed.
-        let Some(snapshot) = snapshot else {
+        let Some(snapshot) = snapshot.filter(|_| outcome.is_complete) else {
             return Ok(Vec::new());
         };
         let mut groups = Vec::new();

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         &arguments.examples,
         arguments.unlabelled.as_deref(),
     )?;
-    let options = arguments.hash.options(model.bits, arguments.seed);
+    let options = arguments.hash.to_adapt(&model, arguments.seed)?;
     let bar = progress_bar("adapting");
     bar.set_length(1000);
     let adapted = adapt(

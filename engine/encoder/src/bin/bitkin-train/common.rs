@@ -9,14 +9,15 @@ use bitkin_encoder::backbone::{self, Backbone};
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::device::{DeviceChoice, resolve};
 use bitkin_encoder::features::{Extractor, Features};
-use bitkin_encoder::hash::GraphSpace;
+use bitkin_encoder::hash::{GraphSpace, HashModel};
 use bitkin_encoder::train::hash::{HashLoss, HashTraining, TrainOn};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Options that choose a backbone and how pictures are shown to it.
 #[derive(clap::Args)]
 pub(crate) struct BackboneArguments {
-    /// Backbone to use (.safetensors): one of ours, or a MobileNetV1; the shipped one if left out
+    /// Backbone to use (.safetensors): one of ours, a ResNet with torchvision's names, or a MobileNetV1; the
+    /// shipped one if left out
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Side in pixels of the square that pictures are resized to; the backbone's own if left out
@@ -108,7 +109,42 @@ enum SpaceName {
 
 impl HashArguments {
     pub(crate) fn options(&self, bits: usize, seed: u64) -> HashTraining {
-        let mut options = HashTraining::new(bits, seed);
+        self.over(HashTraining::new(bits, seed))
+    }
+
+    /// Options for adapting a model, which keeps what it has: its own diffusion, if nothing else is said.
+    pub(crate) fn to_adapt(&self, model: &HashModel, seed: u64) -> Result<HashTraining, Error> {
+        for (said, name) in [
+            (self.hidden.is_some(), "--hidden"),
+            (self.base_epochs.is_some(), "--base-epochs"),
+            (
+                self.prototypes_per_class.is_some(),
+                "--prototypes-per-class",
+            ),
+            (self.prototype_classes.is_some(), "--prototype-classes"),
+            (self.shrinkage.is_some(), "--shrinkage"),
+            (
+                matches!(self.train_on, TrainOnName::Base),
+                "--train-on base",
+            ),
+        ] {
+            if said {
+                let what =
+                    format!("{name} cannot be said of a model that is there: train a new one");
+                return Err(Error::Data(what));
+            }
+        }
+        let plain = HashTraining::new(model.bits, seed);
+        let own = model.anchors.as_ref().map(|anchors| anchors.diffusion);
+        let says = self.alpha.is_some() || self.steps.is_some() || self.neighbours.is_some();
+        let says = says || self.graph_space.is_some();
+        Ok(self.over(HashTraining {
+            diffusion: own.or(plain.diffusion.filter(|_| says)),
+            ..plain
+        }))
+    }
+
+    fn over(&self, mut options: HashTraining) -> HashTraining {
         options.train_on = match self.train_on {
             TrainOnName::Adapt => TrainOn::Adapt,
             TrainOnName::Base => TrainOn::Base,

@@ -17,8 +17,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SOURCE")]
     images: String,
     /// Pictures, at most
-    #[arg(long, default_value_t = 2000)]
-    limit: usize,
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// Rounds, of which the best counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         &file,
         &encoder,
         &arguments.images,
-        arguments.limit,
+        arguments.limit as usize,
         arguments.rounds,
         folder.path(),
     )?;

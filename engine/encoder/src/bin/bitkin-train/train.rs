@@ -146,7 +146,9 @@ pub(crate) fn write(
     };
     let health = BitHealth::of(model, pictures);
     println!("{health}");
-    if !health.is_good() {
+    /// Of fewer pictures, most of all of those that were learned from, bits are alike for no fault of theirs.
+    const ENOUGH: usize = 100;
+    if !health.is_good() && health.pictures >= ENOUGH {
         let numbers = |bits: &[usize]| {
             bits.iter()
                 .map(usize::to_string)
