@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::baselines::Projection;
 use crate::device::use_one_thread;
 use crate::error::Error;
-use crate::features::Features;
+use crate::features::{Features, classes};
 use crate::hash::{HashModel, dot, normalise, squared_distance, unit};
 use crate::train::hash::{HashTraining, TrainOn, TrainingData, adapt, diffused_floats, train};
 
@@ -111,10 +111,7 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
             "there is no method {unknown:?}: there are {names}"
         )));
     }
-    let mut classes = split.training.base.labels.clone();
-    classes.sort_unstable();
-    classes.dedup();
-    let classes = classes.len();
+    let classes = classes(&split.training.base.labels).len();
     if let Some(count) = wanted.prototypes.iter().find(|count| **count > classes) {
         let what = format!("{count} prototypes: there are {classes} base classes");
         return Err(Error::Data(what));

@@ -60,6 +60,14 @@ impl Features {
     }
 }
 
+/// The class numbers that there are, ascending, each once.
+pub(crate) fn classes(labels: &[u32]) -> Vec<u32> {
+    let mut classes = labels.to_vec();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
+}
+
 /// Extracts features, and remembers them by the content of the picture.
 pub struct Extractor {
     backbone: Backbone,

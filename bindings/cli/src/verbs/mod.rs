@@ -66,8 +66,8 @@ fn expect_database(path: &Path) -> Result<(), Failure> {
     )
 }
 
-/// An engine's error with the database it is about, unless it names it itself.
-fn named(path: &Path, error: bitkin::Error) -> Failure {
+/// An error with the file or database it is about, unless it names it itself.
+fn named(path: &Path, error: impl std::fmt::Display) -> Failure {
     let (text, path) = (error.to_string(), path.display().to_string());
     Failure::new(if text.contains(&path) {
         text

@@ -25,23 +25,12 @@ pub(crate) fn run(session: &mut Session, arguments: &Model) -> Result<(), Failur
 /// # Errors
 /// When it is none.
 pub(crate) fn read(file: &Path) -> Result<ModelFile, Failure> {
-    ModelFile::read(file).map_err(|e| {
-        let text = e.to_string();
-        let file = file.display().to_string();
-        Failure::new(if text.contains(&file) {
-            text
-        } else {
-            format!("{file}: {text}")
-        })
-        .advise("bitkin train makes models")
-    })
+    ModelFile::read(file).map_err(|e| super::named(file, e).advise("bitkin train makes models"))
 }
 
 fn info(session: &mut Session, arguments: &ModelInfo) -> Result<(), Failure> {
     let model = read(&arguments.file)?;
     let metadata = model.metadata();
-    let text = |value: Option<&Value>| value.map_or(Value::Null, Value::clone);
-    let backbone = metadata.backbone.as_ref();
     let numbers: usize = model
         .tensors()
         .map(|(_, tensor)| tensor.shape.iter().product::<usize>())
@@ -53,8 +42,8 @@ fn info(session: &mut Session, arguments: &ModelInfo) -> Result<(), Failure> {
         ("bits", json!(model.bits())),
         ("arithmetic", json!(model.arithmetic())),
         ("input", json!(model.input())),
-        ("head", text(metadata.model.get("head"))),
-        ("backbone", json!(backbone)),
+        ("head", json!(metadata.model.get("head"))),
+        ("backbone", json!(metadata.backbone)),
         ("backbone_fingerprint", json!(model.backbone_fingerprint())),
         ("self_contained", json!(model.is_self_contained())),
         ("tensors", json!(model.tensors().count())),

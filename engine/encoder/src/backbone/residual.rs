@@ -34,7 +34,7 @@ pub(crate) struct ResidualPlan {
     dim: i64,
 }
 
-/// Names of a block's convolutions, of its shortcut, and of the stem.
+/// Names in which architectures differ.
 struct Names {
     stem: &'static str,
     shortcut: &'static str,

@@ -15,7 +15,7 @@ use super::network::{Lessons, Network};
 use super::prior;
 use crate::device::use_one_thread;
 use crate::error::Error;
-use crate::features::Features;
+use crate::features::{Features, classes};
 use crate::hash::{Anchors, Diffusion, GraphSpace, HashModel, Layer};
 
 /// What a head learns from.
@@ -156,7 +156,7 @@ pub fn train(
         ("unlabelled", data.unlabelled),
     ];
     check(options, &all, data.base.dim)?;
-    if classes(data.base) < 2 {
+    if classes(&data.base.labels).len() < 2 {
         let what = "the base pictures have fewer than two classes: give at least two";
         return Err(Error::Data(what.into()));
     }
@@ -356,13 +356,6 @@ fn learn(
 
 /// Class numbers are places in tables: without a bound, one wrong number asks for all memory.
 const MOST_CLASSES: usize = 1 << 20;
-
-fn classes(features: &Features) -> usize {
-    let mut labels = features.labels.clone();
-    labels.sort_unstable();
-    labels.dedup();
-    labels.len()
-}
 
 /// Refuses options and sets of features, each of `dim` numbers, that cannot be learned from.
 fn check(options: &HashTraining, sets: &[(&str, &Features)], dim: usize) -> Result<(), Error> {

@@ -78,9 +78,7 @@ pub(super) fn prototypes(
     of_classes: Option<usize>,
     rng: &mut ChaCha8Rng,
 ) -> Prototypes {
-    let mut numbers: Vec<u32> = labels.to_vec();
-    numbers.sort_unstable();
-    numbers.dedup();
+    let mut numbers = crate::features::classes(labels);
     if let Some(count) = of_classes.filter(|count| *count < numbers.len()) {
         numbers.shuffle(rng);
         numbers.truncate(count);
