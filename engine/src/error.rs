@@ -167,6 +167,10 @@ pub enum Error {
     /// The encoder failed.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The encoder library cannot be had, or not use the model.
+    #[cfg(feature = "images")]
+    #[error(transparent)]
+    EncoderLibrary(#[from] crate::encoder::LibraryError),
     /// A picture cannot be used.
     #[cfg(feature = "images")]
     #[error(transparent)]

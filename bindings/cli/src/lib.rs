@@ -8,10 +8,8 @@
     reason = "a program speaks to its user"
 )]
 
-mod companion;
 mod demo;
 mod dice;
-mod encoder;
 pub mod error;
 mod grammar;
 mod interrupt;

@@ -3,7 +3,7 @@
 use crate::error::{FAILED, Failure, USAGE};
 use crate::interrupt;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,20 @@ impl Trainer {
     /// When it is nowhere; the message says how to get it.
     pub(crate) fn find() -> Result<Trainer, Failure> {
         let name = OsString::from(format!("bitkin-train{}", std::env::consts::EXE_SUFFIX));
-        let folders = ["", "..", "../libexec", "../lib/bitkin"];
-        crate::companion::find("BITKIN_TRAIN", &name, &folders, "the training program").map(Trainer)
+        let program = std::env::current_exe().and_then(std::fs::canonicalize);
+        let home = program.unwrap_or_default();
+        let home = home.parent().unwrap_or(Path::new(""));
+        let places = match std::env::var_os("BITKIN_TRAIN") {
+            // What the user names is meant: nothing else is tried in its place.
+            Some(path) if !path.is_empty() => vec![PathBuf::from(path)],
+            _ => ["", "..", "../libexec", "../lib/bitkin"]
+                .map(|folder| home.join(folder).join(&name))
+                .to_vec(),
+        };
+        match places.iter().find(|place| place.is_file()) {
+            Some(place) => Ok(Trainer(place.clone())),
+            None => Err(not_installed(&places)),
+        }
     }
 
     /// Runs it with this program's own standard streams.
@@ -75,6 +87,21 @@ impl Trainer {
             ))),
         }
     }
+}
+
+fn not_installed(places: &[PathBuf]) -> Failure {
+    let places: Vec<String> = places
+        .iter()
+        .map(|place| place.display().to_string())
+        .collect();
+    Failure::new(format!(
+        "the training program is not installed; looked for {}",
+        places.join(", ")
+    ))
+    .advise(
+        "build it with `cargo build --release -p bitkin-encoder` and leave it beside the bitkin program, \
+         or name it in $BITKIN_TRAIN",
+    )
 }
 
 /// Waits for `child`. After Ctrl-C (which a terminal sends to both) it gets a moment to end by

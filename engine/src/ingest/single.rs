@@ -1,12 +1,14 @@
 //! Pictures one at a time, from memory.
 
 use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::{described, prepare};
 use crate::collection::Collection;
-use crate::encoder::Encoder;
+use crate::encoder::{Device, Encoder, EncoderLibrary};
 use crate::error::Error;
 use crate::image::Limits;
 use crate::search::Search;
@@ -40,6 +42,24 @@ impl Collection {
             });
         }
         Ok(())
+    }
+
+    /// Opens what makes the codes of this collection's pictures: the encoder that is built in, or its model in
+    /// the encoder library, found as [`EncoderLibrary::locate`] says.
+    ///
+    /// # Errors
+    /// [`Error::NoModel`], [`Error::EncoderLibrary`], and what is wrong with the database's copy of the model.
+    pub fn open_encoder(
+        &self,
+        folders: &[&Path],
+        device: Device,
+    ) -> Result<Arc<dyn Encoder>, Error> {
+        if let Some(encoder) = self.built_in_encoder() {
+            return Ok(Arc::new(encoder));
+        }
+        let model = self.model_file()?;
+        let encoder = EncoderLibrary::find(folders)?.open(&model, device)?;
+        Ok(Arc::new(encoder))
     }
 
     /// The code of a picture: `ceil(bits / 8)` bytes. `file` holds the bytes of a picture file.

@@ -52,7 +52,7 @@ pub(super) fn queries(
 ) -> Result<Measured, Failure> {
     let database = verbs::open_to_read(database)?;
     let collection = verbs::collection(&database, collection)?;
-    let encoder = verbs::encoder(&collection)?.encoder;
+    let encoder = verbs::encoder(&collection)?;
     let mut pictures = HashMap::new();
     for row in collection.rows().map_err(verbs::failure)? {
         let row = row.map_err(verbs::failure)?;

@@ -13,6 +13,8 @@ use crate::pictures::Pictures;
 use crate::progress::{Progress, lasting};
 use crate::session::Session;
 use crate::trainer::Trainer;
+use crate::verbs::failure;
+use bitkin::encoder::EncoderLibrary;
 use clap::Parser;
 use measure::Measured;
 use split::Split;
@@ -62,7 +64,7 @@ pub(crate) fn run(session: &mut Session, arguments: &grammar::Demo) -> Result<()
     interrupt::watch();
     // Whatever is missing should be told before the work, not after it.
     let trainer = Trainer::find()?;
-    crate::encoder::EncoderLibrary::locate()?;
+    EncoderLibrary::locate(&[]).map_err(|error| failure(error.into()))?;
     let out = &arguments.out;
     if let Some(dir) = &arguments.images {
         // Before anything of an earlier demo is cleared for it.

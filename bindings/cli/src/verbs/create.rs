@@ -1,10 +1,10 @@
 //! `bitkin create`.
 
 use super::{failure, open_to_write};
-use crate::encoder::{Device, EncoderLibrary};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
 use crate::output::say;
+use bitkin::encoder::{Device, EncoderLibrary};
 use bitkin::model::{ModelFile, ModelKind};
 use bitkin::{CollectionConfig, Database};
 use std::path::Path;
@@ -79,12 +79,12 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
 /// Refuses a model that cannot encode, because a tensor is missing or has a wrong shape: only the
 /// encoder library knows. Without a library that can be loaded, the ingest will tell.
 fn try_out(model: &ModelFile, file: &Path) -> Result<(), Failure> {
-    let Ok(library) = EncoderLibrary::find() else {
+    let Ok(library) = EncoderLibrary::find(&[]) else {
         return Ok(());
     };
-    match library.open(model.bytes(), Device::Cpu) {
+    match library.open(model, Device::Cpu) {
         Ok(_) => Ok(()),
-        Err(failure) => Err(failure
+        Err(error) => Err(failure(error.into())
             .about(file.display())
             .advise("bitkin train makes models")),
     }

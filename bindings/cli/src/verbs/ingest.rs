@@ -1,6 +1,6 @@
 //! `bitkin ingest`.
 
-use super::{CollectionEncoder, collection, encoder, failure, open_to_write};
+use super::{collection, encoder, failure, open_to_write};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
     interrupt::watch();
     // A source that is not there is told before the model is loaded.
     let sources = Sources::open(&arguments.sources).map_err(failure)?;
-    let CollectionEncoder { encoder, device } = encoder(&collection)?;
+    let encoder = encoder(&collection)?;
     let mut ingest = Ingest::new(&collection, &*encoder)
         .map_err(failure)?
         .strict(arguments.strict)
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
         Ok(report) => (report, None),
         Err(stopped) => (*stopped.report, Some(stopped.error)),
     };
-    progress.finish(told(&report, time, &device));
+    progress.finish(told(&report, time, &encoder.device()));
     for skipped in &report.skipped {
         let line = format!("skipped {}: {}", skipped.source, skipped.reason);
         say(plain(&line));

@@ -14,17 +14,17 @@ pub(crate) mod stats;
 pub(crate) mod upkeep;
 pub(crate) mod verify;
 
-use crate::encoder::{Device, EncoderLibrary};
 use crate::error::Failure;
 use crate::grammar::Format;
 use crate::output::plain;
 use crate::trainer::Trainer;
-use bitkin::encoder::Encoder;
+use bitkin::encoder::{Device, Encoder};
 use bitkin::npy::{CodesReader, NpyError, NpyReason};
 use bitkin::{Collection, Database, Problem};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 /// An error of the engine, as the user sees it.
 pub(crate) fn failure(error: bitkin::Error) -> Failure {
@@ -101,41 +101,17 @@ pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, 
     })
 }
 
-/// What makes the codes of a collection, and the device that it runs on.
-pub(crate) struct CollectionEncoder {
-    pub(crate) encoder: Box<dyn Encoder>,
-    pub(crate) device: String,
-}
-
 /// The encoder of a collection: the one that is built in, or its model, loaded into the encoder library.
 ///
 /// # Errors
 /// When the collection has none, or the library or the model cannot be loaded.
-pub(crate) fn encoder(collection: &Collection) -> Result<CollectionEncoder, Failure> {
-    if let Some(encoder) = collection.built_in_encoder() {
-        return Ok(CollectionEncoder {
-            encoder: Box::new(encoder),
-            device: "cpu".to_owned(),
-        });
-    }
-    let model = collection.model_file().map_err(|error| match &error {
+pub(crate) fn encoder(collection: &Collection) -> Result<Arc<dyn Encoder>, Failure> {
+    let encoder = collection.open_encoder(&[], Device::Auto);
+    encoder.map_err(|error| match &error {
         bitkin::Error::NoModel { .. } => failure(error).advise(
             "give it codes (import, search --code), or create a collection with --model FILE or --encoder pdq",
         ),
         _ => failure(error),
-    })?;
-    let encoder = EncoderLibrary::find()?.open(model.bytes(), Device::Auto)?;
-    if encoder.fingerprint() != model.fingerprint() {
-        return Err(Failure::new(format!(
-            "the encoder library takes the model for {}, but it is {}",
-            encoder.fingerprint(),
-            model.fingerprint()
-        ))
-        .advise("build both from the same source: cargo build --release --workspace"));
-    }
-    Ok(CollectionEncoder {
-        device: encoder.device().to_owned(),
-        encoder: Box::new(encoder),
     })
 }
 

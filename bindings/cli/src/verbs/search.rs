@@ -48,7 +48,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         return deal(session, arguments, &collection, &code, &|_| json!(text));
     }
     if let Some(file) = &query.image {
-        let code = encode_file(&collection, &*encoder(&collection)?.encoder, file)?;
+        let code = encode_file(&collection, &*encoder(&collection)?, file)?;
         return deal(session, arguments, &collection, &code, &|_| {
             json!(file.to_string_lossy())
         });

@@ -1,18 +1,26 @@
-//! The encoder stage, loaded when the first picture must be encoded.
+//! The encoder stage as a shared library, loaded when the first picture must be encoded.
 //!
-//! The networks run in a shared library, `libbitkin_encoder`, with a small versioned C interface,
-//! so that this program starts without them and works on codes without them.
+//! The networks run in `libbitkin_encoder`, which has a small versioned C interface, so that a program
+//! starts without them, works on codes without them, and links no network runtime.
 
-use crate::error::Failure;
-use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, Prepared, check_batch};
-use bitkin::image::{ImageError, RgbImage, fit};
-use libloading::Library;
-use std::ffi::{c_char, c_void};
+use std::ffi::{OsStr, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
-/// The version of the C interface that this program speaks.
+use libloading::Library;
+
+use super::{EncodeError, Encoder, Fingerprint, ImageInput, Prepared, check_batch};
+use crate::image::{ImageError, RgbImage, fit};
+use crate::model::ModelFile;
+
+/// The version of the C interface that this build speaks.
 const ABI: u32 = 1;
+
+/// The environment variable that names the library's file.
+const VARIABLE: &str = "BITKIN_ENCODER";
+
+/// Where installers put it, relative to a program's folder.
+const FOLDERS: [&str; 4] = ["", "deps", "../lib", "../lib/bitkin"];
 
 /// Room for a message of the library, in bytes.
 const MESSAGE: usize = 2048;
@@ -37,9 +45,56 @@ type EncodeFn = unsafe extern "C" fn(
 ) -> i32;
 type CloseFn = unsafe extern "C" fn(handle: *mut c_void);
 
-/// Where the encoder runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Device {
+/// Why pictures cannot be encoded by the encoder library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LibraryError {
+    /// It is nowhere.
+    #[error(
+        "the encoder library is not installed; looked for {}. Build it with `cargo build --release -p \
+         bitkin-encoder` and leave it beside the program, or name it in ${VARIABLE}",
+        places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    Missing {
+        /// Where it was looked for.
+        places: Vec<PathBuf>,
+    },
+    /// Its file cannot be loaded.
+    #[error(
+        "the encoder library {} cannot be loaded: {reason}. Build it again, with the libtorch that is \
+         installed: cargo build --release -p bitkin-encoder", path.display()
+    )]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// It was built from another version of Bitkin.
+    #[error(
+        "the encoder library {} speaks version {found} of the interface, this program {ABI}. Build both \
+         from the same source: cargo build --release --workspace", path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that it speaks.
+        found: u32,
+    },
+    /// It cannot use the model: what it said.
+    #[error("the model cannot be used: {0}")]
+    Model(String),
+    /// It describes the model wrongly.
+    #[error(
+        "the encoder library describes its model wrongly: {0}. Build it from the same source as the \
+         program: cargo build --release --workspace"
+    )]
+    Description(String),
+}
+
+/// Where an encoder runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
     /// The GPU if there is one.
     #[default]
     Auto,
@@ -57,8 +112,10 @@ impl Device {
 }
 
 /// The encoder library, loaded and of the right version.
+///
+/// It stays loaded as long as the process runs; loading it anew costs nothing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct EncoderLibrary {
+pub struct EncoderLibrary {
     open: OpenFn,
     describe: DescribeFn,
     encode: EncodeFn,
@@ -66,38 +123,44 @@ pub(crate) struct EncoderLibrary {
 }
 
 impl EncoderLibrary {
-    /// Finds the library and loads it.
+    /// Finds the library and loads it; see [`EncoderLibrary::locate`].
     ///
     /// # Errors
-    /// When it is found nowhere (the message lists where it was looked for), cannot be loaded, or
-    /// speaks another version of the interface.
-    pub(crate) fn find() -> Result<EncoderLibrary, Failure> {
-        EncoderLibrary::load(&EncoderLibrary::locate()?)
+    /// When it is nowhere, cannot be loaded, or speaks another version of the interface.
+    pub fn find(folders: &[&Path]) -> Result<EncoderLibrary, LibraryError> {
+        EncoderLibrary::load(&EncoderLibrary::locate(folders)?)
     }
 
-    /// Finds the library's file, without loading it.
+    /// Finds the library's file, without loading it: the one that the environment variable `BITKIN_ENCODER`
+    /// names, else in `folders`, else beside the program.
     ///
     /// # Errors
-    /// When it is nowhere.
-    pub(crate) fn locate() -> Result<PathBuf, Failure> {
+    /// [`LibraryError::Missing`].
+    pub fn locate(folders: &[&Path]) -> Result<PathBuf, LibraryError> {
         let name = libloading::library_filename("bitkin_encoder");
-        let folders = ["", "deps", "../lib", "../lib/bitkin"];
-        crate::companion::find("BITKIN_ENCODER", &name, &folders, "the encoder library")
+        let program = std::env::current_exe().and_then(std::fs::canonicalize);
+        let home = program.unwrap_or_default();
+        let home = home.parent().unwrap_or(Path::new(""));
+        let beside = FOLDERS.map(|folder| home.join(folder));
+        let folders = folders
+            .iter()
+            .copied()
+            .chain(beside.iter().map(PathBuf::as_path));
+        look(std::env::var_os(VARIABLE).as_deref(), folders, &name)
+            .map_err(|places| LibraryError::Missing { places })
     }
 
-    fn load(path: &Path) -> Result<EncoderLibrary, Failure> {
-        let failed = |what: &dyn std::fmt::Display| {
-            Failure::new(format!(
-                "the encoder library {} cannot be loaded: {what}",
-                path.display()
-            ))
-            .advise(
-                "build it again, with the libtorch that is installed: \
-                         cargo build --release -p bitkin-encoder",
-            )
+    /// Loads the library from a file. It is code, and is trusted like the program.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or speaks another version of the interface.
+    pub fn load(path: &Path) -> Result<EncoderLibrary, LibraryError> {
+        let failed = |error: &libloading::Error| LibraryError::Load {
+            path: path.to_owned(),
+            reason: error.to_string(),
         };
         // SAFETY: loading runs the library's initialisers. The path names the program's own
-        // encoder, or one that the user chose by BITKIN_ENCODER, and is trusted like the program.
+        // encoder, or one that its user chose, and is trusted like the program.
         let library = unsafe { Library::new(path) }.map_err(|e| failed(&e))?;
         // libtorch starts threads that outlive every handle, so the library is never unloaded:
         // unmapping their code would end the process. This also makes the functions below 'static.
@@ -112,11 +175,10 @@ impl EncoderLibrary {
         // SAFETY: in every version this function takes nothing and gives a u32.
         let found = unsafe { abi() };
         if found != ABI {
-            return Err(Failure::new(format!(
-                "the encoder library {} speaks version {found} of the interface, this program {ABI}",
-                path.display()
-            ))
-            .advise("build both from the same source: cargo build --release --workspace"));
+            return Err(LibraryError::Version {
+                path: path.to_owned(),
+                found,
+            });
         }
         Ok(EncoderLibrary {
             open: symbol(library, "bitkin_encoder_open").map_err(|e| failed(&e))?,
@@ -126,11 +188,23 @@ impl EncoderLibrary {
         })
     }
 
-    /// Makes an encoder of the bytes of a self-contained model file.
+    /// Makes an encoder of a self-contained model.
     ///
     /// # Errors
-    /// What the library says of the model.
-    pub(crate) fn open(&self, model: &[u8], device: Device) -> Result<LoadedEncoder, Failure> {
+    /// [`LibraryError::Model`]: what the library says of the model.
+    pub fn open(&self, model: &ModelFile, device: Device) -> Result<LibraryEncoder, LibraryError> {
+        let encoder = self.open_bytes(model.bytes(), device)?;
+        if encoder.fingerprint() != model.fingerprint() {
+            return Err(LibraryError::Description(format!(
+                "it is {}, the library takes it for {}",
+                model.fingerprint(),
+                encoder.fingerprint()
+            )));
+        }
+        Ok(encoder)
+    }
+
+    fn open_bytes(&self, model: &[u8], device: Device) -> Result<LibraryEncoder, LibraryError> {
         let mut handle = std::ptr::null_mut();
         let mut message = Message::new();
         // SAFETY: `model` is readable for its length, `handle` is writable, and `message` is
@@ -146,24 +220,33 @@ impl EncoderLibrary {
             )
         };
         let Some(pointer) = NonNull::new(handle).filter(|_| status == 0) else {
-            return Err(Failure::new(format!(
-                "the model cannot be used: {}",
-                message.text()
-            )));
+            return Err(LibraryError::Model(message.text()));
         };
         // From here on, dropping closes the handle.
-        let mut encoder = LoadedEncoder {
+        let mut encoder = LibraryEncoder {
             library: *self,
             handle: pointer,
             description: Description::default(),
         };
-        encoder.description = encoder.describe().map_err(|what| {
-            Failure::new(format!(
-                "the encoder library describes its model wrongly: {what}"
-            ))
-            .advise("build it again: cargo build --release -p bitkin-encoder")
-        })?;
+        encoder.description = encoder.describe().map_err(LibraryError::Description)?;
         Ok(encoder)
+    }
+}
+
+/// The first of `folders` with a file of that name, unless one is `chosen`: what a user names is meant, and
+/// nothing else is tried in its place. Where it was looked for, if it is nowhere.
+fn look<'a>(
+    chosen: Option<&OsStr>,
+    folders: impl Iterator<Item = &'a Path>,
+    name: &OsStr,
+) -> Result<PathBuf, Vec<PathBuf>> {
+    let places: Vec<PathBuf> = match chosen {
+        Some(path) if !path.is_empty() => vec![PathBuf::from(path)],
+        _ => folders.map(|folder| folder.join(name)).collect(),
+    };
+    match places.iter().find(|place| place.is_file()) {
+        Some(place) => Ok(place.clone()),
+        None => Err(places),
     }
 }
 
@@ -191,7 +274,7 @@ impl Default for Description {
 }
 
 /// A model, opened in the encoder library.
-pub(crate) struct LoadedEncoder {
+pub struct LibraryEncoder {
     library: EncoderLibrary,
     /// Open from the library's `open` to the drop of this.
     handle: NonNull<c_void>,
@@ -199,17 +282,12 @@ pub(crate) struct LoadedEncoder {
 }
 
 // SAFETY: version 1 of the interface binds a handle to no thread.
-unsafe impl Send for LoadedEncoder {}
+unsafe impl Send for LibraryEncoder {}
 // SAFETY: it lets several threads describe and encode with one handle at once; only closing must
 // not overlap with anything, and `drop` has the encoder for itself.
-unsafe impl Sync for LoadedEncoder {}
+unsafe impl Sync for LibraryEncoder {}
 
-impl LoadedEncoder {
-    /// The device it runs on, as the library names it: `cpu`, `cuda`.
-    pub(crate) fn device(&self) -> &str {
-        &self.description.device
-    }
-
+impl LibraryEncoder {
     fn describe(&self) -> Result<Description, String> {
         let mut json = vec![0u8; MESSAGE];
         for _ in 0..2 {
@@ -237,15 +315,15 @@ impl LoadedEncoder {
     }
 }
 
-impl std::fmt::Debug for LoadedEncoder {
+impl std::fmt::Debug for LibraryEncoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("LoadedEncoder")
+        f.debug_tuple("LibraryEncoder")
             .field(&self.description)
             .finish()
     }
 }
 
-impl Encoder for LoadedEncoder {
+impl Encoder for LibraryEncoder {
     fn bits(&self) -> u32 {
         self.description.bits
     }
@@ -256,6 +334,12 @@ impl Encoder for LoadedEncoder {
 
     fn preferred_batch(&self) -> usize {
         self.description.preferred_batch
+    }
+
+    fn device(&self) -> String {
+        // Asked anew: a device that fails is given up for the processor.
+        let described = self.describe().map(|description| description.device);
+        described.unwrap_or_else(|_| self.description.device.clone())
     }
 
     fn prepared_bytes(&self) -> usize {
@@ -295,7 +379,7 @@ impl Encoder for LoadedEncoder {
     }
 }
 
-impl Drop for LoadedEncoder {
+impl Drop for LibraryEncoder {
     fn drop(&mut self) {
         // SAFETY: the handle is open, this is its last use, and nobody else holds the encoder.
         unsafe { (self.library.close)(self.handle.as_ptr()) };
@@ -331,5 +415,4 @@ impl Message {
 }
 
 #[cfg(test)]
-#[path = "encoder_tests.rs"]
 mod tests;

@@ -3,13 +3,19 @@
 //! The engine decodes pictures ([`crate::image`]) and hands them to an [`Encoder`], first one by one on
 //! the threads that decode ([`Encoder::prepare`]: where a network's encoder brings a picture to the
 //! network's size), then in batches ([`Encoder::encode`]). It knows nothing of networks: the encoder on
-//! libtorch lives in a crate of its own, and an application may bring another. [`crate::pdq`] is built in.
+//! libtorch lives in a crate of its own, which an application links or loads ([`EncoderLibrary`]), and an
+//! application may bring another. [`crate::pdq`] is built in.
+
+#[cfg(feature = "images")]
+mod library;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "images")]
+pub use self::library::{Device, EncoderLibrary, LibraryEncoder, LibraryError};
 use crate::image::{ImageError, RgbImage};
 
 /// SHA-256 that names a model: two encoders with the same fingerprint give the same code for
@@ -186,6 +192,11 @@ pub trait Encoder: Send + Sync {
     /// The number of pictures in a batch at which the encoder runs well; at least 1.
     fn preferred_batch(&self) -> usize;
 
+    /// What it runs on, for people to read: `cpu`, `cuda`.
+    fn device(&self) -> String {
+        "cpu".to_owned()
+    }
+
     /// Bytes of a prepared picture, at least 1.
     fn prepared_bytes(&self) -> usize;
 
@@ -219,6 +230,10 @@ impl<E: Encoder + ?Sized> Encoder for &E {
 
     fn preferred_batch(&self) -> usize {
         (**self).preferred_batch()
+    }
+
+    fn device(&self) -> String {
+        (**self).device()
     }
 
     fn prepared_bytes(&self) -> usize {
