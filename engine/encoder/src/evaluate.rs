@@ -4,6 +4,8 @@
 //! anchors; a database picture is relevant when it shares the query's class; mean over queries
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
+use std::ops::ControlFlow;
+
 use bitkin::metrics::{expected_average_precision, expected_average_precision_of_ties, mean};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -136,7 +138,9 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
             bits,
             ..wanted.options.clone()
         };
-        let learned = |options: &HashTraining| train(options, split.training, |_, _| {});
+        let learned = |options: &HashTraining| {
+            train(options, split.training, |_, _| ControlFlow::Continue(()))
+        };
         let map = |model: &HashModel| model_map(model, split.database, split.queries);
         if asked("lsh") {
             let projection = Projection::lsh(split.training.base, bits, options.seed);
@@ -175,7 +179,9 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
         if asked("pp-scdm-adapted") {
             let (examples, unlabelled) = (split.training.adapt, split.training.unlabelled);
             let general = general(&options, split.training)?;
-            let model = adapt(&general, &options, examples, unlabelled, |_, _| {})?;
+            let model = adapt(&general, &options, examples, unlabelled, |_, _| {
+                ControlFlow::Continue(())
+            })?;
             add("pp-scdm-adapted", Some(bits), None, map(&model));
         }
         for &count in &wanted.prototypes {
@@ -216,7 +222,7 @@ fn general(options: &HashTraining, data: TrainingData<'_>) -> Result<HashModel, 
         adapt: &anchors,
         unlabelled: &none,
     };
-    train(&options, data, |_, _| {})
+    train(&options, data, |_, _| ControlFlow::Continue(()))
 }
 
 /// What features reach that are not made into bits, by these methods.

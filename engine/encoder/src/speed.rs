@@ -105,9 +105,9 @@ pub fn measure(
         )?);
     }
     let rate = |seconds: f64| n as f64 / seconds;
-    let bound = match encoder.device() {
-        tch::Device::Cpu => decoding + forward,
-        _ => decoding.max(forward),
+    let bound = match encoder.is_on_cpu() {
+        true => decoding + forward,
+        false => decoding.max(forward),
     };
     let names = [
         "features",

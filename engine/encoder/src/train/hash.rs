@@ -5,6 +5,8 @@
 //! few steps on the labelled examples of the new classes, with the diffusion operator of
 //! inference inside the loop, mixed with base pictures so that what was learnt is kept.
 
+use std::ops::ControlFlow;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -139,7 +141,7 @@ pub struct TrainingData<'a> {
     pub unlabelled: &'a Features,
 }
 
-/// Trains a model; `progress` is told the share of steps done, 0 to 1, and the running loss.
+/// Trains a model; `progress` is told the share of steps done, 0 to 1, and the running loss, and may break off.
 /// libtorch computes on the calling thread alone, then and afterwards.
 ///
 /// # Errors
@@ -148,7 +150,7 @@ pub struct TrainingData<'a> {
 pub fn train(
     options: &HashTraining,
     data: TrainingData<'_>,
-    progress: impl FnMut(f64, f64),
+    progress: impl FnMut(f64, f64) -> ControlFlow<()>,
 ) -> Result<HashModel, Error> {
     let all = [
         ("base", data.base),
@@ -224,7 +226,7 @@ pub fn adapt(
     options: &HashTraining,
     adapt: &Features,
     unlabelled: &Features,
-    progress: impl FnMut(f64, f64),
+    progress: impl FnMut(f64, f64) -> ControlFlow<()>,
 ) -> Result<HashModel, Error> {
     if model.head.len() > 2 {
         let layers = model.head.len();
@@ -314,7 +316,7 @@ fn learn(
     (base, base_labels): (Tensor, &[u32]),
     (adapt, unlabelled): (&Features, &Features),
     rng: &mut ChaCha8Rng,
-    mut progress: impl FnMut(f64, f64),
+    mut progress: impl FnMut(f64, f64) -> ControlFlow<()>,
 ) -> Result<HashModel, Error> {
     let mut anchor_rows = normalised(&model, unlabelled);
     let adapt_rows = normalised(&model, adapt);
