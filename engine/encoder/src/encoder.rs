@@ -220,6 +220,10 @@ impl Encoder for TorchEncoder {
         gpu.fallback.told("cuda")
     }
 
+    fn least_side(&self) -> Option<u32> {
+        Some(self.input.least_side())
+    }
+
     fn prepared_bytes(&self) -> usize {
         self.input.bytes()
     }

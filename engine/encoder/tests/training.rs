@@ -250,6 +250,7 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         methods: Vec::new(),
         bits: vec![8, 9],
         prototypes: vec![2],
+        shown: vec![3],
         options: HashTraining::new(8, 1),
     };
     let measured = measure(split, &wanted).unwrap();
@@ -270,6 +271,9 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         .filter(|m| m.prototypes == Some(2))
         .collect();
     assert_eq!(few.len(), 2);
+    // The query is itself in the database.
+    let nearest = &few[0].shown[0][0];
+    assert_eq!(nearest.distance, 0);
     let one = |name: &str| Wanted {
         methods: vec![name.to_owned()],
         prototypes: Vec::new(),
