@@ -13,6 +13,7 @@ mod common;
 mod eval;
 mod interrupt;
 mod model;
+mod report;
 mod speed;
 mod stability;
 mod train;
