@@ -16,7 +16,9 @@ use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{METHODS, Split, Wanted, code_map, measure, model_map};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::hash::{GraphSpace, HashModel};
-use bitkin_encoder::train::hash::{HashLoss, HashTraining, TrainOn, TrainingData, adapt, train};
+use bitkin_encoder::train::hash::{
+    HashLoss, HashTraining, Prior, TrainOn, TrainingData, adapt, train,
+};
 use common::{clouds, small_model};
 
 #[test]
@@ -253,7 +255,8 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         shown: vec![3],
         options: HashTraining::new(8, 1),
     };
-    let measured = measure(split, &wanted).unwrap();
+    let prior = Prior::of(wanted.options.shrinkage, &base).unwrap();
+    let measured = measure(split, &prior, &wanted).unwrap();
     let of = |method| -> Vec<Option<usize>> {
         let rows = measured
             .iter()
@@ -279,9 +282,11 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         prototypes: Vec::new(),
         ..wanted.clone()
     };
-    let itq = measure(split, &one("itq")).unwrap();
+    let itq = measure(split, &prior, &one("itq")).unwrap();
     assert_eq!((itq.len(), itq[0].method), (1, "itq"));
-    let unknown = measure(split, &one("best")).unwrap_err().to_string();
+    let unknown = measure(split, &prior, &one("best"))
+        .unwrap_err()
+        .to_string();
     assert!(
         unknown.contains("best") && unknown.contains("pp-scdm"),
         "{unknown}"

@@ -20,7 +20,9 @@ use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::{Features, classes};
 use crate::hash::{HashModel, dot, normalise, squared_distance, unit};
-use crate::train::hash::{HashTraining, TrainOn, TrainingData, adapt, diffused_floats, train};
+use crate::train::hash::{
+    HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
+};
 
 /// One evaluation's split, as features of one backbone. Class numbers of `database`, `queries`
 /// and `adapt` mean the same classes; those of `base` others.
@@ -109,13 +111,14 @@ pub struct Wanted {
     pub options: HashTraining,
 }
 
-/// Measures floats, and every kind of code at each width; PCA-ITQ only where the width does not exceed the
+/// Measures floats, and every kind of code at each width, with what follows from the base pictures alone already
+/// computed; PCA-ITQ only where the width does not exceed the
 /// features' dimensions.
 ///
 /// # Errors
 /// [`Error::Data`] when the split cannot be trained or searched or a method is not known, [`Error::Torch`]
 /// when libtorch fails.
-pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error> {
+pub fn measure(split: Split<'_>, prior: &Prior, wanted: &Wanted) -> Result<Vec<Measured>, Error> {
     if split.database.is_empty() || split.queries.is_empty() {
         return Err(Error::Data("the database or the queries are empty".into()));
     }
@@ -134,6 +137,7 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
     use_one_thread();
     let mut table = Table {
         split,
+        prior,
         wanted,
         measured: Vec::new(),
     };
@@ -150,6 +154,7 @@ pub fn measure(split: Split<'_>, wanted: &Wanted) -> Result<Vec<Measured>, Error
 /// The measurements of one split, as they are made.
 struct Table<'a> {
     split: Split<'a>,
+    prior: &'a Prior,
     wanted: &'a Wanted,
     measured: Vec<Measured>,
 }
@@ -172,7 +177,7 @@ impl Table<'_> {
         if !whitened.iter().any(|method| self.asked(method)) {
             return Ok(());
         }
-        let model = diffused_floats(&self.wanted.options, training)?;
+        let model = diffused_floats(self.prior, &self.wanted.options, training)?;
         self.ranking("float-whitened", |f| model.normalise(f), dot);
         self.ranking("float-diffused", |f| unit(&model.latent(f)), dot);
         // By scores of nearness to the labelled examples' classes, seen from their mean.
@@ -191,7 +196,9 @@ impl Table<'_> {
     fn codes(&mut self, options: &HashTraining) -> Result<(), Error> {
         let data = self.split.training;
         let bits = options.bits;
-        let learn = |options: HashTraining| train(&options, data, |_, _| ControlFlow::Continue(()));
+        let prior = self.prior;
+        let go_on = |_, _| ControlFlow::Continue(());
+        let learn = |options: HashTraining| train_with(prior, &options, data, go_on);
         if self.asked("lsh") {
             let projection = Projection::lsh(data.base, bits, options.seed);
             self.projection("lsh", &projection)?;
@@ -230,8 +237,7 @@ impl Table<'_> {
             }
         }
         self.trained("pp-scdm-adapted", None, || {
-            let general = general(options, data)?;
-            let go_on = |_, _| ControlFlow::Continue(());
+            let general = general(prior, options, data)?;
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
         for &count in &self.wanted.prototypes {
@@ -348,7 +354,11 @@ impl Table<'_> {
 }
 
 /// A model of the base classes alone; some of their pictures are its anchors.
-fn general(options: &HashTraining, data: TrainingData<'_>) -> Result<HashModel, Error> {
+fn general(
+    prior: &Prior,
+    options: &HashTraining,
+    data: TrainingData<'_>,
+) -> Result<HashModel, Error> {
     const ANCHORS: usize = 512;
     let base = data.base;
     let step = (base.len() / ANCHORS).max(1);
@@ -373,7 +383,7 @@ fn general(options: &HashTraining, data: TrainingData<'_>) -> Result<HashModel, 
         adapt: &anchors,
         unlabelled: &none,
     };
-    train(&options, data, |_, _| ControlFlow::Continue(()))
+    train_with(prior, &options, data, |_, _| ControlFlow::Continue(()))
 }
 
 /// Class means: with whitened features, what linear discriminant analysis scores by.
@@ -413,12 +423,19 @@ fn projected(split: Split<'_>, projection: &Projection) -> Result<Quality, Error
 
 /// Codes by a model, packed, `ceil(bits / 8)` bytes each.
 fn model_codes(model: &HashModel, features: &Features) -> Vec<u8> {
+    /// Pictures that share a pass over the model's matrices.
+    const TOGETHER: usize = 16;
     let bytes = model.bits.div_ceil(8);
     let mut codes = vec![0u8; features.len() * bytes];
     codes
-        .par_chunks_exact_mut(bytes)
-        .zip(features.values.par_chunks_exact(features.dim))
-        .for_each(|(code, feature)| model.pack(&model.latent(feature), code));
+        .par_chunks_mut(TOGETHER * bytes)
+        .zip(features.values.par_chunks(TOGETHER * features.dim))
+        .for_each(|(codes, features)| {
+            let rows: Vec<&[f32]> = features.chunks_exact(model.dim()).collect();
+            for (code, latent) in codes.chunks_exact_mut(bytes).zip(model.latents(&rows)) {
+                model.pack(&latent, code);
+            }
+        });
     codes
 }
 

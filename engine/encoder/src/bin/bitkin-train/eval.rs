@@ -7,7 +7,7 @@ use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{Split, Wanted, measure};
 use bitkin_encoder::features::Features;
-use bitkin_encoder::train::hash::TrainingData;
+use bitkin_encoder::train::hash::{Prior, TrainingData};
 
 use crate::common::{BackboneArguments, HashArguments, Source};
 use crate::interrupt;
@@ -83,6 +83,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let mut source = arguments.backbone.open()?;
     let base = source.features("base pictures", &Dataset::open(&arguments.base)?)?;
+    let prior = Prior::of(arguments.hash.options(64, 0).shrinkage, &base)?;
     let pool = Dataset::open(&arguments.database)?;
     let query_set = Dataset::open(&arguments.queries)?;
     if pool.classes().0 != query_set.classes().0 {
@@ -149,7 +150,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                     .hash
                     .options(bits.first().copied().unwrap_or(64), seed),
             };
-            runs.push(measure(split, &wanted)?);
+            runs.push(measure(split, &prior, &wanted)?);
             eprintln!("{shots} shots, seed {seed} done");
             if interrupt::asked().is_break() {
                 return Err(Error::Stopped);

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use bitkin::metrics::mean;
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::{Dataset, Picture};
-use bitkin_encoder::evaluate::{Measured, TOPS, spearman};
+use bitkin_encoder::evaluate::{METHODS, Measured, TOPS, spearman};
 use serde::Serialize;
 
 /// One row of the result: a method at a width, over all seeds.
 #[derive(Serialize)]
 pub(crate) struct Row {
     pub(crate) method: &'static str,
+    /// What the method is, and what it has seen beside the base classes.
+    pub(crate) what: &'static str,
     pub(crate) backbone: String,
     /// Whether the backbone may have been trained on the new classes.
     pub(crate) leaky: bool,
@@ -49,6 +51,10 @@ impl Row {
         let tops = TOPS.iter().enumerate();
         Row {
             method: rows[0].method,
+            what: METHODS
+                .iter()
+                .find(|(name, _)| *name == rows[0].method)
+                .map_or("", |(_, what)| what),
             backbone: like.backbone.to_owned(),
             leaky: like.leaky,
             bits: rows[0].bits,
