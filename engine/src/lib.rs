@@ -46,6 +46,7 @@ pub mod image;
 pub mod ingest;
 pub mod jsonl;
 pub mod kernels;
+mod layout;
 pub mod metrics;
 pub mod model;
 pub mod npy;
@@ -66,6 +67,7 @@ pub use self::database::{
 };
 pub use self::error::{Error, ErrorKind};
 pub use self::filter::{Filter, FilterError, FilterPlace};
+pub use self::layout::SegmentLayout;
 pub use self::search::{
     Answer, BatchSearch, Budget, Explanation, Group, Hit, Pair, PairOutcome, PairSearch,
     PartExplanation, Search, Streamed, Way,

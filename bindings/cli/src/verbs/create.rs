@@ -1,6 +1,6 @@
 //! `bitkin create`.
 
-use super::{failure, open_to_write};
+use super::{discard, failure, is_empty_directory, open_to_write};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
 use crate::output::say;
@@ -88,23 +88,6 @@ fn try_out(model: &ModelFile, file: &Path) -> Result<(), Failure> {
             .about(file.display())
             .advise("bitkin train makes models")),
     }
-}
-
-/// Takes a database away; the folder too, unless it was the user's.
-fn discard(path: &Path, folder_too: bool) {
-    if folder_too {
-        let _ = std::fs::remove_dir_all(path);
-        return;
-    }
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let entry = entry.path();
-        // A link is taken away, never followed.
-        let _ = std::fs::remove_file(&entry).or_else(|_| std::fs::remove_dir_all(&entry));
-    }
-}
-
-fn is_empty_directory(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn short(model: &ModelFile) -> String {

@@ -1,17 +1,19 @@
 //! `bitkin delete`.
 
-use super::{collection, failure, open_to_write, outside};
+use super::{collection, failure, open_to_write, outside, report};
 use crate::error::Failure;
 use crate::grammar::Delete;
-use crate::output::{counted, say};
+use crate::output::counted;
+use crate::session::Session;
 use bitkin::Collection;
 use bitkin::npy::IdsReader;
+use serde_json::json;
 
 /// Deletes rows.
 ///
 /// # Errors
 /// When the ids cannot be read, or the rows cannot be deleted: all of them stay then.
-pub(crate) fn run(arguments: &Delete) -> Result<(), Failure> {
+pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failure> {
     let rows = &arguments.rows;
     // Ids that are none are told before anything is opened.
     let ranges = rows.ids.as_deref().map(parse_ids).transpose()?;
@@ -36,12 +38,16 @@ pub(crate) fn run(arguments: &Delete) -> Result<(), Failure> {
     };
     let deleted = deleted.map_err(failure)?;
     database.close().map_err(failure)?;
-    say(format!(
-        "{} deleted from {}",
-        counted(deleted, "row"),
-        arguments.name
-    ));
-    Ok(())
+    report(
+        session,
+        arguments.format,
+        json!({"deleted": deleted}),
+        &format!(
+            "{} deleted from {}",
+            counted(deleted, "row"),
+            arguments.name
+        ),
+    )
 }
 
 /// The ids and ranges of ids, both ends included, of `1,2,5-9`.
