@@ -172,12 +172,13 @@ impl Sink {
                 };
                 let payloads = arguments.payloads.as_ref();
                 let payloads = payloads.map(|path| Destination::new(path)).transpose()?;
-                Sink::Npy {
-                    codes: CodesWriter::new(out, count, collection.code_bytes()).map_err(failed)?,
+                let codes = CodesWriter::new(out, count, collection.code_bytes());
+                Sink::Npy(Box::new(NpyFiles {
+                    codes: codes.map_err(failed)?,
                     ids,
                     payloads: payloads.map(JsonlWriter::new),
                     left_out: false,
-                }
+                }))
             }
         })
     }

@@ -123,7 +123,8 @@ pub(super) fn unix(time: SystemTime) -> f64 {
 fn ago(time: SystemTime) -> String {
     let past = time.elapsed().unwrap_or(Duration::ZERO);
     match past.as_secs() {
-        0..120 => format!("{} ago", lasting(Duration::from_secs(past.as_secs()))),
+        0 => "just now".to_owned(),
+        1..120 => format!("{} ago", lasting(Duration::from_secs(past.as_secs()))),
         120..7200 => format!("{} min ago", past.as_secs() / 60),
         7200..172_800 => format!("{} h ago", past.as_secs() / 3600),
         seconds => format!("{} days ago", seconds / 86_400),
