@@ -112,11 +112,11 @@ fn duplicates_are_shown_by_groups() {
 #[test]
 fn codes_are_drawn_and_doubt_is_marked() {
     let place = Place::new();
-    let codes = noise(1, 8 * 3000);
+    let codes = noise(1, 8 * 8000);
     place.codes("codes.npy", 8, &codes);
     place.codes("queries.npy", 8, &codes[..8 * 70]);
     let evil = "\"</dd><script>alert(1)</script>'\\u001b[2J";
-    let lines: String = (0..3000)
+    let lines: String = (0..8000)
         .map(|_| format!("{{\"label\": {evil}\", \"n\": 1}}\n"))
         .collect();
     std::fs::write(place.path("payloads.jsonl"), lines).unwrap();

@@ -1,9 +1,9 @@
 //! `bitkin create`.
 
-use super::{discard, failure, is_empty_directory, open_to_write};
+use super::{close, discard, failure, is_empty_directory, named, open_to_write};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
-use crate::output::say;
+use crate::output::{plain, say};
 use bitkin::encoder::{Device, EncoderLibrary};
 use bitkin::model::{ModelFile, ModelKind};
 use bitkin::{CollectionConfig, Database};
@@ -54,25 +54,22 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
     });
     let (fresh, was_empty) = (!path.exists(), is_empty_directory(path));
     let database = if fresh || was_empty {
-        Database::create(path).map_err(failure)?
+        Database::create(path).map_err(|error| named(path, error))?
     } else {
         open_to_write(path)?
     };
     let created = database
         .create_collection(&arguments.name, config)
         .map_err(failure);
-    let closed = database.close().map_err(failure);
+    let closed = close(database);
     if created.is_err() && (fresh || was_empty) {
         // Made by this very command, a moment ago, and holding nothing.
         discard(path, fresh);
     }
     created?;
     closed?;
-    say(format!(
-        "created {} in {}: {what}",
-        arguments.name,
-        path.display()
-    ));
+    let told = format!("created {} in {}: {what}", arguments.name, path.display());
+    say(plain(&told));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `bitkin delete`.
 
-use super::{collection, failure, open_to_write, outside, report};
+use super::{close, collection, failure, open_to_write, outside, report};
 use crate::error::Failure;
 use crate::grammar::Delete;
 use crate::output::counted;
@@ -37,7 +37,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failu
         }
     };
     let deleted = deleted.map_err(failure)?;
-    database.close().map_err(failure)?;
+    close(database)?;
     report(
         session,
         arguments.format,

@@ -20,7 +20,8 @@ mod watch;
 
 use crate::error::Failure;
 use crate::grammar::Format;
-use crate::output::{plain, say};
+use crate::output::{plain, say, typed};
+use crate::progress::watched;
 use crate::session::Session;
 use crate::trainer::Trainer;
 use bitkin::encoder::{Device, Encoder};
@@ -33,7 +34,25 @@ use std::sync::Arc;
 
 /// An error of the engine, as the user sees it.
 pub(crate) fn failure(error: bitkin::Error) -> Failure {
-    Failure::new(error.to_string())
+    let failure = Failure::new(error.to_string());
+    match is_full(&error) {
+        true => failure.advise("make room on the disk of the database; what was committed is safe"),
+        false => failure,
+    }
+}
+
+/// Whether it is a disk that has no more room.
+fn is_full(error: &bitkin::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            let kind = error.kind();
+            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+            return matches!(kind, StorageFull | QuotaExceeded);
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// Tells what was done: as a message for people, or as a line of JSON on standard output.
@@ -79,9 +98,21 @@ fn open_watched(path: &Path, activity: &Activity) -> Result<Database, Failure> {
     options.open(path).map_err(|error| cannot_open(path, error))
 }
 
+/// Closes a database that was written: a merge that goes on behind may have to come to a point where it can end.
+///
+/// # Errors
+/// What storage reports of its last writes.
+fn close(database: Database) -> Result<(), Failure> {
+    let still = |_: &Activity| 0;
+    watched("finishing", None, &Activity::new(), still, || {
+        database.close()
+    })
+    .map_err(failure)
+}
+
 /// Why a database cannot be opened, and what to do about it.
 fn cannot_open(path: &Path, error: bitkin::Error) -> Failure {
-    let shown = path.display();
+    let shown = typed(path.as_os_str());
     let advice = match error.kind() {
         ErrorKind::NotADatabase => {
             format!("bitkin create {shown} NAME --bits N makes one in an empty or new directory")
@@ -107,17 +138,36 @@ fn expect_database(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Ok(());
     }
-    let what = if path.exists() {
-        "is no database: a database is a directory"
-    } else {
-        "does not exist"
-    };
-    Err(
-        Failure::new(format!("{} {what}", path.display())).advise(format!(
-            "bitkin create {} NAME --bits N makes one",
-            path.display()
+    let (shown, typed) = (path.display(), typed(path.as_os_str()));
+    let there = path.try_exists();
+    Err(match there {
+        Ok(true) => Failure::new(format!("{shown} is no database: a database is a directory"))
+            .advise("name the directory that bitkin create made"),
+        Ok(false) => Failure::new(format!("{shown} does not exist")).advise(format!(
+            "is the name right? bitkin create {typed} NAME --bits N makes a new one"
         )),
-    )
+        Err(error) => Failure::new(format!("{shown}: {error}"))
+            .advise("its owner can give you the right to read it"),
+    })
+}
+
+/// Refuses to put a copy of a database into itself.
+fn expect_outside(path: &Path, dest: &Path) -> Result<(), Failure> {
+    let real = |path: &Path| {
+        let absolute = std::path::absolute(path).ok()?;
+        // What does not exist yet lies where the nearest folder that does lies.
+        absolute
+            .ancestors()
+            .find_map(|p| std::fs::canonicalize(p).ok())
+    };
+    match (real(path), real(dest)) {
+        (Some(path), Some(real)) if real.starts_with(&path) => Err(Failure::usage(format!(
+            "{} lies in the database itself",
+            dest.display()
+        ))
+        .advise("name a directory beside it, or on another disk")),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a database away; the folder too, unless it was the user's.
@@ -165,8 +215,9 @@ pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, 
     database.collection(name).map_err(|error| match &error {
         bitkin::Error::UnknownCollection { existing, .. } if existing.is_empty() => failure(error)
             .advise(format!(
-                "bitkin create {} {name} --bits N makes it",
-                database.path().display()
+                "bitkin create {} {} --bits N makes it",
+                typed(database.path().as_os_str()),
+                typed(name.as_ref())
             )),
         _ => failure(error),
     })

@@ -3,7 +3,7 @@
 use super::{collection, failure, open_to_read, prometheus};
 use crate::error::Failure;
 use crate::grammar::{Stats, StatsFormat};
-use crate::output::{Column, bytes, counted, grouped};
+use crate::output::{Column, bytes, counted, grouped, plain};
 use crate::progress::lasting;
 use crate::session::Session;
 use bitkin::{Collection, CollectionStats, SegmentLayout};
@@ -141,7 +141,7 @@ fn as_table(
     let out = &mut session.out;
     out.line(format!(
         "{}: {} in {}, commit {}, searches by {simd}",
-        path.display(),
+        plain(&path.to_string_lossy()),
         counted(stats.rows, "row"),
         counted(stats.collections.len() as u64, "collection"),
         grouped(stats.sequence),
