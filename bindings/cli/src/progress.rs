@@ -142,6 +142,11 @@ pub(crate) fn watched<T: Send>(
     })
 }
 
+/// Does work that does not tell how far it is, and cannot be stopped: only that it goes on is shown.
+pub(crate) fn busy<T: Send>(what: &'static str, work: impl FnOnce() -> T + Send) -> T {
+    watched(what, None, &Activity::new(), |_| 0, work)
+}
+
 /// A duration for people: "850 ms", "12.3 s", "2 min 5 s".
 pub(crate) fn lasting(time: Duration) -> String {
     let seconds = time.as_secs_f64();

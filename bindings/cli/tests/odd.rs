@@ -19,7 +19,7 @@ fn names_may_be_any_bytes() {
     let odd = |name: &str| {
         let mut bytes = name.as_bytes().to_vec();
         bytes.extend(b" a\nb\x1b[31m\xff");
-        OsString::from(OsStr::from_bytes(&bytes).to_owned())
+        OsStr::from_bytes(&bytes).to_owned()
     };
     let end = |name: &str, end: &str| {
         let mut name = odd(name);

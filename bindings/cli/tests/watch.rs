@@ -38,6 +38,12 @@ impl Watching {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
+        // What never comes fails the test, and does not hang it.
+        let pid = child.id().to_string();
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_secs(120));
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        });
         Watching { child, lines }
     }
 

@@ -21,7 +21,7 @@ mod watch;
 use crate::error::Failure;
 use crate::grammar::Format;
 use crate::output::{plain, say, typed};
-use crate::progress::watched;
+use crate::progress::busy;
 use crate::session::Session;
 use crate::trainer::Trainer;
 use bitkin::encoder::{Device, Encoder};
@@ -103,11 +103,7 @@ fn open_watched(path: &Path, activity: &Activity) -> Result<Database, Failure> {
 /// # Errors
 /// What storage reports of its last writes.
 fn close(database: Database) -> Result<(), Failure> {
-    let still = |_: &Activity| 0;
-    watched("finishing", None, &Activity::new(), still, || {
-        database.close()
-    })
-    .map_err(failure)
+    busy("finishing", || database.close()).map_err(failure)
 }
 
 /// Why a database cannot be opened, and what to do about it.

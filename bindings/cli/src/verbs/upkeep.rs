@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
 use crate::interrupt;
 use crate::output::{bytes, counted, plain};
-use crate::progress::watched;
+use crate::progress::{busy, watched};
 use crate::session::Session;
 use bitkin::Activity;
 use serde_json::json;
@@ -38,7 +38,7 @@ pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), 
         |activity| activity.bytes_written() - started,
         || collections.iter().try_for_each(|c| c.compact()),
     );
-    if interrupt::asked() {
+    if compacted.is_err() && interrupt::asked() {
         // The rows that are in memory, if any, may be written after all.
         activity.resume();
         close(database)?;
@@ -123,7 +123,7 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
         Activity::bytes_written,
         || bitkin::backup_with(path, dest, &activity),
     );
-    if interrupt::asked() {
+    if copied.is_err() && interrupt::asked() {
         place.take_away();
         return Err(Failure::interrupted(format!(
             "stopped; there is no copy in {}, and {} is as it was",
@@ -173,7 +173,7 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
         Activity::bytes_read,
         || bitkin::repair_with(path, dest, &activity),
     );
-    if interrupt::asked() {
+    if saved.is_err() && interrupt::asked() {
         place.take_away();
         return Err(Failure::interrupted(format!(
             "stopped; nothing was saved in {}, and {} is as it was",
@@ -232,8 +232,7 @@ pub(crate) fn drop(session: &mut Session, arguments: &Drop) -> Result<(), Failur
     let name = &arguments.name;
     let database = open_to_write(&arguments.database)?;
     let rows = collection(&database, name)?.len().map_err(failure)?;
-    let activity = Activity::new();
-    watched("dropping", None, &activity, Activity::bytes_written, || {
+    busy("dropping", || {
         database.drop_collection(name)?;
         // So that its files go now, and not some time.
         database.flush()

@@ -32,7 +32,9 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
             Err(_) => bitkin::verify_with(path, &activity),
         },
     );
-    interrupt::check(|| "stopped; nothing was changed".to_owned())?;
+    if report.is_err() {
+        interrupt::check(|| "stopped; nothing was changed".to_owned())?;
+    }
     let report = report.map_err(|error| super::cannot_open(path, error))?;
     for problem in &report.problems {
         session
