@@ -1,9 +1,9 @@
 //! `bitkin create`.
 
-use super::{failure, open_to_write};
+use super::{close, discard, failure, is_empty_directory, named, open_to_write};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
-use crate::output::say;
+use crate::output::{plain, say};
 use bitkin::encoder::{Device, EncoderLibrary};
 use bitkin::model::{ModelFile, ModelKind};
 use bitkin::{CollectionConfig, Database};
@@ -54,25 +54,22 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
     });
     let (fresh, was_empty) = (!path.exists(), is_empty_directory(path));
     let database = if fresh || was_empty {
-        Database::create(path).map_err(failure)?
+        Database::create(path).map_err(|error| named(path, error))?
     } else {
         open_to_write(path)?
     };
     let created = database
         .create_collection(&arguments.name, config)
         .map_err(failure);
-    let closed = database.close().map_err(failure);
+    let closed = close(database);
     if created.is_err() && (fresh || was_empty) {
         // Made by this very command, a moment ago, and holding nothing.
         discard(path, fresh);
     }
     created?;
     closed?;
-    say(format!(
-        "created {} in {}: {what}",
-        arguments.name,
-        path.display()
-    ));
+    let told = format!("created {} in {}: {what}", arguments.name, path.display());
+    say(plain(&told));
     Ok(())
 }
 
@@ -88,23 +85,6 @@ fn try_out(model: &ModelFile, file: &Path) -> Result<(), Failure> {
             .about(file.display())
             .advise("bitkin train makes models")),
     }
-}
-
-/// Takes a database away; the folder too, unless it was the user's.
-fn discard(path: &Path, folder_too: bool) {
-    if folder_too {
-        let _ = std::fs::remove_dir_all(path);
-        return;
-    }
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let entry = entry.path();
-        // A link is taken away, never followed.
-        let _ = std::fs::remove_file(&entry).or_else(|_| std::fs::remove_dir_all(&entry));
-    }
-}
-
-fn is_empty_directory(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn short(model: &ModelFile) -> String {

@@ -1,10 +1,11 @@
 //! `bitkin dedupe`.
 
-use super::{collection, failure, open_to_read, open_to_write};
+use super::gallery::{self, Gallery};
+use super::{close, collection, failure, open_to_read, open_to_write};
 use crate::error::Failure;
 use crate::grammar::{Dedupe, Format};
 use crate::interrupt;
-use crate::output::{Column, counted, say};
+use crate::output::{Column, counted, say, typed};
 use crate::progress::Progress;
 use crate::session::Session;
 use bitkin::encoder::Encoder;
@@ -60,6 +61,28 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
         }
     }
     session.out.flush()?;
+    if let Some(file) = &arguments.html {
+        // Before anything is deleted.
+        let mut gallery = Gallery::new(&collection, path);
+        for group in &groups {
+            unchanged()?;
+            gallery.group(group)?;
+        }
+        let title = format!("Duplicates in {}", arguments.name);
+        let lead = match groups.len() {
+            0 => format!(
+                "No two rows differ in at most {radius} of {} bits.",
+                collection.bits()
+            ),
+            _ => format!(
+                "{} of {}: each differs from the row that is kept in at most {radius} of {} bits.",
+                counted(duplicates.len() as u64, "duplicate"),
+                counted(groups.len() as u64, "row"),
+                collection.bits()
+            ),
+        };
+        gallery::store(file, gallery.page(title, lead)?)?;
+    }
     let (many, of) = (
         counted(duplicates.len() as u64, "duplicate"),
         counted(groups.len() as u64, "row"),
@@ -67,8 +90,11 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
     if arguments.delete {
         unchanged()?;
         collection.delete(&duplicates).map_err(failure)?;
-        database.close().map_err(failure)?;
-        say(format!("{many} of {of} deleted"));
+        close(database)?;
+        say(format!(
+            "{many} of {of} deleted; bitkin compact {} takes them off the disk",
+            typed(path.as_os_str())
+        ));
     } else if !duplicates.is_empty() {
         say(format!("{many} of {of}; --delete deletes them"));
     } else {

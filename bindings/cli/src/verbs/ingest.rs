@@ -1,12 +1,14 @@
 //! `bitkin ingest`.
 
-use super::{collection, encoder, failure, open_to_write};
+use super::{close, collection, encoder, failure, open_to_write, report, watch};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
 use crate::output::{counted, grouped, plain, say};
 use crate::progress::{Progress, lasting};
+use crate::session::Session;
 use bitkin::ingest::{Ingest, IngestReport, Sources};
+use serde_json::json;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -15,13 +17,22 @@ use std::time::Duration;
 /// # Errors
 /// When a source cannot be read, encoding or writing fails, the user stops it, or, with
 /// `--strict`, a picture cannot be used. What was inserted before stays.
-pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
+pub(crate) fn run(
+    session: &mut Session,
+    arguments: &Arguments,
+) -> Result<(u64, Duration), Failure> {
     let database = open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     interrupt::watch();
     // A source that is not there is told before the model is loaded.
-    let sources = Sources::open(&arguments.sources).map_err(failure)?;
+    let sources = Sources::open(&arguments.sources)
+        .map_err(|error| failure(error).advise("name folders, .tar archives and picture files"))?;
     let encoder = encoder(&collection)?;
+    // Before the first pass, so that nothing falls between it and the watch.
+    let watcher = match arguments.watch {
+        true => Some(watch::Watcher::start(&arguments.sources)?),
+        false => None,
+    };
     let mut ingest = Ingest::new(&collection, &*encoder)
         .map_err(failure)?
         .strict(arguments.strict)
@@ -44,16 +55,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
         }
     });
     let time = progress.elapsed();
-    let (report, error) = match outcome {
-        Ok(report) => (report, None),
+    let (done, error) = match outcome {
+        Ok(done) => (done, None),
         Err(stopped) => (*stopped.report, Some(stopped.error)),
     };
-    progress.finish(told(&report, time, &encoder.device()));
-    for skipped in &report.skipped {
+    drop(progress);
+    for skipped in &done.skipped {
         let line = format!("skipped {}: {}", skipped.source, skipped.reason);
         say(plain(&line));
     }
-    let closed = database.close().map_err(failure);
+    let facts = json!({
+        "inserted": done.inserted,
+        "known": done.known,
+        "skipped": done.skipped.len(),
+        "ignored": done.ignored,
+        "seconds": time.as_secs_f64(),
+    });
+    let line = told(&done, time, &encoder.device());
+    report(session, arguments.format, facts, &line)?;
+    if let (None, Some(watcher), false) = (&error, watcher, interrupt::asked()) {
+        session.out.flush()?;
+        let outcome = watch::run(session, arguments, &collection, encoder, watcher);
+        close(database)?;
+        return outcome.map(|more| (done.inserted + more, time));
+    }
+    let closed = close(database);
     match error {
         _ if interrupt::asked() => {
             return Err(
@@ -62,12 +88,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
             );
         }
         Some(error) => {
-            return Err(failure(*error).advise("what was inserted before stays"));
+            return Err(failure(*error)
+                .advise("what was inserted before stays; the same command goes on from there"));
         }
         None => {}
     }
     closed?;
-    Ok((report.inserted, time))
+    Ok((done.inserted, time))
 }
 
 /// What an ingest did, in a line.

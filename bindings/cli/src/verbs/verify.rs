@@ -1,11 +1,14 @@
 //! `bitkin verify`.
 
-use super::{failure, problem_line};
+use super::problem_line;
+use super::upkeep::size_of;
 use crate::error::Failure;
 use crate::grammar::{Format, Verify};
-use crate::output::{bytes, counted};
+use crate::interrupt;
+use crate::output::{bytes, counted, plain, typed};
+use crate::progress::watched;
 use crate::session::Session;
-use bitkin::Database;
+use bitkin::{Activity, Database};
 use serde_json::json;
 
 /// Reads everything and says what is wrong.
@@ -17,11 +20,22 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
     super::expect_database(path)?;
     // A database that can be opened has its models checked too; one that cannot is what this
     // verb is for.
-    let report = match Database::open_read_only(path) {
-        Ok(database) => database.verify(),
-        Err(_) => bitkin::verify(path),
+    interrupt::watch();
+    let activity = Activity::new();
+    let report = watched(
+        "checking",
+        Some(size_of(path)),
+        &activity,
+        Activity::bytes_read,
+        || match Database::open_read_only(path) {
+            Ok(database) => database.verify_with(&activity),
+            Err(_) => bitkin::verify_with(path, &activity),
+        },
+    );
+    if report.is_err() {
+        interrupt::check(|| "stopped; nothing was changed".to_owned())?;
     }
-    .map_err(failure)?;
+    let report = report.map_err(|error| super::cannot_open(path, error))?;
     for problem in &report.problems {
         session
             .out
@@ -50,14 +64,14 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
         return Err(
             Failure::new(format!("{}: {count}; {read}", path.display())).advise(format!(
                 "keep a copy of the directory; bitkin repair {} NEW saves what is whole",
-                path.display()
+                typed(path.as_os_str())
             )),
         );
     }
     if arguments.format == Format::Table {
         session
             .out
-            .line(format!("{} is whole: {read}", path.display()))?;
+            .line(plain(&format!("{} is whole: {read}", path.display())))?;
         if report.unfinished_bytes > 0 {
             session.out.line(format!(
                 "{} of a batch that was never finished lie at the end of the log; they are ignored",
