@@ -17,8 +17,9 @@ use crate::kernels::Kernels;
 use crate::model::{ModelFile, ModelKind};
 use crate::tables::TableBuilder;
 
-/// How a database is opened.
+/// How a database is opened for writing; [`Database::open_read_only`] has nothing to choose.
 #[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a database is opened with them"]
 pub struct DatabaseOptions {
     storage: Options,
 }
@@ -67,6 +68,21 @@ impl DatabaseOptions {
         let kernels = Kernels::get()?;
         let storage = Storage::open(path.as_ref(), self.for_writing())?;
         Ok(Database::new(storage, path.as_ref(), kernels))
+    }
+
+    /// Opens the database in a directory, and makes one if the directory is not there or empty.
+    ///
+    /// # Errors
+    /// As [`Database::open`]; [`Error::NotADatabase`] if there is something else in the directory.
+    pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Database, Error> {
+        let path = path.as_ref();
+        match self.clone().open(path) {
+            Err(not_one @ Error::NotADatabase { .. }) => match self.create(path) {
+                Err(Error::Storage(bitkin_storage::Error::NotEmpty { .. })) => Err(not_one),
+                created => created,
+            },
+            opened => opened,
+        }
     }
 
     /// Every storage that writes segments writes the engine's sections into them.
@@ -140,6 +156,15 @@ impl Database {
     /// and what storage reports.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         DatabaseOptions::new().open(path)
+    }
+
+    /// Opens the database in a directory for reading and writing, and makes one if the directory is not
+    /// there or empty; with the default options.
+    ///
+    /// # Errors
+    /// As [`Database::open`]; [`Error::NotADatabase`] if there is something else in the directory.
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self, Error> {
+        DatabaseOptions::new().open_or_create(path)
     }
 
     /// Opens a database for reading, beside whatever process writes it. It shows the moment of

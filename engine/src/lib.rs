@@ -64,7 +64,7 @@ pub use self::error::{Error, ErrorKind};
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::search::{
     Answer, BatchSearch, Budget, Explanation, Group, Hit, Pair, PairOutcome, PairSearch,
-    PartExplanation, Search, Streamed, Way,
+    PartExplanation, Search, SearchOptions, Streamed, Way,
 };
 pub use self::snapshot::{Row, Rows, Snapshot};
 

@@ -25,6 +25,7 @@ pub use self::out::Pair;
 use self::out::{Out, State};
 use self::plan::{Plan, Stage};
 use super::explain::Way;
+use super::options::SearchOptions;
 use super::pass::visible;
 use super::threads;
 use super::visible::passing;
@@ -88,6 +89,15 @@ impl<'a> PairSearch<'a> {
             threads: None,
             progress: None,
         }
+    }
+
+    /// The filter, the threads and the way of `options`, in place of what was said before. The rest of them
+    /// says nothing about pairs.
+    pub fn options(mut self, options: &SearchOptions) -> Self {
+        self.filter.clone_from(&options.filter);
+        self.threads = options.threads;
+        self.way = options.wanted.way;
+        self
     }
 
     /// Only pairs of rows that both pass `filter`. A second filter takes the place of the first.
