@@ -122,6 +122,13 @@ impl FromStr for IndexField {
     }
 }
 
+/// As it is parsed.
+impl fmt::Display for IndexField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.field, self.kind)
+    }
+}
+
 /// What a payload field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,6 +142,17 @@ pub enum FieldKind {
     Text,
     /// True or false.
     Bool,
+}
+
+impl fmt::Display for FieldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FieldKind::Int => "int",
+            FieldKind::Float => "float",
+            FieldKind::Text => "text",
+            FieldKind::Bool => "bool",
+        })
+    }
 }
 
 /// What the engine keeps with a collection, as JSON in its properties.
