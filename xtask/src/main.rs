@@ -22,8 +22,9 @@ cargo xtask demo [ARGS]...   set up if needed, build, and run `bitkin demo ARGS`
 cargo xtask test [ARGS]...   set up if needed, and run `cargo test --workspace ARGS`
 cargo xtask bench [ARGS]...  build the harness and measure Bitkin beside other systems; --help says
                              what (no libtorch; the peers are installed by pip, once)
-cargo xtask install-c PREFIX build the C library and install it, its header and its file for
-                             pkg-config under PREFIX (no libtorch)
+cargo xtask install-c PREFIX build the C library and install it, its header and its files for
+                             pkg-config under PREFIX (no libtorch); --built DIR: install the one
+                             that cargo left in DIR
 cargo xtask help             this text
 
 A libtorch of your own wins over the fetched one: set LIBTORCH to its folder, or
@@ -37,7 +38,10 @@ enum Chore {
     Demo(Vec<OsString>),
     Test(Vec<OsString>),
     Bench(Vec<OsString>),
-    InstallC(OsString),
+    InstallC {
+        prefix: OsString,
+        built: Option<OsString>,
+    },
     Help,
 }
 
@@ -58,12 +62,21 @@ impl Chore {
             Some("demo") => Ok(Chore::Demo(rest)),
             Some("test") => Ok(Chore::Test(rest)),
             Some("bench") => Ok(Chore::Bench(rest)),
-            Some("install-c") => match <[OsString; 1]>::try_from(rest) {
-                Ok([prefix]) if !prefix.as_encoded_bytes().starts_with(b"-") => {
-                    Ok(Chore::InstallC(prefix))
+            Some("install-c") => {
+                let is_folder = |a: &OsString| !a.as_encoded_bytes().starts_with(b"-");
+                let (prefix, built) = match &rest[..] {
+                    [prefix] => (prefix, None),
+                    [prefix, option, folder] if option == "--built" => (prefix, Some(folder)),
+                    _ => return Err("install-c takes a directory, and --built DIR".into()),
+                };
+                if ![Some(prefix), built].into_iter().flatten().all(is_folder) {
+                    return Err("install-c takes a directory, and --built DIR".into());
                 }
-                _ => Err("install-c takes a directory".into()),
-            },
+                Ok(Chore::InstallC {
+                    prefix: prefix.clone(),
+                    built: built.cloned(),
+                })
+            }
             Some("help" | "--help" | "-h") => Ok(Chore::Help),
             _ => Err(format!("unknown chore {chore:?}")),
         }
@@ -92,7 +105,9 @@ fn main() -> ExitCode {
             set_up(libtorch::Want::Any).and_then(|()| cargo::test(&arguments))
         }
         Chore::Bench(arguments) => cargo::bench(&arguments),
-        Chore::InstallC(prefix) => install_c::install_c(&prefix).map(|()| ExitCode::SUCCESS),
+        Chore::InstallC { prefix, built } => {
+            install_c::install_c(&prefix, built.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -136,12 +151,24 @@ mod tests {
         );
         assert_eq!(
             parse("install-c /usr/local"),
-            Ok(Chore::InstallC("/usr/local".into()))
+            Ok(Chore::InstallC {
+                prefix: "/usr/local".into(),
+                built: None
+            })
+        );
+        assert_eq!(
+            parse("install-c /usr/local --built target/debug"),
+            Ok(Chore::InstallC {
+                prefix: "/usr/local".into(),
+                built: Some("target/debug".into())
+            })
         );
         for wrong in [
             "",
             "install-c",
             "install-c a b",
+            "install-c a --built",
+            "install-c a --built --help",
             "install-c --help",
             "setup --gpu",
             "setup --cuda --cuda",

@@ -82,15 +82,13 @@ fn run(command: &mut Command) -> String {
 /// As a user of the library would have it: no warning passes.
 const STRICT: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-g"];
 
-/// How a program is linked and run.
+/// What watches a program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Under {
     /// The sanitizers of addresses and of undefined behaviour, where the compiler has them.
     Sanitizers,
     /// Valgrind, where it is installed.
     Valgrind,
-    /// Nothing.
-    Nothing { is_static: bool },
 }
 
 /// Compiles a program and runs it in a new folder, where its first argument, a database, may be; the others
@@ -99,15 +97,9 @@ fn works(source: &str, under: Under, model: Option<&ModelFile>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let program = at("program");
-    let library = match under {
-        Under::Nothing { is_static: true } => built().join("libbitkin_c.a"),
-        _ => {
-            // The name that it has for programs.
-            let named = at("libbitkin.so.0");
-            std::fs::copy(built().join("libbitkin_c.so"), &named).unwrap();
-            named
-        }
-    };
+    // The name that it has for programs.
+    let library = at("libbitkin.so.0");
+    std::fs::copy(built().join("libbitkin_c.so"), &library).unwrap();
     let mut compile = compiler();
     compile.arg("-std=c11").args(STRICT);
     match under {
@@ -118,7 +110,6 @@ fn works(source: &str, under: Under, model: Option<&ModelFile>) -> String {
         Under::Valgrind => {
             compile.arg("-DROWS=600");
         }
-        Under::Nothing { .. } => {}
     }
     compile
         .arg("-I")
@@ -215,11 +206,86 @@ fn valgrind_finds_nothing() {
     }
 }
 
+/// A grey picture with something to see; brighter by `light`, which its hash hardly minds.
+fn draw(number: u32, light: f64) -> Vec<u8> {
+    const SIDE: u32 = 96;
+    let mut file = format!("P5 {SIDE} {SIDE} 255\n").into_bytes();
+    let number = f64::from(number);
+    file.extend((0..SIDE * SIDE).map(|at| {
+        let (x, y) = (f64::from(at % SIDE), f64::from(at / SIDE));
+        let wave = (0.05 * x + number).sin() + (0.04 * y - number).sin();
+        let wave = wave + (0.002 * (number + 1.0) * x * y).sin() + (0.1 * (x - y) + number).sin();
+        (118.0 + 25.0 * wave + light) as u8
+    }));
+    file
+}
+
+/// The examples, compiled as their first lines tell, out of a folder where the library was installed.
 #[test]
-fn the_example_finds_what_it_stored() {
-    for is_static in [false, true] {
-        let said = works("examples/store.c", Under::Nothing { is_static }, None);
-        assert!(said.contains("id 2 at distance 1"), "{said}");
+fn what_is_installed_serves_the_examples() {
+    if !is_installed("pkg-config") {
+        return left_out("what is installed for C: there is no pkg-config");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let prefix = at("usr");
+    let mut install = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    install
+        .current_dir(here())
+        .args(["run", "--quiet", "--package", "xtask", "--", "install-c"])
+        .arg(&prefix)
+        .arg("--built")
+        .arg(built());
+    run(&mut install);
+    let home = at("home");
+    std::fs::create_dir(&home).unwrap();
+    for (name, number, light) in [("a", 1, 0.0), ("a-bright", 1, 20.0), ("b", 2, 0.0)] {
+        std::fs::write(home.join(name).with_extension("pgm"), draw(number, light)).unwrap();
+    }
+
+    for library in ["bitkin", "bitkin-static"] {
+        let mut flags = Command::new("pkg-config");
+        flags
+            .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
+            .args(["--cflags", "--libs", library]);
+        let flags = run(&mut flags);
+        let example = |name: &str| {
+            let program = at(name);
+            let mut compile = compiler();
+            compile.arg("-std=c11").args(STRICT);
+            compile.arg(here().join("examples").join(name).with_extension("c"));
+            compile.args(flags.split_whitespace());
+            run(compile.arg("-o").arg(&program));
+            let mut command = Command::new(program);
+            if library == "bitkin" {
+                command.env("LD_LIBRARY_PATH", prefix.join("lib"));
+            }
+            command
+        };
+        let said = run(example("store").arg(at(&format!("{library}-codes"))));
+        assert!(said.contains("id 2 at distance 1\n"), "{said}");
+        assert!(said.contains("after 2020: id 2\n"), "{said}");
+
+        let mut dedupe = example("dedupe");
+        dedupe.arg(at(&format!("{library}-photos"))).arg(&home);
+        let said = run(&mut dedupe);
+        assert!(
+            said.starts_with("3 pictures inserted, 0 known, 0 skipped\nrow "),
+            "{said}"
+        );
+        assert!(
+            said.contains("a.pgm") && said.contains("a-bright.pgm"),
+            "{said}"
+        );
+        assert!(
+            !said.contains("b.pgm") && said.ends_with("\n1 groups\n"),
+            "{said}"
+        );
+        let said = run(&mut dedupe);
+        assert!(
+            said.starts_with("0 pictures inserted, 3 known, 0 skipped\nrow "),
+            "{said}"
+        );
     }
 }
 
