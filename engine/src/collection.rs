@@ -21,6 +21,7 @@ use crate::snapshot::{Row, Rows, Snapshot};
 
 /// What a new collection is to be.
 #[derive(Clone, Debug)]
+#[must_use = "a configuration does nothing until a collection is created with it"]
 pub struct CollectionConfig {
     pub(crate) bits: u32,
     pub(crate) model: Option<ModelFile>,
@@ -535,7 +536,9 @@ impl Collection {
 }
 
 /// Payloads as storage takes them, once it is certain that filters can read them.
-fn checked<'a>(payloads: &[Option<&'a str>]) -> Result<Option<Vec<Option<&'a [u8]>>>, Error> {
+pub(crate) fn checked<'a>(
+    payloads: &[Option<&'a str>],
+) -> Result<Option<Vec<Option<&'a [u8]>>>, Error> {
     if payloads.is_empty() {
         return Ok(None);
     }

@@ -10,6 +10,7 @@ use bitkin_storage::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::batch::Batch;
 use crate::collection::{Collection, CollectionConfig, CollectionFacts, ModelRef, Properties};
 use crate::error::Error;
 use crate::filter::index::{IndexBuilder, check_fields};
@@ -120,7 +121,7 @@ pub struct Database {
 pub(crate) struct Shared {
     /// `None` once closed. Operations hold the lock for reading, closing for writing.
     storage: RwLock<Option<Storage>>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) kernels: &'static Kernels,
 }
 
@@ -290,6 +291,11 @@ impl Database {
             head_file: store(&head)?,
             backbone_file: backbone.as_deref().map(store).transpose()?,
         })
+    }
+
+    /// Begins writes that are committed together, to several collections if need be.
+    pub fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.shared))
     }
 
     /// Sizes of the database.

@@ -180,9 +180,9 @@ pub unsafe extern "C" fn bitkin_open_encoder(
     guarded(|| {
         let collection = bitkin_collection::get(collection)?;
         let device = device_of(device)?;
-        // SAFETY: the caller's.
         let folder = match folder.is_null() {
             true => None,
+            // SAFETY: the caller's.
             false => Some(unsafe { path(folder, "folder")? }),
         };
         let encoder = collection.open(folder, device)?;
@@ -234,11 +234,14 @@ impl<'a> Image<'a> {
     /// `bytes` is as for [`array`], and `path` as for [`path`].
     unsafe fn read(image: &bitkin_image) -> Result<Image<'a>, Failure> {
         match (image.bytes.is_null(), image.path.is_null()) {
-            // SAFETY: the caller's.
-            (false, true) => Ok(Image {
-                bytes: Cow::Borrowed(unsafe { array(image.bytes, image.size, "image.bytes")? }),
-                path: None,
-            }),
+            (false, true) => {
+                // SAFETY: the caller's.
+                let bytes = unsafe { array(image.bytes, image.size, "image.bytes")? };
+                Ok(Image {
+                    bytes: Cow::Borrowed(bytes),
+                    path: None,
+                })
+            }
             (true, false) => {
                 // SAFETY: the caller's.
                 let path = unsafe { path(image.path, "image.path")? };

@@ -24,7 +24,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::pipeline::{Content, Item, ReadOptions, read_pictures};
+use self::pipeline::{Content, Item, ReadOptions, read_pictures};
 pub use self::source::Sources;
 pub use self::writer::{Picture, PictureWriter, Ticket};
 use crate::collection::Collection;
@@ -33,7 +33,7 @@ use crate::error::Error;
 use crate::image::{ImageError, Limits, decode};
 
 /// SHA-256 of a file.
-pub type ContentHash = [u8; 32];
+type ContentHash = [u8; 32];
 
 /// What an ingest did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,6 +126,7 @@ pub struct PicturePayload {
 }
 
 /// Inserts pictures into a collection.
+#[must_use = "an ingest does nothing until it is run"]
 pub struct Ingest<'a> {
     collection: &'a Collection,
     encoder: &'a dyn Encoder,
@@ -224,6 +225,14 @@ impl<'a> Ingest<'a> {
                 })
             }
         }
+    }
+}
+
+impl fmt::Debug for Ingest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest")
+            .field("collection", self.collection)
+            .finish_non_exhaustive()
     }
 }
 

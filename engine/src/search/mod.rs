@@ -16,6 +16,8 @@ mod visible;
 mod walk;
 
 use std::borrow::Cow;
+use std::cmp;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -40,8 +42,8 @@ const QUERIES_A_PASS: usize = 256;
 /// What is covered when every row that may be wanted was offered, at whatever distance.
 const EVERYTHING: u32 = u32::MAX;
 
-/// A row that a search found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A row that a search found. Hits are ordered as answers are: by (distance, id).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hit {
     /// The row's id.
     pub id: u64,
@@ -49,7 +51,19 @@ pub struct Hit {
     pub distance: u32,
 }
 
-/// The answer to one query.
+impl Ord for Hit {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        (self.distance, self.id).cmp(&(other.distance, other.id))
+    }
+}
+
+impl PartialOrd for Hit {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The answer to one query. Iterating over it gives its hits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// By (distance, id), ascending.
@@ -316,6 +330,24 @@ impl<'a> BatchSearch<'a> {
     }
 }
 
+impl fmt::Debug for Search<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Search")
+            .field("snapshot", &self.snapshot)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BatchSearch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchSearch")
+            .field("snapshot", &self.snapshot)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What `work` returns for 0, 1 and so on to `threads`: each on a thread of its own, the first on the one that
 /// calls, and so are those for which the system has no thread.
 fn together<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -372,6 +404,40 @@ impl Wanted {
             exact: clip.is_none_or(|clip| proven >= Some(clip)),
             hits,
         }
+    }
+}
+
+impl Answer {
+    /// The hits that are certainly right, rank included: those within the certified radius. Of an exact
+    /// search these are all.
+    pub fn certain(&self) -> &[Hit] {
+        let certain = self.certified_radius.map_or(0, |radius| {
+            self.hits.partition_point(|hit| hit.distance <= radius)
+        });
+        &self.hits[..certain]
+    }
+
+    /// The ids of the hits, in their order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.hits.iter().map(|hit| hit.id)
+    }
+}
+
+impl IntoIterator for Answer {
+    type Item = Hit;
+    type IntoIter = std::vec::IntoIter<Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Answer {
+    type Item = &'a Hit;
+    type IntoIter = std::slice::Iter<'a, Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.iter()
     }
 }
 

@@ -13,6 +13,7 @@ mod join;
 mod out;
 mod plan;
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -195,6 +196,15 @@ impl<'a> PairSearch<'a> {
             pairs: caller.pairs,
             compared: state.compared(),
         })
+    }
+}
+
+impl fmt::Debug for PairSearch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairSearch")
+            .field("snapshot", &self.snapshot)
+            .field("radius", &self.radius)
+            .finish_non_exhaustive()
     }
 }
 
