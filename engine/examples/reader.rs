@@ -32,7 +32,7 @@ fn write(directory: &str) -> Result<(), Box<dyn Error>> {
         .spawn()?;
     let mut ask = reader.stdin.take().ok_or("no pipe")?;
     let mut answers = BufReader::new(reader.stdout.take().ok_or("no pipe")?).lines();
-    let mut tell = |answer: Option<std::io::Result<String>>| -> Result<(), Box<dyn Error>> {
+    let tell = |answer: Option<std::io::Result<String>>| -> Result<(), Box<dyn Error>> {
         println!("the reader sees {}", answer.ok_or("the reader is gone")??);
         Ok(())
     };

@@ -95,6 +95,7 @@ pub enum LibraryError {
 
 /// Where an encoder runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Device {
     /// The GPU if there is one.
     #[default]

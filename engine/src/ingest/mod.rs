@@ -55,6 +55,7 @@ pub struct IngestReport {
 
 /// A picture that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Skipped {
     /// Where it came from: a path as given, or `archive.tar:member`.
     pub source: String,
@@ -111,6 +112,7 @@ impl From<IngestError> for Error {
 
 /// The payload of a row that came from a picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PicturePayload {
     /// Where the picture came from: a path as given, or `archive.tar:member`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -65,6 +65,7 @@ impl PartialOrd for Hit {
 
 /// The answer to one query. Iterating over it gives its hits.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// By (distance, id), ascending.
     pub hits: Vec<Hit>,
@@ -81,6 +82,7 @@ pub struct Answer {
 
 /// What came of giving rows away as they were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Streamed {
     /// How many rows were given.
     pub hits: u64,
