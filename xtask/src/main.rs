@@ -9,6 +9,7 @@
 mod cargo;
 mod install_c;
 mod libtorch;
+mod public_api;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,6 +26,9 @@ cargo xtask bench [ARGS]...  build the harness and measure Bitkin beside other s
 cargo xtask install-c PREFIX build the C library and install it, its header and its files for
                              pkg-config under PREFIX (no libtorch); --built DIR: install the one
                              that cargo left in DIR
+cargo xtask public-api       what the library `bitkin` offers, beside the listing that is checked in,
+                             engine/public-api.txt; --write: write that anew. Takes nightly Rust and
+                             cargo-public-api; where they are missing, it says so and does nothing
 cargo xtask help             this text
 
 A libtorch of your own wins over the fetched one: set LIBTORCH to its folder, or
@@ -41,6 +45,9 @@ enum Chore {
     InstallC {
         prefix: OsString,
         built: Option<OsString>,
+    },
+    PublicApi {
+        write: bool,
     },
     Help,
 }
@@ -77,6 +84,11 @@ impl Chore {
                     built: built.cloned(),
                 })
             }
+            Some("public-api") => match rest.iter().map(|a| a.to_str()).collect::<Vec<_>>()[..] {
+                [] => Ok(Chore::PublicApi { write: false }),
+                [Some("--write")] => Ok(Chore::PublicApi { write: true }),
+                _ => Err("public-api takes only --write".into()),
+            },
             Some("help" | "--help" | "-h") => Ok(Chore::Help),
             _ => Err(format!("unknown chore {chore:?}")),
         }
@@ -108,6 +120,7 @@ fn main() -> ExitCode {
         Chore::InstallC { prefix, built } => {
             install_c::install_c(&prefix, built.as_deref()).map(|()| ExitCode::SUCCESS)
         }
+        Chore::PublicApi { write } => public_api::public_api(write),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -141,6 +154,10 @@ mod tests {
             Ok(Chore::Setup(libtorch::Want::Cuda))
         );
         assert_eq!(
+            parse("public-api --write"),
+            Ok(Chore::PublicApi { write: true })
+        );
+        assert_eq!(
             parse("demo --images photos"),
             Ok(Chore::Demo(vec!["--images".into(), "photos".into()]))
         );
@@ -166,6 +183,7 @@ mod tests {
         for wrong in [
             "",
             "install-c",
+            "public-api write",
             "install-c a b",
             "install-c a --built",
             "install-c a --built --help",
