@@ -1,7 +1,6 @@
 //! The examples do what they say: each is run as its user would run it, and its output read.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// The program of an example, which cargo builds along with the tests.
@@ -62,10 +61,11 @@ fn reader() {
 
 /// A picture with something to see, another for every number; brighter by `light`.
 #[cfg(feature = "images")]
-fn save(folder: &Path, name: &str, number: f64, light: f64) -> PathBuf {
+fn save(folder: &Path, name: &str, number: f64, light: f64) -> std::path::PathBuf {
+    use std::io::Write;
     let path = folder.join(name);
     let mut file = std::fs::File::create(&path).unwrap();
-    write!(file, "P5 96 96 255\n").unwrap();
+    writeln!(file, "P5 96 96 255").unwrap();
     let pixels: Vec<u8> = (0..96 * 96)
         .map(|at| {
             let (x, y) = (f64::from(at % 96), f64::from(at / 96));

@@ -155,7 +155,8 @@ fn a_batch_is_all_there_or_not_at_all() {
     );
 
     // One call that cannot be, anywhere, and nothing is written.
-    let refused: [(&dyn Fn(&mut bitkin::Batch), ErrorKind); 4] = [
+    type Spoil<'a> = &'a dyn Fn(&mut bitkin::Batch);
+    let refused: [(Spoil<'_>, ErrorKind); 4] = [
         (
             &|batch| {
                 batch.insert(&b, &[1], &[1]);

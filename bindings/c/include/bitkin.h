@@ -149,41 +149,6 @@ typedef struct bitkin_totals {
   uint64_t segment_bytes;
 } bitkin_totals;
 
-// How is searched. All zero is the usual way: exactly, among all rows.
-typedef struct bitkin_search_options {
-  // Only rows that pass are found: a condition in SQL on their payloads. NULL for all rows.
-  const char *filter;
-  // Only rows at that distance or nearer are found, in functions that have no argument for that; NULL for
-  // any distance.
-  const uint32_t *radius;
-  // Each query ends when about so many rows were compared; 0 for no such bound.
-  uint64_t candidates;
-  // Each query ends after about so many microseconds; 0 for no such bound. Not together with
-  // `candidates`.
-  uint64_t microseconds;
-  // Threads that share the work; 0 for as many as there are cores. Answers are the same for any.
-  uint32_t threads;
-  // BITKIN_WAY_PLANNED, or another for measurements. Answers are the same for any.
-  uint32_t way;
-} bitkin_search_options;
-
-// Is told which share of the work is done, 0 to 1; false ends it. It must not unwind, and may call any
-// function of Bitkin.
-typedef bool (*bitkin_progress_callback)(void *context, double share);
-
-// Receives a pair of rows, a below b; false ends the search. It must not unwind, and may call any
-// function of Bitkin.
-typedef bool (*bitkin_pair_callback)(void *context, uint64_t a, uint64_t b, uint32_t distance);
-
-// Receives a row that deduplication keeps, and the `count` rows, by id, at such distances of it, that it
-// stands for; the arrays are valid during the call. False ends it. It must not unwind, and may call any
-// function of Bitkin.
-typedef bool (*bitkin_group_callback)(void *context,
-                                      uint64_t kept,
-                                      const uint64_t *duplicates,
-                                      const uint32_t *distances,
-                                      size_t count);
-
 // A picture file: its bytes, or where it lies. JPEG, PNG, WebP, GIF, BMP, TIFF and PNM are read.
 typedef struct bitkin_image {
   // The bytes of the file; NULL if `path` says where they are.
@@ -221,6 +186,41 @@ typedef struct bitkin_ingest_report {
 // Is told how far an ingest has come; false ends it, and what was decoded by then is committed first. It must
 // not unwind, and may call any function of Bitkin.
 typedef bool (*bitkin_ingest_callback)(void *context, const struct bitkin_ingest_report *report);
+
+// How is searched. All zero is the usual way: exactly, among all rows.
+typedef struct bitkin_search_options {
+  // Only rows that pass are found: a condition in SQL on their payloads. NULL for all rows.
+  const char *filter;
+  // Only rows at that distance or nearer are found, in functions that have no argument for that; NULL for
+  // any distance.
+  const uint32_t *radius;
+  // Each query ends when about so many rows were compared; 0 for no such bound.
+  uint64_t candidates;
+  // Each query ends after about so many microseconds; 0 for no such bound. Not together with
+  // `candidates`.
+  uint64_t microseconds;
+  // Threads that share the work; 0 for as many as there are cores. Answers are the same for any.
+  uint32_t threads;
+  // BITKIN_WAY_PLANNED, or another for measurements. Answers are the same for any.
+  uint32_t way;
+} bitkin_search_options;
+
+// Is told which share of the work is done, 0 to 1; false ends it. It must not unwind, and may call any
+// function of Bitkin.
+typedef bool (*bitkin_progress_callback)(void *context, double share);
+
+// Receives a pair of rows, a below b; false ends the search. It must not unwind, and may call any
+// function of Bitkin.
+typedef bool (*bitkin_pair_callback)(void *context, uint64_t a, uint64_t b, uint32_t distance);
+
+// Receives a row that deduplication keeps, and the `count` rows, by id, at such distances of it, that it
+// stands for; the arrays are valid during the call. False ends it. It must not unwind, and may call any
+// function of Bitkin.
+typedef bool (*bitkin_group_callback)(void *context,
+                                      uint64_t kept,
+                                      const uint64_t *duplicates,
+                                      const uint32_t *distances,
+                                      size_t count);
 
 // Receives a hit; false ends the search. It must not unwind, and may call any function of Bitkin.
 typedef bool (*bitkin_hit_callback)(void *context, uint64_t id, uint32_t distance);
@@ -560,6 +560,80 @@ enum bitkin_status bitkin_repair(const char *directory,
                                  uint64_t *losses,
                                  const char **report);
 
+// Gives a writer of pictures, with so many threads that decode, at least 1. Free it with
+// bitkin_picture_writer_free.
+//
+// Threads: any.
+//
+// # Safety
+// `writer` is NULL or points to a pointer.
+enum bitkin_status bitkin_picture_writer_open(struct bitkin_collection *collection,
+                                              size_t decoders,
+                                              struct bitkin_picture_writer **writer);
+
+// Hands a picture to a writer, and returns at once unless many are under way. Pictures are inserted in the
+// order in which they come.
+//
+// * `id`: NULL assigns the one that follows the largest.
+// * `payload`: as for bitkin_insert_images; may be NULL.
+// * `ticket`: receives what tells the outcome, for bitkin_ticket_wait; NULL, and nobody will know it.
+//
+// Threads: any, on the same writer too.
+//
+// # Safety
+// `image` is as for bitkin_encode_images; `id` and `ticket` are NULL or point to what they are said to;
+// `payload` is NULL or ends with a zero byte.
+enum bitkin_status bitkin_picture_writer_submit(struct bitkin_picture_writer *writer,
+                                                const uint64_t *id,
+                                                const struct bitkin_image *image,
+                                                const char *payload,
+                                                struct bitkin_ticket **ticket);
+
+// Waits until the picture of a ticket is committed, gives its id in `id`, which may be NULL, and frees the
+// ticket, whatever the status. That is of this picture alone.
+//
+// Threads: any.
+//
+// # Safety
+// `id` is NULL or points to a number.
+enum bitkin_status bitkin_ticket_wait(struct bitkin_ticket *ticket,
+                                      uint64_t *id);
+
+// Frees a ticket that nobody will wait for. Its picture is inserted all the same.
+//
+// Threads: any.
+enum bitkin_status bitkin_ticket_free(struct bitkin_ticket *ticket);
+
+// Waits for all pictures that were submitted, and frees the writer. Tickets stay good.
+//
+// Threads: any. If another thread is just submitting, the last of them waits.
+enum bitkin_status bitkin_picture_writer_free(struct bitkin_picture_writer *writer);
+
+// Inserts all pictures of `path_count` files, folders and .tar archives whose content is new to the
+// collection, in commits of some hundred. Their payloads hold `source`, `sha256`, and the folder's name as
+// `label`. Called again, it goes on where it ended.
+//
+// * `options`: NULL for the usual way.
+// * `progress`: may be NULL; is called after each file, with `context`.
+// * `report`: may be NULL. It is also given when the ingest fails on the way: what it counts as inserted is
+//   committed and stays.
+// * `skipped`: may be NULL; which pictures could not be used and why, one in a line. Free it with
+//   bitkin_string_free.
+//
+// Threads: any; `progress` is called on the calling one.
+//
+// # Safety
+// `paths` is NULL or points to so many texts, each of which ends with a zero byte; `options`, `report` and
+// `skipped` are NULL or point to what they are said to; `progress` may be called with `context`.
+enum bitkin_status bitkin_ingest(struct bitkin_collection *collection,
+                                 const char *const *paths,
+                                 size_t path_count,
+                                 const struct bitkin_ingest_options *options,
+                                 bitkin_ingest_callback progress,
+                                 void *context,
+                                 struct bitkin_ingest_report *report,
+                                 const char **skipped);
+
 // Frees a text that a function gave. Anything else, and a text that was freed before, is
 // BITKIN_BAD_HANDLE; NULL does nothing.
 //
@@ -678,80 +752,6 @@ enum bitkin_status bitkin_insert_images(struct bitkin_collection *collection,
                                         size_t count,
                                         const char *const *payloads,
                                         uint64_t *assigned);
-
-// Gives a writer of pictures, with so many threads that decode, at least 1. Free it with
-// bitkin_picture_writer_free.
-//
-// Threads: any.
-//
-// # Safety
-// `writer` is NULL or points to a pointer.
-enum bitkin_status bitkin_picture_writer_open(struct bitkin_collection *collection,
-                                              size_t decoders,
-                                              struct bitkin_picture_writer **writer);
-
-// Hands a picture to a writer, and returns at once unless many are under way. Pictures are inserted in the
-// order in which they come.
-//
-// * `id`: NULL assigns the one that follows the largest.
-// * `payload`: as for bitkin_insert_images; may be NULL.
-// * `ticket`: receives what tells the outcome, for bitkin_ticket_wait; NULL, and nobody will know it.
-//
-// Threads: any, on the same writer too.
-//
-// # Safety
-// `image` is as for bitkin_encode_images; `id` and `ticket` are NULL or point to what they are said to;
-// `payload` is NULL or ends with a zero byte.
-enum bitkin_status bitkin_picture_writer_submit(struct bitkin_picture_writer *writer,
-                                                const uint64_t *id,
-                                                const struct bitkin_image *image,
-                                                const char *payload,
-                                                struct bitkin_ticket **ticket);
-
-// Waits until the picture of a ticket is committed, gives its id in `id`, which may be NULL, and frees the
-// ticket, whatever the status. That is of this picture alone.
-//
-// Threads: any.
-//
-// # Safety
-// `id` is NULL or points to a number.
-enum bitkin_status bitkin_ticket_wait(struct bitkin_ticket *ticket,
-                                      uint64_t *id);
-
-// Frees a ticket that nobody will wait for. Its picture is inserted all the same.
-//
-// Threads: any.
-enum bitkin_status bitkin_ticket_free(struct bitkin_ticket *ticket);
-
-// Waits for all pictures that were submitted, and frees the writer. Tickets stay good.
-//
-// Threads: any. If another thread is just submitting, the last of them waits.
-enum bitkin_status bitkin_picture_writer_free(struct bitkin_picture_writer *writer);
-
-// Inserts all pictures of `path_count` files, folders and .tar archives whose content is new to the
-// collection, in commits of some hundred. Their payloads hold `source`, `sha256`, and the folder's name as
-// `label`. Called again, it goes on where it ended.
-//
-// * `options`: NULL for the usual way.
-// * `progress`: may be NULL; is called after each file, with `context`.
-// * `report`: may be NULL. It is also given when the ingest fails on the way: what it counts as inserted is
-//   committed and stays.
-// * `skipped`: may be NULL; which pictures could not be used and why, one in a line. Free it with
-//   bitkin_string_free.
-//
-// Threads: any; `progress` is called on the calling one.
-//
-// # Safety
-// `paths` is NULL or points to so many texts, each of which ends with a zero byte; `options`, `report` and
-// `skipped` are NULL or point to what they are said to; `progress` may be called with `context`.
-enum bitkin_status bitkin_ingest(struct bitkin_collection *collection,
-                                 const char *const *paths,
-                                 size_t path_count,
-                                 const struct bitkin_ingest_options *options,
-                                 bitkin_ingest_callback progress,
-                                 void *context,
-                                 struct bitkin_ingest_report *report,
-                                 const char **skipped);
 
 // Begins to go over the rows by ascending id, as they are at this moment: all, or those that pass
 // `filter`, a condition in SQL on their payloads, unless that is NULL. Free it with bitkin_rows_free.

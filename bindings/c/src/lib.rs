@@ -12,6 +12,7 @@
 mod collection;
 mod database;
 mod handles;
+mod ingest;
 mod memory;
 mod pairs;
 mod pictures;
@@ -21,6 +22,7 @@ mod status;
 
 pub use self::collection::*;
 pub use self::database::*;
+pub use self::ingest::*;
 pub use self::memory::bitkin_string_free;
 pub use self::pairs::*;
 pub use self::pictures::*;
