@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import bitkin
+import bitkin.sklearn
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_type
@@ -70,3 +71,7 @@ def pictures(col: bitkin.Collection) -> None:
         assert_type(error.failed[0].position, int)
     except bitkin.EncoderMissing:
         pass
+
+
+def transformers(samples: Codes) -> None:
+    bitkin.sklearn.KNeighborsTransformer(n_neighbors=3, binarize=None).fit(samples)

@@ -16,10 +16,14 @@ everything with everything::
 They take bits: of a matrix of shape (n_samples, n_features), whatever is greater than ``binarize`` is a 1.
 """
 
+from __future__ import annotations
+
 import tempfile
 from numbers import Integral, Real
+from typing import Any, Optional
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -47,7 +51,7 @@ class _HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     the codes along.
     """
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> _HammingNeighbors:
         """Stores the samples X, of shape (n_samples, n_features)."""
         self._check_parameters()
         codes = self._codes(X, reset=True)
@@ -121,7 +125,14 @@ class KNeighborsTransformer(_HammingNeighbors):
     as there are cores.
     """
 
-    def __init__(self, *, mode="distance", n_neighbors=5, binarize=0.0, n_jobs=None):
+    def __init__(
+        self,
+        *,
+        mode: str = "distance",
+        n_neighbors: int = 5,
+        binarize: Optional[float] = 0.0,
+        n_jobs: Optional[int] = None,
+    ) -> None:
         self.mode = mode
         self.n_neighbors = n_neighbors
         self.binarize = binarize
@@ -132,7 +143,9 @@ class KNeighborsTransformer(_HammingNeighbors):
         if not isinstance(self.n_neighbors, Integral) or self.n_neighbors < 1:
             raise ValueError(f"n_neighbors must be a whole number from 1, not {self.n_neighbors!r}")
 
-    def kneighbors(self, X, n_neighbors=None, return_distance=True):
+    def kneighbors(
+        self, X: ArrayLike, n_neighbors: Optional[int] = None, return_distance: bool = True
+    ) -> Any:
         """The nearest samples of each row of X: distances and indices, each of shape (n, n_neighbors)."""
         check_is_fitted(self)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
@@ -147,7 +160,7 @@ class KNeighborsTransformer(_HammingNeighbors):
         ids = ids.astype(np.int64)
         return (self._fractions(distances), ids) if return_distance else ids
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> csr_matrix:
         """The graph of X: a sparse matrix of shape (n_samples, n_samples_fit) in CSR format."""
         check_is_fitted(self)
         k = self.n_neighbors + (self.mode == "distance")
@@ -158,7 +171,7 @@ class KNeighborsTransformer(_HammingNeighbors):
         offsets = np.arange(0, ids.size + 1, k)
         return self._graph(ids.ravel(), distances.ravel(), offsets)
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> csr_matrix:
         """Stores the samples X, and gives their graph."""
         return self.fit(X).transform(X)
 
@@ -170,7 +183,14 @@ class RadiusNeighborsTransformer(_HammingNeighbors):
     ``KNeighborsTransformer``.
     """
 
-    def __init__(self, *, mode="distance", radius=0.1, binarize=0.0, n_jobs=None):
+    def __init__(
+        self,
+        *,
+        mode: str = "distance",
+        radius: float = 0.1,
+        binarize: Optional[float] = 0.0,
+        n_jobs: Optional[int] = None,
+    ) -> None:
         self.mode = mode
         self.radius = radius
         self.binarize = binarize
@@ -181,7 +201,7 @@ class RadiusNeighborsTransformer(_HammingNeighbors):
         if not isinstance(self.radius, Real) or not self.radius >= 0:
             raise ValueError(f"radius must be a number from 0, not {self.radius!r}")
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> csr_matrix:
         """The graph of X: a sparse matrix of shape (n_samples, n_samples_fit) in CSR format."""
         check_is_fitted(self)
         codes = self._codes(X, reset=False)
@@ -190,7 +210,7 @@ class RadiusNeighborsTransformer(_HammingNeighbors):
         hits = self._collection.search_radius(codes, bits, threads=_threads(self.n_jobs))
         return self._graph(hits.ids, hits.distances, hits.offsets)
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> csr_matrix:
         """Stores the samples X, and gives their graph."""
         return self.fit(X).transform(X)
 
