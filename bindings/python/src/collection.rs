@@ -94,7 +94,7 @@ fn content(py: Python<'_>, row: bitkin::Row) -> PyResult<Content<'_>> {
 
 #[pymethods]
 impl Collection {
-    /// Inserts rows, all or none, and returns their ids, uint64 of shape (n,).
+    /// Inserts rows, all or none, and returns their ids, uint64 of shape (n,): `ids` itself, if it is such.
     ///
     /// ids: uint64 of shape (n,), or any whole numbers, new to the collection, in any order; None
     /// assigns those that follow the largest one. codes: uint8 of shape (n, ceil(bits / 8)).

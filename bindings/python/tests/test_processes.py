@@ -178,9 +178,15 @@ def test_a_forked_process_cannot_use_the_handles(path):
         db = bitkin.open(sys.argv[1])
         col = db.create_collection("c", bits=64)
         col.insert([1], one)
+        batches = col.batches()
+        pics = db.create_collection("p", encoder="pdq")
+        pics.load_encoder()
         child = os.fork()
         if child == 0:
-            for use in [db.collections, lambda: db.collection("c"), db.compact, db.refresh,
+            for use in [db.stats, col.batches, lambda: next(batches), lambda: col.get_many([1]),
+                        lambda: col.groups(1), lambda: 1 in col, lambda: pics.insert_images([b""]),
+                        lambda: pics.encode_images([b""]), pics.load_encoder, lambda: pics.model,
+                        db.collections, lambda: db.collection("c"), db.compact, db.refresh,
                         lambda: db.create_collection("d", bits=8), lambda: db.closed,
                         lambda: db.drop_collection("c"), db.__enter__,
                         lambda: len(col), lambda: col.search(one),

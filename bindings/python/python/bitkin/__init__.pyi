@@ -233,7 +233,7 @@ class Collection:
     def insert(
         self, ids: _Ids | None, codes: _Codes, payloads: _Payloads | None = None
     ) -> NDArray[numpy.uint64]:
-        """Inserts rows, all or none, and returns their ids, uint64 of shape (n,).
+        """Inserts rows, all or none, and returns their ids, uint64 of shape (n,): `ids` itself, if it is such.
 
         ids: uint64 of shape (n,), or any whole numbers, new to the collection, in any order; None
         assigns those that follow the largest one. codes: uint8 of shape (n, ceil(bits / 8)).
