@@ -11,6 +11,7 @@ mod copied;
 mod database;
 mod encoders;
 mod error;
+mod images;
 mod interrupt;
 #[cfg(feature = "measure")]
 mod measure;

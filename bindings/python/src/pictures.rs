@@ -1,176 +1,29 @@
 //! Pictures: the methods of the class `Collection` that take them.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use bitkin::encoder::Encoder;
-use bitkin::image::{ImageError, Limits};
 use bitkin::ingest::{Picture, PictureWriter, Ticket};
-use bitkin::{Budget, Error, ErrorKind, RESERVED_ID};
+use bitkin::{Budget, ErrorKind, RESERVED_ID};
 use numpy::{PyArray1, PyArray2};
-use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyMemoryView, PyString, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::arguments::{self, Codes};
 use crate::collection::Collection;
 use crate::encoders;
 use crate::error::{failed_images, image_error, invalid, raised};
+use crate::images::{Images, Source, Unusable};
 use crate::interrupt::{BETWEEN_SIGNALS, Signals};
 use crate::payloads;
 use crate::results::matrix;
 use crate::search::Options;
 
-/// A picture as it was given.
-enum Source {
-    File(PathBuf),
-    Bytes(Vec<u8>),
-}
-
-/// Why a picture cannot be used.
-enum Unusable {
-    Unreadable(std::io::Error),
-    Refused(Error),
-}
-
-impl Source {
-    /// # Errors
-    /// `TypeError` for what is neither a path nor bytes.
-    fn new(value: &Bound<'_, PyAny>, row: usize) -> PyResult<Source> {
-        if let Ok(bytes) = value.cast::<PyBytes>() {
-            return Ok(Source::Bytes(bytes.as_bytes().to_vec()));
-        }
-        if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
-            let bytes = value.py().get_type::<PyBytes>().call1((value,))?;
-            return Ok(Source::Bytes(bytes.cast::<PyBytes>()?.as_bytes().to_vec()));
-        }
-        match value.extract() {
-            Ok(path) => Ok(Source::File(path)),
-            Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => {
-                Err(PyTypeError::new_err(format!(
-                    "images[{row}] must be a path, or the bytes of a picture file, not {}",
-                    value.get_type().name()?
-                )))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn path(&self) -> Option<String> {
-        match self {
-            Source::File(path) => Some(path.to_string_lossy().into_owned()),
-            Source::Bytes(_) => None,
-        }
-    }
-
-    /// The bytes of the picture's file.
-    fn read(self) -> Result<Vec<u8>, Unusable> {
-        match self {
-            Source::Bytes(bytes) => Ok(bytes),
-            Source::File(path) => read(&path),
-        }
-    }
-}
-
-/// Reads a file no further than a picture may be long.
-fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
-    let limit = Limits::default().max_file_bytes;
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Unusable::Unreadable)?;
-    let known = file.metadata().map_or(0, |metadata| metadata.len());
-    if known <= limit {
-        bytes.reserve_exact(known as usize + 1);
-        let read = file.take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(Unusable::Unreadable)?;
-    }
-    let found = known.max(bytes.len() as u64);
-    if found > limit {
-        let error = ImageError::FileTooLarge {
-            bytes: found,
-            limit,
-        };
-        return Err(Unusable::Refused(error.into()));
-    }
-    Ok(bytes)
-}
-
-impl Unusable {
-    /// As an exception: that of Python for files.
-    fn raised(self, path: Option<&str>) -> PyErr {
-        match self {
-            Unusable::Unreadable(error) => match (error.raw_os_error(), path) {
-                (Some(number), Some(path)) => {
-                    // Without the number that Rust puts behind it.
-                    let text = error.to_string();
-                    let text = text.split(" (os error").next().unwrap_or(&text).to_owned();
-                    PyOSError::new_err((number, text, path.to_owned()))
-                }
-                _ => error.into(),
-            },
-            Unusable::Refused(error) => raised(error),
-        }
-    }
-}
-
-/// Pictures that are given: one, or something that gives them one by one.
-struct Images<'py> {
-    left: Bound<'py, PyIterator>,
-    /// How many there are, where that can be known before.
-    count: Option<usize>,
-    taken: usize,
-}
-
-impl<'py> Images<'py> {
-    /// # Errors
-    /// `TypeError` for what gives no pictures.
-    fn new(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let py = value.py();
-        let single = value.is_instance_of::<PyString>()
-            || value.is_instance_of::<PyBytes>()
-            || value.is_instance_of::<PyByteArray>()
-            || value.is_instance_of::<PyMemoryView>()
-            || value.hasattr("__fspath__")?;
-        let images = match single {
-            true => PyTuple::new(py, [value])?.into_any(),
-            false => value.clone(),
-        };
-        let Ok(left) = images.try_iter() else {
-            return Err(PyTypeError::new_err(format!(
-                "images must be paths, or the bytes of picture files, not {}",
-                value.get_type().name()?
-            )));
-        };
-        Ok(Images {
-            left,
-            count: images.len().ok(),
-            taken: 0,
-        })
-    }
-
-    /// Finds out how many there are, by taking all.
-    fn counted(mut self) -> PyResult<Self> {
-        if self.count.is_none() {
-            let all = self.left.by_ref().collect::<PyResult<Vec<_>>>()?;
-            self.count = Some(all.len());
-            self.left = PyTuple::new(self.left.py(), all)?.try_iter()?;
-        }
-        Ok(self)
-    }
-
-    fn next(&mut self) -> PyResult<Option<Source>> {
-        let Some(value) = self.left.next() else {
-            return Ok(None);
-        };
-        let source = Source::new(&value?, self.taken)?;
-        self.taken += 1;
-        Ok(Some(source))
-    }
-}
+/// More threads than any machine has use for; each holds a picture.
+const MOST_DECODERS: usize = 256;
 
 /// What becomes of pictures that cannot be inserted.
 enum OnError<'py> {
@@ -226,23 +79,17 @@ impl<'py> Insertion<'_, 'py> {
             self.py.check_signals()?;
             let row = images.taken - 1;
             let path = source.path();
-            let picture = |file| Picture {
-                id: ids.map(|ids| ids[row]),
-                file,
-                payload: given.get(row).cloned().flatten(),
-            };
-            let payload_with_source = |mut picture: Picture| {
-                picture.payload = payloads::with_source(picture.payload, path.as_deref());
-                picture
-            };
+            let id = ids.map(|ids| ids[row]);
+            let payload = given.get(row).cloned().flatten();
             let writer = self.writer;
-            let ticket = self.py.detach(|| match source.read() {
-                Ok(file) => Ok(writer.submit(payload_with_source(picture(file)))),
-                Err(error) => Err(error),
+            let submitted = self.py.detach(|| {
+                let file = source.read()?;
+                let payload = payloads::with_source(payload, path.as_deref());
+                Ok(writer.submit(Picture { id, file, payload }))
             });
-            let ticket = match ticket {
+            let ticket = match submitted {
                 Ok(ticket) => Ok(ticket.map_err(raised)?),
-                Err(error) => Err(error.raised(path.as_deref())),
+                Err(unusable) => Err(Unusable::raised(unusable, path.as_deref())),
             };
             self.under_way.push_back((path, ticket));
             while self.under_way.len() > window {
@@ -258,8 +105,8 @@ impl<'py> Insertion<'_, 'py> {
     /// Waits for the picture that was handed over first, and tells of it.
     fn settle_next(&mut self) -> PyResult<()> {
         self.py.check_signals()?;
-        let fatal = self.await_next()?;
-        if let (OnError::Tell(function), Some(failed)) = (&self.on_error, fatal) {
+        let failed = self.await_next()?;
+        if let (OnError::Tell(function), Some(failed)) = (&self.on_error, failed) {
             function.call1((failed,))?;
         }
         if let Some(progress) = &self.progress {
@@ -276,26 +123,22 @@ impl<'py> Insertion<'_, 'py> {
         let Some((path, ticket)) = self.under_way.pop_front() else {
             return Ok(None);
         };
-        let outcome = match ticket {
-            Ok(ticket) => self.py.detach(|| ticket.wait()),
-            Err(error) => return self.fail(path, error).map(Some),
-        };
-        match outcome {
-            Ok(id) => {
+        let error = match ticket.map(|ticket| self.py.detach(|| ticket.wait())) {
+            Ok(Ok(id)) => {
                 self.ids.push(id);
-                Ok(None)
+                return Ok(None);
             }
-            Err(error) => {
-                let of_all = matches!(
-                    error.kind(),
-                    ErrorKind::ReadOnly | ErrorKind::Closed | ErrorKind::Disk | ErrorKind::NotFound
-                );
-                let error = raised(error);
-                let copy = error.clone_ref(self.py);
-                let failed = self.fail(path, error)?;
-                if of_all { Err(copy) } else { Ok(Some(failed)) }
-            }
-        }
+            Ok(Err(error)) => error,
+            Err(unreadable) => return self.fail(path, unreadable).map(Some),
+        };
+        let of_all = matches!(
+            error.kind(),
+            ErrorKind::ReadOnly | ErrorKind::Closed | ErrorKind::Disk | ErrorKind::NotFound
+        );
+        let error = raised(error);
+        let copy = error.clone_ref(self.py);
+        let failed = self.fail(path, error)?;
+        if of_all { Err(copy) } else { Ok(Some(failed)) }
     }
 
     fn fail(&mut self, path: Option<String>, error: PyErr) -> PyResult<Bound<'py, PyAny>> {
@@ -366,13 +209,9 @@ impl Collection {
         let rows = sources.len();
         let paths: Vec<_> = sources.iter().map(Source::path).collect();
         let mut signals = Signals::new();
-        let outcome = py.detach(|| {
-            let threads = match threads {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                threads => threads,
-            };
-            encode_all(collection, &*encoder, sources, threads, &mut signals)
-        });
+        let threads = decoders(threads);
+        let outcome =
+            py.detach(|| encode_all(collection, &*encoder, sources, threads, &mut signals));
         signals.outcome()?;
         match outcome {
             Ok(bytes) => Ok(Codes {
@@ -384,6 +223,14 @@ impl Collection {
                 Err(image_error(py, row, path, error.raised(path)))
             }
         }
+    }
+}
+
+/// Threads that decode, if so many are wanted: 0 for as many as there are cores.
+fn decoders(wanted: usize) -> usize {
+    match wanted {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        wanted => wanted.min(MOST_DECODERS),
     }
 }
 
@@ -530,10 +377,7 @@ impl Collection {
         payloads::check_objects(&payloads)?;
         let encoder = self.encoder(py)?;
         let window = 2 * encoder.preferred_batch();
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let threads = decoders(threads);
         let writer = self.with(py, |collection| collection.picture_writer(encoder, threads))?;
         let mut insertion = Insertion {
             py,

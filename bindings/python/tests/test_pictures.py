@@ -40,7 +40,7 @@ def test_in_and_found(pics, pictures):
 def test_pictures_come_in_many_ways(pics, pictures):
     one = pictures[0].read_bytes()
     for image in [pictures[0], str(pictures[0]), one, bytearray(one), memoryview(one)]:
-        (row,) = pics.insert_images(image)
+        (row,) = pics.insert_images(image, threads=2**40)
         assert pics.get(row)[1].get("source") == (None if not isinstance(image, (str, os.PathLike)) else str(pictures[0]))
         assert pics.encode_images(image).shape == (1, 32)
     told = []
