@@ -31,8 +31,7 @@ def test_the_same_codes_as_from_the_command_line(tmp_path, monkeypatch):
         assert col.search_images(rows[0][1], k=1)[1].tolist() == [[0]]
         expected = col.model
     with bitkin.open(tmp_path / "db") as db:
-        (model,) = DEMO.glob("*.safetensors")
-        col = db.create_collection("new", model=model)
+        col = db.create_collection("new", model=DEMO / "model.safetensors")
         assert col.model == expected and col.load_encoder("cpu") == "cpu"
         assert col.insert_images([path for _, path in rows]).tolist() == list(range(len(rows)))
         stored = np.concatenate([codes for _, codes, _ in col.batches()])
