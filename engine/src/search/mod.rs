@@ -22,6 +22,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 
 pub use self::explain::{Explanation, PartExplanation, Way};
 pub use self::limit::Budget;
@@ -292,6 +293,35 @@ impl<'a> BatchSearch<'a> {
     /// # Errors
     /// As [`Search::run`], for all queries at once.
     pub fn run(self) -> Result<Vec<Answer>, Error> {
+        let mut done = Vec::new();
+        self.each_pass(|first, answers| {
+            done.push((first, answers));
+            ControlFlow::Continue(())
+        })?;
+        done.sort_unstable_by_key(|(first, _)| *first);
+        Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
+    }
+
+    /// Searches, and gives each answer to `each` with the number of its query, from 0, some time after it
+    /// was found and in no order, on the thread that called; until that breaks. All see the same moment.
+    ///
+    /// # Errors
+    /// As [`BatchSearch::run`]; answers may have been given before.
+    pub fn for_each(
+        self,
+        mut each: impl FnMut(usize, Answer) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.each_pass(|first, answers| {
+            let mut numbered = (first..).zip(answers);
+            numbered.try_for_each(|(number, answer)| each(number, answer))
+        })
+    }
+
+    /// Gives the answers to queries that shared a pass, and the number of the first of them.
+    fn each_pass(
+        self,
+        mut each: impl FnMut(usize, Vec<Answer>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(self.queries, None)?;
         let queries: Vec<&[u8]> = self.queries.chunks_exact(snapshot.stride()).collect();
@@ -307,28 +337,50 @@ impl<'a> BatchSearch<'a> {
         };
         let pass = queries.len().div_ceil(threads).clamp(1, QUERIES_A_PASS);
         let passes: Vec<&[&[u8]]> = queries.chunks(pass).collect();
-        let threads = threads.min(passes.len());
-        if threads <= 1 {
-            let answers = passes.into_iter().map(|queries| search.run(queries, None));
-            return Ok(answers.collect::<Result<Vec<_>, _>>()?.concat());
-        }
-
         let next = AtomicUsize::new(0);
+        // The answers of the next pass that nobody has begun.
         let work = || {
-            let mut done = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(queries) = passes.get(number) else {
-                    return Ok(done);
-                };
-                done.push((number, search.run(queries, None)?));
-            }
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let queries = passes.get(number)?;
+            let answers = search.run(queries, None);
+            Some(answers.map(|answers| (number * pass, answers)))
         };
-        type Done = Result<Vec<(usize, Vec<Answer>)>, Error>;
-        let done: Vec<Done> = together(threads, |_| work());
-        let mut done = done.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-        done.sort_unstable_by_key(|(number, _)| *number);
-        Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
+        std::thread::scope(|scope| {
+            let (sender, receiver) = channel();
+            for _ in 1..threads.min(passes.len()) {
+                let (sender, work) = (sender.clone(), &work);
+                // Where the system has no thread, the others do its work.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || {
+                    while let Some(done) = work() {
+                        if sender.send(done).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut take = |done: Result<(usize, Vec<Answer>), Error>| {
+                let on = done.map(|(first, answers)| each(first, answers));
+                if !matches!(on, Ok(ControlFlow::Continue(()))) {
+                    // Nothing more is begun.
+                    next.store(passes.len(), Ordering::Relaxed);
+                }
+                on
+            };
+            while let Some(done) = work() {
+                for done in std::iter::once(done).chain(receiver.try_iter()) {
+                    if take(done)?.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            for done in receiver {
+                if take(done)?.is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
 }
 
