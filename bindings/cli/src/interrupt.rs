@@ -1,11 +1,19 @@
-//! Ctrl-C: the first asks long work to stop where nothing is lost, the second ends the process.
+//! Ctrl-C: the first asks long work to stop where nothing is lost, a further one ends the process.
 
 use crate::error::{Failure, INTERRUPTED};
 use crate::output::say;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Once};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// How often a user may ask again before the process is ended.
+static PATIENCE: AtomicU8 = AtomicU8::new(0);
+
+/// Set while a prompt waits for a line: then a signal comes from outside, since the terminal hands Ctrl-C
+/// on as a key, and means that the program is to end.
+static AT_PROMPT: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
 
 /// Takes over SIGINT (and SIGTERM) from now on, for work that looks at the returned flag.
 ///
@@ -16,14 +24,42 @@ pub(crate) fn watch() -> &'static AtomicBool {
     INSTALL.call_once(|| {
         // Failing means that a handler exists already; Ctrl-C then does whatever that does.
         let _ = ctrlc::set_handler(|| {
-            if ASKED.swap(true, Ordering::SeqCst) {
+            if let Some(leave) = &*AT_PROMPT.lock() {
+                leave.store(true, Ordering::SeqCst);
+                return;
+            }
+            if !ASKED.swap(true, Ordering::SeqCst) {
+                let again = match PATIENCE.load(Ordering::SeqCst) {
+                    0 => "Ctrl-C again to stop at once",
+                    _ => "Ctrl-C twice more to leave the shell at once",
+                };
+                say(format!("\nstopping ({again})..."));
+                return;
+            }
+            let one_less = |left: u8| left.checked_sub(1);
+            let left = PATIENCE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+            if left.is_err() {
                 // Every acknowledged write is in the log: ending here loses only work under way.
                 std::process::exit(i32::from(INTERRUPTED));
             }
-            say("\nstopping (Ctrl-C again to stop at once)...");
         });
     });
     &ASKED
+}
+
+/// Forgets that the user has asked to stop the command before this one, and ends the process only when the
+/// user has asked `patience` times more than otherwise.
+pub(crate) fn begin(patience: u8) {
+    PATIENCE.store(patience, Ordering::SeqCst);
+    ASKED.store(false, Ordering::SeqCst);
+}
+
+/// Runs `wait`, which waits for the user; signals set `leave` meanwhile.
+pub(crate) fn at_prompt<T>(leave: &Arc<AtomicBool>, wait: impl FnOnce() -> T) -> T {
+    *AT_PROMPT.lock() = Some(Arc::clone(leave));
+    let waited = wait();
+    *AT_PROMPT.lock() = None;
+    waited
 }
 
 /// Whether the user has asked to stop.

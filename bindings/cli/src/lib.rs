@@ -18,6 +18,7 @@ pub mod page;
 pub mod pictures;
 mod progress;
 mod session;
+mod shell;
 mod trainer;
 mod verbs;
 

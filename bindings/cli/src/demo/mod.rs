@@ -382,7 +382,7 @@ impl Road<'_> {
             .map_err(|e| Failure::new(format!("the demo's own command is wrong: {e}")))?
             .command;
         let wrote = match &command {
-            Command::Ingest(arguments) => Some(crate::verbs::ingest::run(arguments)?),
+            Command::Ingest(arguments) => Some(crate::verbs::ingest::run(self.session, arguments)?),
             _ => self.session.run(&command).map(|()| None)?,
         };
         self.session.out.flush()?;

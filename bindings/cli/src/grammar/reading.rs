@@ -1,7 +1,7 @@
 //! Arguments of the verbs that read: `search`, `explain`, `bench`, `get`, `stats`, `verify`.
 
 use bitkin::{Budget, Filter};
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ Examples:
   bitkin search photos.bitkin birds --image wren.jpg -k 5
   bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
   bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
+// Whether `explain` was given a search of its own is told by a group with a member.
+#[group(arg = "name")]
 pub(crate) struct Search {
     /// The database
     #[arg(value_name = "DB")]
@@ -51,10 +53,30 @@ many shells of keys, buckets and candidates were looked at, and to which distanc
 Examples:
   bitkin explain photos.bitkin hashes --code 0f1e2d3c4b5a6978
   bitkin explain photos.bitkin hashes --queries q.npy --radius 31 --format json")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(disable_help_subcommand = true)]
 pub(crate) struct Explain {
     /// The search
     #[command(flatten)]
-    pub(crate) search: Search,
+    plain: Option<Search>,
+    /// The search, as it was typed before it was to be explained
+    #[command(subcommand)]
+    whole: Option<Explained>,
+}
+
+/// What can be explained.
+#[derive(Debug, Subcommand)]
+enum Explained {
+    /// The same, put before a whole search
+    Search(Search),
+}
+
+impl Explain {
+    /// The search.
+    pub(crate) fn search(&self) -> Option<&Search> {
+        let whole = self.whole.as_ref().map(|Explained::Search(search)| search);
+        whole.or(self.plain.as_ref())
+    }
 }
 
 /// What to search for.

@@ -1,9 +1,10 @@
 //! `bitkin delete`.
 
-use super::{collection, failure, open_to_write, outside};
+use super::{collection, failure, outside};
 use crate::error::Failure;
 use crate::grammar::Delete;
 use crate::output::{counted, say};
+use crate::session::Session;
 use bitkin::Collection;
 use bitkin::npy::IdsReader;
 
@@ -11,11 +12,11 @@ use bitkin::npy::IdsReader;
 ///
 /// # Errors
 /// When the ids cannot be read, or the rows cannot be deleted: all of them stay then.
-pub(crate) fn run(arguments: &Delete) -> Result<(), Failure> {
+pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failure> {
     let rows = &arguments.rows;
     // Ids that are none are told before anything is opened.
     let ranges = rows.ids.as_deref().map(parse_ids).transpose()?;
-    let database = open_to_write(&arguments.database)?;
+    let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let deleted = match (ranges, &rows.ids_file, &rows.filter) {
         (Some(ranges), ..) => {

@@ -1,6 +1,6 @@
 //! `bitkin get`.
 
-use super::{collection, failure, hex, open_to_read};
+use super::{collection, failure, hex};
 use crate::error::Failure;
 use crate::grammar::{Format, Get};
 use crate::session::Session;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// # Errors
 /// When there is no such row.
 pub(crate) fn run(session: &mut Session, arguments: &Get) -> Result<(), Failure> {
-    let database = open_to_read(&arguments.database)?;
+    let database = session.open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let Some(row) = collection.get(arguments.id).map_err(failure)? else {
         let (id, name) = (arguments.id, &arguments.name);

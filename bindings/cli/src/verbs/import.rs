@@ -1,21 +1,27 @@
 //! `bitkin import` and `bitkin upsert`.
 
 use super::rows::{Chunk, Rows, expect_new};
-use super::{collection, failure, open_to_write};
+use super::{collection, failure};
 use crate::error::Failure;
 use crate::grammar::{Import, RowFiles, Upsert};
 use crate::interrupt;
 use crate::output::{counted, grouped};
 use crate::progress::{Progress, lasting};
-use bitkin::{Collection, Database, Error};
+use crate::session::{Handle, Session};
+use bitkin::{Collection, Error};
 
 /// Inserts the rows of a file.
 ///
 /// # Errors
 /// When a file cannot be used or an id is taken: nothing is then inserted. A failure to write in
 /// the middle says how many rows are in.
-pub(crate) fn run(arguments: &Import) -> Result<(), Failure> {
-    let (database, collection, rows) = open(&arguments.database, &arguments.name, &arguments.rows)?;
+pub(crate) fn run(session: &mut Session, arguments: &Import) -> Result<(), Failure> {
+    let (database, collection, rows) = open(
+        session,
+        &arguments.database,
+        &arguments.name,
+        &arguments.rows,
+    )?;
     if let Some(ids) = &rows.ids {
         expect_new(&arguments.rows, ids, &collection)?;
     }
@@ -40,8 +46,13 @@ pub(crate) fn run(arguments: &Import) -> Result<(), Failure> {
 /// # Errors
 /// When a file cannot be used: nothing is then changed. A failure to write in the middle says
 /// how many rows are in.
-pub(crate) fn upsert(arguments: &Upsert) -> Result<(), Failure> {
-    let (database, collection, rows) = open(&arguments.database, &arguments.name, &arguments.rows)?;
+pub(crate) fn upsert(session: &mut Session, arguments: &Upsert) -> Result<(), Failure> {
+    let (database, collection, rows) = open(
+        session,
+        &arguments.database,
+        &arguments.name,
+        &arguments.rows,
+    )?;
     if rows.ids.is_none() && rows.count > 0 {
         return Err(Failure::usage(format!(
             "the rows of {} have no ids, so none can be replaced",
@@ -70,11 +81,12 @@ pub(crate) fn upsert(arguments: &Upsert) -> Result<(), Failure> {
 
 /// Opens the database and the files, and checks the files.
 fn open(
+    session: &mut Session,
     database: &std::path::Path,
     name: &str,
     files: &RowFiles,
-) -> Result<(Database, Collection, Rows), Failure> {
-    let database = open_to_write(database)?;
+) -> Result<(Handle, Collection, Rows), Failure> {
+    let database = session.open_to_write(database)?;
     let collection = collection(&database, name)?;
     interrupt::watch();
     let rows = Rows::open(files, &collection)?;

@@ -1,11 +1,12 @@
 //! `bitkin ingest`.
 
-use super::{collection, encoder, failure, open_to_write};
+use super::{collection, failure};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
 use crate::output::{counted, grouped, plain, say};
 use crate::progress::{Progress, lasting};
+use crate::session::Session;
 use bitkin::ingest::{Ingest, IngestReport, Sources};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -15,13 +16,16 @@ use std::time::Duration;
 /// # Errors
 /// When a source cannot be read, encoding or writing fails, the user stops it, or, with
 /// `--strict`, a picture cannot be used. What was inserted before stays.
-pub(crate) fn run(arguments: &Arguments) -> Result<(u64, Duration), Failure> {
-    let database = open_to_write(&arguments.database)?;
+pub(crate) fn run(
+    session: &mut Session,
+    arguments: &Arguments,
+) -> Result<(u64, Duration), Failure> {
+    let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     interrupt::watch();
     // A source that is not there is told before the model is loaded.
     let sources = Sources::open(&arguments.sources).map_err(failure)?;
-    let encoder = encoder(&collection)?;
+    let encoder = session.encoder(&collection)?;
     let mut ingest = Ingest::new(&collection, &*encoder)
         .map_err(failure)?
         .strict(arguments.strict)

@@ -8,6 +8,7 @@ pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod model;
+pub(crate) mod paper;
 mod rows;
 pub(crate) mod search;
 pub(crate) mod stats;

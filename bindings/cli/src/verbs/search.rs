@@ -1,8 +1,6 @@
 //! `bitkin search` and `bitkin explain`.
 
-use super::{
-    check_file, collection, encode_file, encoder, failure, field, open_to_read, outside, parse_code,
-};
+use super::{check_file, collection, encode_file, failure, field, outside, parse_code};
 use crate::error::Failure;
 use crate::grammar::{Explain, Format, Search, Wanted};
 use crate::output::{Column, plain};
@@ -32,7 +30,10 @@ pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failu
 /// # Errors
 /// As [`run`].
 pub(crate) fn explain(session: &mut Session, arguments: &Explain) -> Result<(), Failure> {
-    each_batch(session, &arguments.search, tell)
+    match arguments.search() {
+        Some(search) => each_batch(session, search, tell),
+        None => Err(Failure::usage("say which search to explain")),
+    }
 }
 
 /// What is done with a batch of queries, of which the last argument gives the names.
@@ -40,7 +41,7 @@ type Deal =
     fn(&mut Session, &Search, &Collection, &[u8], &dyn Fn(usize) -> Value) -> Result<(), Failure>;
 
 fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(), Failure> {
-    let database = open_to_read(&arguments.database)?;
+    let database = session.open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let query = &arguments.query;
     if let Some(text) = &query.code {
@@ -48,7 +49,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         return deal(session, arguments, &collection, &code, &|_| json!(text));
     }
     if let Some(file) = &query.image {
-        let code = encode_file(&collection, &*encoder(&collection)?, file)?;
+        let code = encode_file(&collection, &*session.encoder(&collection)?, file)?;
         return deal(session, arguments, &collection, &code, &|_| {
             json!(file.to_string_lossy())
         });

@@ -1,6 +1,6 @@
 //! `bitkin stats`.
 
-use super::{collection, failure, open_to_read};
+use super::{collection, failure};
 use crate::error::Failure;
 use crate::grammar::{Format, Stats};
 use crate::output::{Column, bytes, grouped};
@@ -13,7 +13,7 @@ use serde_json::json;
 /// # Errors
 /// When it cannot be read, or has no such collection.
 pub(crate) fn run(session: &mut Session, arguments: &Stats) -> Result<(), Failure> {
-    let database = open_to_read(&arguments.database)?;
+    let database = session.open_to_read(&arguments.database)?;
     let collections = match &arguments.name {
         Some(name) => vec![collection(&database, name)?],
         None => database.collections().map_err(failure)?,

@@ -1,6 +1,6 @@
 //! `bitkin compact`, `backup`, `repair` and `drop`: what keeps a database in order.
 
-use super::{collection, expect_database, failure, open_to_write, problem_line};
+use super::{collection, expect_database, failure, problem_line};
 use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
 use crate::output::{bytes, counted, say};
@@ -11,8 +11,8 @@ use serde_json::json;
 ///
 /// # Errors
 /// When there is no such collection, or writing fails: everything is as before then.
-pub(crate) fn compact(arguments: &Compact) -> Result<(), Failure> {
-    let database = open_to_write(&arguments.database)?;
+pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), Failure> {
+    let database = session.open_to_write(&arguments.database)?;
     let before = database.stats().map_err(failure)?.segment_bytes;
     match &arguments.name {
         Some(name) => collection(&database, name)?.compact(),
@@ -91,8 +91,8 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
 ///
 /// # Errors
 /// When there is none of that name, or writing fails.
-pub(crate) fn drop(arguments: &Drop) -> Result<(), Failure> {
-    let database = open_to_write(&arguments.database)?;
+pub(crate) fn drop(session: &mut Session, arguments: &Drop) -> Result<(), Failure> {
+    let database = session.open_to_write(&arguments.database)?;
     let rows = collection(&database, &arguments.name)?
         .len()
         .map_err(failure)?;
