@@ -108,6 +108,11 @@ impl Session {
         Some((kept.database.as_deref(), &kept.access))
     }
 
+    /// A handle to the same.
+    pub(crate) fn kept_handle(&self) -> Option<Arc<Database>> {
+        self.kept.as_ref()?.database.clone()
+    }
+
     /// Closes the database that is kept open.
     ///
     /// # Errors

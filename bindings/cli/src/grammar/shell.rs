@@ -72,7 +72,7 @@ fn for_shell(verb: Command, path: &Path) -> Command {
 ///
 /// # Errors
 /// What is wrong with them, or help that they ask for.
-pub(crate) fn parse(grammar: &Command, words: &[String]) -> Result<Request, clap::Error> {
+pub(crate) fn parse(grammar: &Command, words: &[OsString]) -> Result<Request, clap::Error> {
     let matches: ArgMatches = grammar.clone().try_get_matches_from(words)?;
     Request::from_arg_matches(&matches).map_err(|error| error.format(&mut grammar.clone()))
 }

@@ -3,8 +3,11 @@
 //! A line is split into words ([`words`]) and parsed by the grammar of the command line. At a terminal lines
 //! come from a prompt, elsewhere from a script.
 
+mod complete;
 mod prompt;
 mod script;
+mod sight;
+mod style;
 mod words;
 
 use crate::error::{DONE, Failure, USAGE};
@@ -97,13 +100,13 @@ impl Shell<'_> {
     fn understand(&self, line: &str) -> Result<Option<Request>, Failure> {
         check(line)?;
         let words = words::split(line).whole(line)?;
-        let parsed = match words.first().map(String::as_str) {
-            None => return Ok(None),
-            Some("-h" | "--help") => parse(&self.grammar, &["help".to_owned()]),
+        let parsed = match words.first().and_then(|word| word.to_str()) {
+            None if words.is_empty() => return Ok(None),
+            Some("-h" | "--help") => parse(&self.grammar, &["help".into()]),
             Some("bitkin") => {
                 Line::try_parse_from(&words).map(|line| Request::Verb(Box::new(line.command)))
             }
-            Some(_) => parse(&self.grammar, &words),
+            _ => parse(&self.grammar, &words),
         };
         match parsed {
             Ok(Request::Verb(verb)) if matches!(*verb, Verb::Shell(_)) => {
