@@ -1,13 +1,17 @@
 //! A terminal for tests: the program runs on a real pseudo-terminal, and what it draws is on a screen.
 
-use super::Place;
+use crate::common::Place;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a machine that is not broken.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+const ROWS: NonZeroU16 = NonZeroU16::new(50).unwrap();
+const COLUMNS: NonZeroU16 = NonZeroU16::new(120).unwrap();
 
 /// What a terminal answers to questions of its kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,8 +44,8 @@ impl Terminal {
     /// Runs the program in `place` with these words.
     pub(crate) fn run(place: &Place, words: &[&str], kind: Kind) -> Terminal {
         let size = PtySize {
-            rows: 50,
-            cols: 120,
+            rows: ROWS.get(),
+            cols: COLUMNS.get(),
             ..PtySize::default()
         };
         let pair = native_pty_system().openpty(size).unwrap();
@@ -58,7 +62,7 @@ impl Terminal {
         let mut reader = pair.master.try_clone_reader().unwrap();
         let keys = Arc::new(Mutex::new(pair.master.take_writer().unwrap()));
         let shown = Shown {
-            screen: vt100::Parser::new(50, 120, 0),
+            screen: vt100::Parser::new(ROWS, COLUMNS, 0),
             raw: Vec::new(),
             over: false,
         };
@@ -125,7 +129,7 @@ impl Terminal {
     pub(crate) fn colour(&self, text: &str) -> vt100::Color {
         let shown = self.shared.0.lock().unwrap();
         let screen = shown.screen.screen();
-        let rows: Vec<String> = screen.rows(0, 120).collect();
+        let rows: Vec<String> = screen.rows(0, COLUMNS.get()).collect();
         let found = rows.iter().enumerate().rev().find_map(|(row, line)| {
             let at = line.rfind(text)?;
             Some((row, line[..at].chars().count()))
@@ -177,17 +181,26 @@ impl Drop for Terminal {
 fn current_line(screen: &vt100::Parser) -> String {
     let screen = screen.screen();
     let (row, _) = screen.cursor_position();
-    let line = screen.rows(0, 120).nth(usize::from(row)).unwrap_or_default();
+    let line = screen
+        .rows(0, COLUMNS.get())
+        .nth(usize::from(row))
+        .unwrap_or_default();
     line.trim_end().to_owned()
 }
 
 /// Draws what is pending, and returns what a terminal answers to the questions in it.
 fn draw(screen: &mut vt100::Parser, pending: &mut Vec<u8>, kind: Kind) -> Vec<u8> {
     let mut answer = Vec::new();
-    let questions: [&[u8]; 3] = [b"\x1b[6n", b"\x1b[c", b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"];
+    let questions: [&[u8]; 3] = [
+        b"\x1b[6n",
+        b"\x1b[c",
+        b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\",
+    ];
     loop {
         let found = questions.iter().filter_map(|question| {
-            let at = pending.windows(question.len()).position(|there| there == *question)?;
+            let at = pending
+                .windows(question.len())
+                .position(|there| there == *question)?;
             Some((at, *question))
         });
         let Some((at, question)) = found.min() else {
@@ -211,8 +224,12 @@ fn draw(screen: &mut vt100::Parser, pending: &mut Vec<u8>, kind: Kind) -> Vec<u8
         }
     }
     // A question may have come by half.
-    let half = pending.iter().rposition(|&byte| byte == 0x1b).unwrap_or(pending.len());
-    let kept = if pending.len() - half < 40 { half } else { pending.len() };
+    let begun = |at: &usize| {
+        questions
+            .iter()
+            .any(|question| question.starts_with(&pending[*at..]))
+    };
+    let kept = (0..pending.len()).find(begun).unwrap_or(pending.len());
     screen.process(&pending[..kept]);
     pending.drain(..kept);
     answer
