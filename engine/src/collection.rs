@@ -516,6 +516,14 @@ impl Collection {
     }
 }
 
+/// Refuses payloads that inserting refuses, so that a caller with many batches can know before the first.
+///
+/// # Errors
+/// [`Error::InvalidPayload`] for the first one that is not JSON.
+pub fn check_payloads(payloads: &[Option<&str>]) -> Result<(), Error> {
+    checked(payloads).map(drop)
+}
+
 /// Payloads as storage takes them, once it is certain that filters can read them.
 fn checked<'a>(payloads: &[Option<&'a str>]) -> Result<Option<Vec<Option<&'a [u8]>>>, Error> {
     if payloads.is_empty() {

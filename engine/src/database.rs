@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bitkin_storage::{
-    BackupReport, CollectionInfo, Durability, Options, Problem, RepairReport, SectionBuilder,
-    SectionSink, SegmentRows, Stats, Storage, VerifyReport,
+    BackupReport, CollectionInfo, Disk, Durability, Options, OsDisk, Problem, RepairReport,
+    SectionBuilder, SectionSink, SegmentRows, Stats, Storage, VerifyReport,
 };
 use sha2::{Digest, Sha256};
 
+use crate::activity::Activity;
 use crate::collection::{Collection, CollectionConfig, CollectionFacts, ModelRef, Properties};
 use crate::error::Error;
 use crate::filter::index::{IndexBuilder, check_fields};
@@ -21,6 +22,7 @@ use crate::tables::TableBuilder;
 #[derive(Clone, Debug, Default)]
 pub struct DatabaseOptions {
     storage: Options,
+    activity: Option<Activity>,
 }
 
 impl DatabaseOptions {
@@ -49,13 +51,19 @@ impl DatabaseOptions {
         self
     }
 
+    /// Lets `activity` show, and stop, what is written to segments.
+    pub fn activity(mut self, activity: Activity) -> Self {
+        self.activity = Some(activity);
+        self
+    }
+
     /// Creates a database in a new or empty directory.
     ///
     /// # Errors
     /// As [`Database::create`].
     pub fn create(self, path: impl AsRef<Path>) -> Result<Database, Error> {
         let kernels = Kernels::get()?;
-        let storage = Storage::create(path.as_ref(), self.for_writing())?;
+        let storage = Storage::create_on(self.disk(path.as_ref()), self.for_writing())?;
         Ok(Database::new(storage, path.as_ref(), kernels))
     }
 
@@ -65,8 +73,15 @@ impl DatabaseOptions {
     /// As [`Database::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database, Error> {
         let kernels = Kernels::get()?;
-        let storage = Storage::open(path.as_ref(), self.for_writing())?;
+        let storage = Storage::open_on(self.disk(path.as_ref()), self.for_writing())?;
         Ok(Database::new(storage, path.as_ref(), kernels))
+    }
+
+    fn disk(&self, path: &Path) -> Arc<dyn Disk> {
+        match &self.activity {
+            Some(activity) => Arc::new(activity.disk(path, false)),
+            None => Arc::new(OsDisk::new(path)),
+        }
     }
 
     /// Every storage that writes segments writes the engine's sections into them.
@@ -280,7 +295,15 @@ impl Database {
     /// # Errors
     /// When the check itself cannot be carried out; damage is in the report.
     pub fn verify(&self) -> Result<VerifyReport, Error> {
-        let mut report = bitkin_storage::verify(&self.shared.path)?;
+        self.verify_with(&Activity::new())
+    }
+
+    /// As [`Database::verify`], to be watched and stopped.
+    ///
+    /// # Errors
+    /// As [`Database::verify`], and when it is stopped.
+    pub fn verify_with(&self, activity: &Activity) -> Result<VerifyReport, Error> {
+        let mut report = verify_with(&self.shared.path, activity)?;
         for collection in self.collections()? {
             let Some(model) = &collection.facts.properties.model else {
                 continue;
@@ -379,7 +402,16 @@ impl fmt::Debug for Database {
 /// # Errors
 /// When the check itself cannot be carried out; damage is in the report.
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, Error> {
-    Ok(bitkin_storage::verify(path.as_ref())?)
+    verify_with(path, &Activity::new())
+}
+
+/// As [`verify`](fn@verify), to be watched and stopped.
+///
+/// # Errors
+/// As [`verify`](fn@verify), and when it is stopped.
+pub fn verify_with(path: impl AsRef<Path>, activity: &Activity) -> Result<VerifyReport, Error> {
+    let disk = activity.disk(path.as_ref(), true);
+    Ok(bitkin_storage::verify_on(&disk)?)
 }
 
 /// Makes a copy of the database in `path`, as of one moment, in `dest`, a new or empty directory: also
@@ -391,7 +423,21 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, Error> {
 /// # Errors
 /// What storage reports. `dest` then holds no database, and may be used again.
 pub fn backup(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<BackupReport, Error> {
-    Ok(bitkin_storage::backup(path.as_ref(), dest.as_ref())?)
+    backup_with(path, dest, &Activity::new())
+}
+
+/// As [`backup`](fn@backup), to be watched and stopped: `activity` counts the bytes that are copied, once
+/// where they are read and once where they are written.
+///
+/// # Errors
+/// As [`backup`](fn@backup), and when it is stopped.
+pub fn backup_with(
+    path: impl AsRef<Path>,
+    dest: impl AsRef<Path>,
+    activity: &Activity,
+) -> Result<BackupReport, Error> {
+    let [disk, dest] = [path.as_ref(), dest.as_ref()].map(|dir| activity.disk(dir, true));
+    Ok(bitkin_storage::backup_on(&disk, &dest)?)
 }
 
 /// Saves what is whole of the database in `path`, which nobody may be writing, into a new database in
@@ -401,10 +447,23 @@ pub fn backup(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<BackupRe
 /// [`Error::NotADatabase`] if nothing of one is there, [`Error::Locked`], and what storage reports of
 /// `dest`.
 pub fn repair(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<RepairReport, Error> {
+    repair_with(path, dest, &Activity::new())
+}
+
+/// As [`repair`](fn@repair), to be watched and stopped.
+///
+/// # Errors
+/// As [`repair`](fn@repair), and when it is stopped; `dest` then holds a part of what could be saved.
+pub fn repair_with(
+    path: impl AsRef<Path>,
+    dest: impl AsRef<Path>,
+    activity: &Activity,
+) -> Result<RepairReport, Error> {
+    let [disk, dest] = [path.as_ref(), dest.as_ref()].map(|dir| activity.disk(dir, true));
     let builder = Arc::new(Sections);
-    Ok(bitkin_storage::repair(
-        path.as_ref(),
-        dest.as_ref(),
+    Ok(bitkin_storage::repair_on(
+        &disk,
+        Arc::new(dest),
         Some(builder),
     )?)
 }

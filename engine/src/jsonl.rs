@@ -1,9 +1,12 @@
-//! Reading rows from JSON lines: `{"id": 7, "code": "0f1e", "payload": {"year": 2020}}`.
+//! Rows as JSON lines: `{"id": 7, "code": "0f1e", "payload": {"year": 2020}}`.
 //!
 //! A line is an object with a `code` (its bytes in the order in which they are stored, two
 //! hexadecimal digits each) and, optionally, an `id` and a `payload`, which may be any JSON and
 //! is kept as it is written; `null` is none. Either all lines have ids or none has. Empty lines
-//! are passed over. A file is read line by line, so that its size does not matter.
+//! are passed over. A file is read line by line, so that its size does not matter. [`PayloadsReader`]
+//! reads lines that are payloads alone, and [`JsonlWriter`] writes either kind.
+
+mod write;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -12,7 +15,9 @@ use std::path::{Path, PathBuf};
 
 use simd_json::{Node, StaticNode};
 
-use crate::filter::Parser;
+use crate::filter::{Parser, check};
+
+pub use self::write::JsonlWriter;
 
 /// The longest line, in bytes.
 const MAX_LINE: usize = 16 << 20;
@@ -117,12 +122,8 @@ impl JsonlRows {
 
 /// Rows from a file of JSON lines.
 pub struct JsonlReader {
-    path: PathBuf,
-    file: Box<dyn BufRead + Send>,
+    lines: Lines,
     bits: u32,
-    /// Number of the line that was read last.
-    line: u64,
-    text: Vec<u8>,
     /// Whether the rows so far had ids.
     ids: Option<bool>,
     parser: Parser,
@@ -135,22 +136,14 @@ impl JsonlReader {
     /// [`JsonlReason::Io`].
     pub fn open(path: impl AsRef<Path>, bits: u32) -> Result<Self, JsonlError> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|error| JsonlError {
-            path: path.to_owned(),
-            line: 0,
-            reason: JsonlReason::Io(error),
-        })?;
-        Ok(JsonlReader::new(path, file, bits))
+        Ok(JsonlReader::new(path, open(path)?, bits))
     }
 
     /// Reads from `file`, which messages call `path`.
     pub fn new(path: impl Into<PathBuf>, file: impl Read + Send + 'static, bits: u32) -> Self {
         JsonlReader {
-            path: path.into(),
-            file: Box::new(BufReader::with_capacity(1 << 16, file)),
+            lines: Lines::new(path.into(), file),
             bits,
-            line: 0,
-            text: Vec::new(),
             ids: None,
             parser: Parser::new(),
         }
@@ -163,14 +156,14 @@ impl JsonlReader {
     pub fn read(&mut self, rows: usize) -> Result<JsonlRows, JsonlError> {
         let mut found = JsonlRows::default();
         let mut bytes = 0;
-        while found.len() < rows.max(1) && bytes < MAX_CHUNK && self.next_line()? {
-            let row = self.row().map_err(|reason| self.error(reason))?;
+        while found.len() < rows.max(1) && bytes < MAX_CHUNK && self.lines.next()? {
+            let row = self.row().map_err(|reason| self.lines.error(reason))?;
             match (self.ids, row.id) {
                 (Some(false), Some(_)) => {
-                    return Err(self.error(JsonlReason::MixedIds { has_id: true }));
+                    return Err(self.lines.error(JsonlReason::MixedIds { has_id: true }));
                 }
                 (Some(true), None) => {
-                    return Err(self.error(JsonlReason::MixedIds { has_id: false }));
+                    return Err(self.lines.error(JsonlReason::MixedIds { has_id: false }));
                 }
                 (_, id) => self.ids = Some(id.is_some()),
             }
@@ -186,42 +179,16 @@ impl JsonlReader {
 
     /// Number of the line that was read last, from 1.
     pub fn line(&self) -> u64 {
-        self.line
+        self.lines.line
     }
 
-    fn error(&self, reason: JsonlReason) -> JsonlError {
-        JsonlError {
-            path: self.path.clone(),
-            line: self.line,
-            reason,
-        }
-    }
-
-    /// Reads the next line that is not empty; false at the end.
-    fn next_line(&mut self) -> Result<bool, JsonlError> {
-        loop {
-            self.text.clear();
-            self.line += 1;
-            let mut limited = (&mut self.file).take(MAX_LINE as u64 + 1);
-            let read = limited.read_until(b'\n', &mut self.text);
-            if let Err(error) = read {
-                return Err(self.error(JsonlReason::Io(error)));
-            }
-            if self.text.is_empty() {
-                self.line -= 1;
-                return Ok(false);
-            }
-            if self.text.len() > MAX_LINE {
-                return Err(self.error(JsonlReason::TooLong));
-            }
-            if !self.text.iter().all(u8::is_ascii_whitespace) {
-                return Ok(true);
-            }
-        }
+    /// Bytes that were read so far.
+    pub fn bytes(&self) -> u64 {
+        self.lines.bytes
     }
 
     fn row(&mut self) -> Result<JsonlRow, JsonlReason> {
-        let (text, bits) = (&self.text, self.bits);
+        let (text, bits) = (&self.lines.text, self.bits);
         self.parser.parse(text, |parsed| {
             let (tape, buffers) = parsed.map_err(|e| JsonlReason::NotJson(e.to_string()))?;
             let Some(Node::Object { len, .. }) = tape.first() else {
@@ -275,9 +242,126 @@ impl JsonlReader {
 impl std::fmt::Debug for JsonlReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JsonlReader")
-            .field("path", &self.path)
-            .field("line", &self.line)
+            .field("path", &self.lines.path)
+            .field("line", &self.lines.line)
             .finish_non_exhaustive()
+    }
+}
+
+/// Payloads from a file with one a line, `null` for none: such as goes with codes in a `.npy` file.
+pub struct PayloadsReader {
+    lines: Lines,
+    parser: Parser,
+}
+
+impl PayloadsReader {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`JsonlReason::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, JsonlError> {
+        let path = path.as_ref();
+        Ok(PayloadsReader::new(path, open(path)?))
+    }
+
+    /// Reads from `file`, which messages call `path`.
+    pub fn new(path: impl Into<PathBuf>, file: impl Read + Send + 'static) -> Self {
+        PayloadsReader {
+            lines: Lines::new(path.into(), file),
+            parser: Parser::new(),
+        }
+    }
+
+    /// The next payloads, `rows` (at least 1) of them unless the file ends before; none at the end.
+    ///
+    /// # Errors
+    /// [`JsonlError`] for the first line that is no JSON; the payloads before it are lost.
+    pub fn read(&mut self, rows: usize) -> Result<Vec<Option<String>>, JsonlError> {
+        let mut found = Vec::new();
+        while found.len() < rows.max(1) && self.lines.next()? {
+            let text = self.lines.text.trim_ascii();
+            check(&mut self.parser, text)
+                .map_err(|reason| self.lines.error(JsonlReason::NotJson(reason)))?;
+            let text = match text {
+                b"null" => None,
+                // The parser has seen to that it is UTF-8.
+                text => Some(String::from_utf8_lossy(text).into_owned()),
+            };
+            found.push(text);
+        }
+        Ok(found)
+    }
+}
+
+impl std::fmt::Debug for PayloadsReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PayloadsReader")
+            .field("path", &self.lines.path)
+            .field("line", &self.lines.line)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open(path: &Path) -> Result<File, JsonlError> {
+    File::open(path).map_err(|error| JsonlError {
+        path: path.to_owned(),
+        line: 0,
+        reason: JsonlReason::Io(error),
+    })
+}
+
+/// The lines of a file that are not empty.
+struct Lines {
+    path: PathBuf,
+    file: Box<dyn BufRead + Send>,
+    /// Number of the line that was read last.
+    line: u64,
+    /// Bytes of all lines so far.
+    bytes: u64,
+    text: Vec<u8>,
+}
+
+impl Lines {
+    fn new(path: PathBuf, file: impl Read + Send + 'static) -> Self {
+        Lines {
+            path,
+            file: Box::new(BufReader::with_capacity(1 << 16, file)),
+            line: 0,
+            bytes: 0,
+            text: Vec::new(),
+        }
+    }
+
+    fn error(&self, reason: JsonlReason) -> JsonlError {
+        JsonlError {
+            path: self.path.clone(),
+            line: self.line,
+            reason,
+        }
+    }
+
+    /// Reads the next line that is not empty; false at the end.
+    fn next(&mut self) -> Result<bool, JsonlError> {
+        loop {
+            self.text.clear();
+            self.line += 1;
+            let mut limited = (&mut self.file).take(MAX_LINE as u64 + 1);
+            let read = limited.read_until(b'\n', &mut self.text);
+            if let Err(error) = read {
+                return Err(self.error(JsonlReason::Io(error)));
+            }
+            if self.text.is_empty() {
+                self.line -= 1;
+                return Ok(false);
+            }
+            if self.text.len() > MAX_LINE {
+                return Err(self.error(JsonlReason::TooLong));
+            }
+            self.bytes += self.text.len() as u64;
+            if !self.text.iter().all(u8::is_ascii_whitespace) {
+                return Ok(true);
+            }
+        }
     }
 }
 
@@ -400,6 +484,25 @@ mod tests {
         let mut reader = JsonlReader::new("f", std::io::Cursor::new(text.into_bytes()), 12);
         let sizes: Vec<usize> = (0..5).map(|_| reader.read(4).unwrap().len()).collect();
         assert_eq!((sizes, reader.line()), (vec![4, 4, 2, 0, 0], 10));
+    }
+
+    #[test]
+    fn payloads_may_stand_alone() {
+        let read = |text: &'static [u8], rows| {
+            PayloadsReader::new("p.jsonl", std::io::Cursor::new(text)).read(rows)
+        };
+        let text = b" {\"a\": 1} \n\nnull\n\"x\"";
+        let found = read(text, 10).unwrap();
+        let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(found, [Some("{\"a\": 1}"), None, Some("\"x\"")]);
+        assert_eq!(read(text, 2).unwrap().len(), 2);
+        for bad in [&b"1\n{"[..], b"1\n1 2", b"1\n\"\xff\""] {
+            let error = read(bad, 10).unwrap_err().to_string();
+            assert!(
+                error.starts_with("p.jsonl, line 2: it is not JSON"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@
 //! (numpy's `packbits(..., bitorder="little")`). Padding bits must be zero. Many codes are one
 //! slice, row by row.
 
+mod activity;
 mod bytes;
 mod collection;
 mod database;
@@ -45,6 +46,7 @@ pub mod image;
 pub mod ingest;
 pub mod jsonl;
 pub mod kernels;
+mod layout;
 pub mod metrics;
 pub mod model;
 pub mod npy;
@@ -58,10 +60,14 @@ pub use bitkin_storage::{
     SegmentBytes, Stats, VerifyReport,
 };
 
-pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField};
-pub use self::database::{Database, DatabaseOptions, backup, repair, verify};
+pub use self::activity::Activity;
+pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField, check_payloads};
+pub use self::database::{
+    Database, DatabaseOptions, backup, backup_with, repair, repair_with, verify, verify_with,
+};
 pub use self::error::{Error, ErrorKind};
 pub use self::filter::{Filter, FilterError, FilterPlace};
+pub use self::layout::SegmentLayout;
 pub use self::search::{
     Answer, BatchSearch, Budget, Explanation, Group, Hit, Pair, PairOutcome, PairSearch,
     PartExplanation, Search, Streamed, Way,

@@ -1,11 +1,16 @@
-//! Reading `.npy` files: codes and ids of `bitkin import`.
+//! `.npy` files of codes and of ids.
 //!
 //! A small, strict reader: format versions 1 to 3, C order, and the two shapes of data that the
-//! database takes. A file is read in pieces, so that its size does not matter.
+//! database takes; and writers of the same. Files are read and written in pieces, so that their size
+//! does not matter.
+
+mod write;
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+
+pub use self::write::{CodesWriter, IdsWriter};
 
 /// Why a `.npy` file cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use clap_complete::Shell as ShellKind;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use reading::{Bench, Explain, Get, Search, Stats, Verify, Wanted};
+pub(crate) use reading::{Bench, Explain, Get, Search, Stats, StatsFormat, Verify, Wanted};
 
 /// Bitkin finds the kin of any image, or of any binary code, by its bits.
 ///
@@ -35,6 +35,7 @@ Examples:
   bitkin import photos.bitkin codes hashes.npy       codes from numpy
   bitkin search photos.bitkin codes --code 9f3c...   the ten nearest codes
   bitkin delete photos.bitkin codes --ids 1,5-9      rows that are no longer wanted
+  bitkin export photos.bitkin codes rows.parquet     for pandas, polars, DuckDB
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.";
 
@@ -45,8 +46,10 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Create a collection (and the database, if there is none)
     Create(Create),
-    /// Insert codes from a numpy file or from JSON lines
+    /// Insert codes from a numpy file, JSON lines or Parquet
     Import(Import),
+    /// Write rows to a numpy file, JSON lines or Parquet
+    Export(Export),
     /// Insert codes, in place of those that have the same ids
     Upsert(Upsert),
     /// Delete rows
@@ -186,14 +189,17 @@ pub(crate) enum BuiltInEncoder {
 #[command(after_help = "\
 In a .npy file the codes are a two-dimensional uint8 array of ceil(bits/8) bytes a row, as made by \
 np.packbits(bits, axis=1, bitorder=\"little\"). In a .jsonl file each line is a row: \
-{\"id\": 7, \"code\": \"0f1e...\", \"payload\": {\"year\": 2020}}; the code is hexadecimal, id and payload \
-may be left out. Without ids the rows get those that follow the largest one. All rows are checked \
-before the first is written.
+{\"id\": 7, \"code\": \"0f1e...\", \"payload\": {\"year\": 2020}}; the code is hexadecimal. A .parquet file has \
+the columns id (uint64), code (binary) and payload (JSON as text). Id and payload may be left out. \
+Without ids the rows get those that follow the largest one. All rows are checked before the first is \
+written. - reads JSON lines, or Parquet, from standard input.
 
 Examples:
   bitkin import photos.bitkin hashes pdq.npy
-  bitkin import photos.bitkin hashes pdq.npy --ids keys.npy
-  bitkin import photos.bitkin hashes rows.jsonl")]
+  bitkin import photos.bitkin hashes pdq.npy --ids keys.npy --payloads tags.jsonl
+  bitkin import photos.bitkin hashes rows.jsonl
+  bitkin import photos.bitkin hashes rows.parquet
+  zcat rows.jsonl.gz | bitkin import photos.bitkin hashes -")]
 pub(crate) struct Import {
     /// The database
     #[arg(value_name = "DB")]
@@ -203,17 +209,59 @@ pub(crate) struct Import {
     /// What to insert
     #[command(flatten)]
     pub(crate) rows: RowFiles,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Files with rows.
 #[derive(Debug, Args)]
 pub(crate) struct RowFiles {
-    /// The codes, or rows of JSON
-    #[arg(value_name = "FILE.npy|FILE.jsonl")]
+    /// The codes, or whole rows; - is standard input
+    #[arg(value_name = "FILE.npy|FILE.jsonl|FILE.parquet|-")]
     pub(crate) file: PathBuf,
     /// Ids of the codes in a .npy file, one a code
     #[arg(long, value_name = "FILE.npy")]
     pub(crate) ids: Option<PathBuf>,
+    /// Payloads of the codes in a .npy file: a line of JSON for each, null for none
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) payloads: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The rows are those of one moment, by ascending id, though others write meanwhile. What import reads again is \
+the same: ids, codes and payloads. A .npy file holds the codes alone: --ids and --payloads write the rest \
+beside it. A .parquet file has the columns id (uint64), code (binary of a fixed size) and payload (JSON as text, \
+nullable). A file is there when it is whole, in place of one that was there, or not at all.
+
+Examples:
+  bitkin export photos.bitkin hashes rows.parquet
+  bitkin export photos.bitkin hashes codes.npy --ids ids.npy --payloads payloads.jsonl
+  bitkin export photos.bitkin scans cats.jsonl --where \"label = 'cat'\"
+  bitkin export photos.bitkin hashes - | gzip > rows.jsonl.gz")]
+pub(crate) struct Export {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// The new file; - writes JSON lines to standard output
+    #[arg(value_name = "FILE.npy|FILE.jsonl|FILE.parquet|-")]
+    pub(crate) file: PathBuf,
+    /// Ids, beside codes in a .npy file
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) ids: Option<PathBuf>,
+    /// Payloads, beside codes in a .npy file: a line of JSON for each, null for none
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) payloads: Option<PathBuf>,
+    /// Only rows for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `upsert`.
@@ -234,6 +282,9 @@ pub(crate) struct Upsert {
     /// What to insert
     #[command(flatten)]
     pub(crate) rows: RowFiles,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `delete`.
@@ -255,6 +306,9 @@ pub(crate) struct Delete {
     /// What to delete
     #[command(flatten)]
     pub(crate) rows: Condemned,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Rows to be deleted.
@@ -279,9 +333,15 @@ Each row carries the picture's source, the SHA-256 of its file and its label, th
 it lies in. Pictures whose content is already there are passed over, so an interrupted ingest goes on \
 where it stopped when it is started again. Pictures that cannot be read are named and left out.
 
+With --watch it stays after that and inserts pictures as they come into the folders, until Ctrl-C. A file is \
+taken when nothing was written to it for half a second; one that changes is taken again, as a row of its \
+own. Rows stay when their files are deleted or moved: bitkin delete --where \"source like ...\" takes them out. \
+The database is open for writing all the while; others can read it.
+
 Examples:
   bitkin ingest photos.bitkin birds ~/pictures/birds
-  bitkin ingest photos.bitkin birds birds.tar --strict")]
+  bitkin ingest photos.bitkin birds birds.tar --strict
+  bitkin ingest photos.bitkin birds ~/pictures/incoming --watch")]
 pub(crate) struct Ingest {
     /// The database
     #[arg(value_name = "DB")]
@@ -300,6 +360,12 @@ pub(crate) struct Ingest {
     /// Stop after so many pictures
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    /// Go on with what comes into the folders, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["strict", "limit"])]
+    pub(crate) watch: bool,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `dedupe`.
@@ -311,6 +377,7 @@ without --where pictures whose quality is below 50 are then left alone.
 
 Examples:
   bitkin dedupe photos.bitkin copies
+  bitkin dedupe photos.bitkin copies --html duplicates.html
   bitkin dedupe photos.bitkin copies --delete
   bitkin dedupe photos.bitkin hashes --radius 0 --format json")]
 pub(crate) struct Dedupe {
@@ -328,6 +395,9 @@ pub(crate) struct Dedupe {
     /// Delete the rows that are not kept
     #[arg(long)]
     pub(crate) delete: bool,
+    /// Make a page of the results too, with the pictures in it
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) html: Option<PathBuf>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -349,6 +419,9 @@ pub(crate) struct Compact {
     pub(crate) database: PathBuf,
     /// One collection [default: all]
     pub(crate) name: Option<String>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `backup`.
@@ -403,6 +476,9 @@ pub(crate) struct Drop {
     pub(crate) database: PathBuf,
     /// The collection
     pub(crate) name: String,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `model`.

@@ -3,10 +3,15 @@
 use crate::error::{Failure, INTERRUPTED};
 use crate::output::say;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Once};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Files that are of no use before they are whole.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// How often a user may ask again before the process is ended.
 static PATIENCE: AtomicU8 = AtomicU8::new(0);
@@ -40,6 +45,9 @@ pub(crate) fn watch() -> &'static AtomicBool {
             let left = PATIENCE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
             if left.is_err() {
                 // Every acknowledged write is in the log: ending here loses only work under way.
+                for file in &*UNFINISHED.lock() {
+                    let _ = std::fs::remove_file(file);
+                }
                 std::process::exit(i32::from(INTERRUPTED));
             }
         });
@@ -76,5 +84,22 @@ pub(crate) fn check(so_far: impl FnOnce() -> String) -> Result<(), Failure> {
         Err(Failure::interrupted(so_far()))
     } else {
         Ok(())
+    }
+}
+
+/// A file that goes if the process is ended before this is dropped.
+pub(crate) struct Unfinished(PathBuf);
+
+/// Notes a file of which nothing may stay unless it is finished.
+pub(crate) fn unfinished(file: &Path) -> Unfinished {
+    let mut files = UNFINISHED.lock();
+    files.insert(file.to_owned());
+    Unfinished(file.to_owned())
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let mut files = UNFINISHED.lock();
+        files.remove(&self.0);
     }
 }

@@ -9,12 +9,14 @@
 )]
 
 mod demo;
+mod destination;
 mod dice;
 pub mod error;
 mod grammar;
 mod interrupt;
 mod output;
 pub mod page;
+mod parquet_file;
 pub mod pictures;
 mod progress;
 mod session;

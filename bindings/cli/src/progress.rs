@@ -1,23 +1,26 @@
 //! Progress of long work on standard error: a bar in a terminal, one line at the end elsewhere.
 
+use crate::interrupt;
 use crate::output::say;
-use indicatif::{ProgressBar, ProgressStyle};
+use bitkin::Activity;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+
+/// Work that is done sooner shows no bar: it would only flash.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The progress of one piece of work. Dropped before [`Progress::finish`], it clears its bar.
 pub(crate) struct Progress {
     bar: ProgressBar,
     started: Instant,
+    shown: AtomicBool,
 }
 
 impl Progress {
     /// Work on `total` things, if that is known; `unit` names them ("pictures").
     pub(crate) fn new(what: &'static str, unit: &'static str, total: Option<u64>) -> Progress {
-        // indicatif draws nothing when standard error is no terminal.
-        let bar = match total {
-            Some(total) => ProgressBar::new(total),
-            None => ProgressBar::new_spinner(),
-        };
         let template = match total {
             Some(_) => format!(
                 "{{prefix:>10}} [{{bar:32}}] {{human_pos}}/{{human_len}} {unit} \
@@ -27,21 +30,43 @@ impl Progress {
                 format!("{{prefix:>10}} {{spinner}} {{human_pos}} {unit} {{per_sec:.dim}} {{msg}}")
             }
         };
-        // The template is ours; should it ever be wrong, the default style still works.
-        if let Ok(style) = ProgressStyle::with_template(&template) {
+        Progress::with_template(what, total, &template)
+    }
+
+    /// Work on so many bytes, about; without a number, work of which is known only that it goes on.
+    pub(crate) fn bytes(what: &'static str, total: Option<u64>) -> Progress {
+        let template = match total {
+            Some(_) => {
+                "{prefix:>10} [{bar:32}] {decimal_bytes}/{decimal_total_bytes} \
+                 {decimal_bytes_per_sec:.dim} {eta:.dim} {msg}"
+            }
+            None => "{prefix:>10} {spinner} {elapsed:.dim} {msg}",
+        };
+        Progress::with_template(what, total, template)
+    }
+
+    fn with_template(what: &'static str, total: Option<u64>, template: &str) -> Progress {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        // The templates are ours; should one ever be wrong, the default style still works.
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸ "));
         }
         bar.set_prefix(what);
-        bar.enable_steady_tick(Duration::from_millis(120));
         Progress {
             bar,
             started: Instant::now(),
+            shown: AtomicBool::new(false),
         }
     }
 
     /// `done` things are finished.
     pub(crate) fn set(&self, done: u64) {
         self.bar.set_position(done);
+        if self.started.elapsed() > PATIENCE && !self.shown.swap(true, Ordering::Relaxed) {
+            // indicatif draws nothing when standard error is no terminal.
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.bar.enable_steady_tick(Duration::from_millis(120));
+        }
     }
 
     /// The number of things is (now) known.
@@ -74,6 +99,44 @@ impl Drop for Progress {
     }
 }
 
+/// Does work on another thread, and shows meanwhile what share of `total` bytes is `done`; stops it through its
+/// activity when the user asks.
+pub(crate) fn watched<T: Send>(
+    what: &'static str,
+    total: Option<u64>,
+    activity: &Activity,
+    done: impl Fn(&Activity) -> u64,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    let progress = Progress::bytes(what, total);
+    let (sender, result) = channel();
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            // Nobody is gone who waits for it below.
+            let _ = sender.send(work());
+        });
+        loop {
+            match result.recv_timeout(Duration::from_millis(50)) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) => {
+                    if interrupt::asked() {
+                        activity.stop();
+                    }
+                    let done = done(activity);
+                    progress.set(total.map_or(done, |total| done.min(total)));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    // It panicked, and so does this.
+                    match worker.join() {
+                        Err(panic) => std::panic::resume_unwind(panic),
+                        Ok(()) => unreachable!("the work ended without a result"),
+                    }
+                }
+            }
+        }
+    })
+}
+
 /// A duration for people: "850 ms", "12.3 s", "2 min 5 s".
 pub(crate) fn lasting(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -97,5 +160,15 @@ mod tests {
         assert_eq!(text(7), "7 ms");
         assert_eq!(text(12_340), "12.3 s");
         assert_eq!(text(125_000), "2 min 5 s");
+    }
+
+    #[test]
+    fn watched_work_gives_its_result() {
+        let activity = Activity::new();
+        let result = watched("testing", Some(7), &activity, Activity::bytes_read, || {
+            std::thread::sleep(Duration::from_millis(120));
+            41 + 1
+        });
+        assert_eq!(result, 42);
     }
 }

@@ -8,7 +8,7 @@ use crate::grammar::Command;
 use crate::output::Output;
 use crate::verbs::{self, failure};
 use bitkin::encoder::{Encoder, Fingerprint};
-use bitkin::{Collection, Database};
+use bitkin::{Activity, Collection, Database, DatabaseOptions};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ struct Kept {
     /// None while it does not exist.
     database: Option<Arc<Database>>,
     access: Access,
+    activity: Activity,
 }
 
 /// What a shell may do with its database.
@@ -94,8 +95,9 @@ impl Session {
                 true => Access::Write,
                 false => Access::ReadOnly,
             },
+            activity: Activity::new(),
         };
-        if !writing || path.exists() && !is_empty_directory(path) {
+        if !writing || path.exists() && !verbs::is_empty_directory(path) {
             kept.open()?;
         }
         self.kept = Some(kept);
@@ -157,16 +159,27 @@ impl Session {
     /// When there is none, it cannot be opened, or another process writes it; or when the user has opened
     /// the shell's for reading.
     pub(crate) fn open_to_write(&mut self, path: &Path) -> Result<Handle, Failure> {
+        Ok(self.open_watched(path)?.0)
+    }
+
+    /// As [`Session::open_to_write`], with what shows, and stops, the writing of segments. Whoever stops it
+    /// lets it go on before the command ends.
+    ///
+    /// # Errors
+    /// As [`Session::open_to_write`].
+    pub(crate) fn open_watched(&mut self, path: &Path) -> Result<(Handle, Activity), Failure> {
         let Some(kept) = self.kept_at(path) else {
-            return verbs::open_to_write(path).map(Handle::Own);
+            let activity = Activity::new();
+            let database = verbs::open_to_write(path, &activity)?;
+            return Ok((Handle::Own(database), activity));
         };
         kept.expect_writing()?;
         if let Access::ReadMeanwhile(_) = kept.access {
             // Whoever wrote it may be done by now.
-            kept.database = Some(Arc::new(verbs::open_to_write(path)?));
+            kept.database = Some(Arc::new(verbs::open_to_write(path, &kept.activity)?));
             kept.access = Access::Write;
         }
-        Ok(Handle::Kept(kept.open()?))
+        Ok((Handle::Kept(kept.open()?), kept.activity.clone()))
     }
 
     /// Creates a database in a new or empty directory.
@@ -178,7 +191,11 @@ impl Session {
         if let Some(kept) = &kept {
             kept.expect_writing()?;
         }
-        let database = Database::create(path).map_err(failure)?;
+        let mut options = DatabaseOptions::new();
+        if let Some(kept) = &kept {
+            options = options.activity(kept.activity.clone());
+        }
+        let database = options.create(path).map_err(failure)?;
         Ok(match kept {
             Some(kept) => {
                 let database = Arc::new(database);
@@ -231,6 +248,7 @@ impl Session {
             Command::Demo(arguments) => crate::demo::run(self, arguments),
             Command::Create(arguments) => verbs::create::run(self, arguments),
             Command::Import(arguments) => verbs::import::run(self, arguments),
+            Command::Export(arguments) => verbs::export::run(self, arguments),
             Command::Upsert(arguments) => verbs::import::upsert(self, arguments),
             Command::Delete(arguments) => verbs::delete::run(self, arguments),
             Command::Ingest(arguments) => verbs::ingest::run(self, arguments).map(drop),
@@ -275,7 +293,7 @@ impl Kept {
             return Ok(Arc::clone(database));
         }
         let opened = match self.access {
-            Access::Write => match verbs::open_to_write(&self.path) {
+            Access::Write => match verbs::open_to_write(&self.path, &self.activity) {
                 Ok(database) => database,
                 Err(failure) => match verbs::open_to_read(&self.path) {
                     Ok(database) => {
@@ -289,9 +307,4 @@ impl Kept {
         };
         Ok(Arc::clone(self.database.insert(Arc::new(opened))))
     }
-}
-
-/// Whether `path` is a directory in which a database can be created.
-pub(crate) fn is_empty_directory(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }

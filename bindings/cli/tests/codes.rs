@@ -139,7 +139,15 @@ fn explain_tells_what_was_asked_of_tables() {
     let run = place
         .run(&format!("explain db c --code {} --radius 60", hex(query)))
         .good();
-    assert!(run.out.contains("5000 rows: scan in "), "{}", run.out);
+    let lines: Vec<&str> = run.out.lines().collect();
+    let words: Vec<&str> = lines[3].split_whitespace().collect();
+    assert_eq!(words[..3], ["segment", "5,000", "5,000"], "{}", run.out);
+    assert_eq!(words[4], "scan", "{}", run.out);
+    assert!(
+        lines[4].starts_with("5,000 of 5,000 rows compared"),
+        "{}",
+        run.out
+    );
 }
 
 /// A budget ends a search, and the answer says what is certain.

@@ -10,6 +10,7 @@
 //! speed, and memory is bounded whatever the sources' size. Content that the collection holds
 //! already, by SHA-256 of the file, is passed over.
 
+mod originals;
 mod pipeline;
 mod single;
 mod source;
@@ -23,7 +24,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
+pub use self::originals::{PictureFile, find_originals, read_picture_file};
 pub use self::pipeline::{Content, Item, ReadOptions, read_pictures};
 pub use self::source::Sources;
 pub use self::writer::{Picture, PictureWriter, Ticket};
@@ -408,8 +411,16 @@ fn described(
     Ok(Value::Object(object).to_string())
 }
 
+/// The hash by which the content of a file is known: what a row's `sha256` holds.
+pub fn content_hash(file: &[u8]) -> ContentHash {
+    Sha256::digest(file).into()
+}
+
 /// The content of every picture that the collection holds, from its payloads.
-fn known_content(collection: &Collection) -> Result<HashSet<ContentHash>, Error> {
+///
+/// # Errors
+/// As [`Collection::snapshot`], and what storage reports of damaged files.
+pub fn known_content(collection: &Collection) -> Result<HashSet<ContentHash>, Error> {
     #[derive(Deserialize)]
     struct Known<'a> {
         #[serde(borrow)]

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use sha2::{Digest, Sha256};
 
 use super::source::{Found, SourceFile, Sources};
-use super::{ContentHash, prepare};
+use super::{ContentHash, content_hash, prepare};
 use crate::encoder::{Encoder, Prepared};
 use crate::error::Error;
 use crate::image::{ImageError, Limits};
@@ -151,7 +150,7 @@ fn process(file: SourceFile, options: &ReadOptions<'_>, known: &HashSet<ContentH
         label,
         bytes,
     } = file;
-    let sha256 = Sha256::digest(bytes.as_deref().unwrap_or_default()).into();
+    let sha256 = content_hash(bytes.as_deref().unwrap_or_default());
     let content = match bytes {
         Ok(_) if known.contains(&sha256) => Content::Known,
         Ok(bytes) => {

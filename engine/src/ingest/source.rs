@@ -1,6 +1,7 @@
 //! Where pictures come from: directories, tar archives, single files.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -33,8 +34,18 @@ enum Unit {
     },
     Archive {
         path: PathBuf,
-        folder: Option<String>,
+        wanted: Wanted,
     },
+}
+
+/// Which members of an archive.
+#[derive(Clone, Debug)]
+enum Wanted {
+    All,
+    /// Those below a folder, or of this very name.
+    Below(String),
+    /// Those of these names.
+    Named(BTreeSet<String>),
 }
 
 /// A file that has been read.
@@ -68,6 +79,16 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Some members of an archive, by their names.
+    ///
+    /// # Errors
+    /// As [`Sources::open`].
+    pub(super) fn archive(path: &Path, names: BTreeSet<String>) -> Result<Self, Error> {
+        let mut sources = Sources::default();
+        sources.add_archive(path.to_owned(), Wanted::Named(names))?;
+        Ok(sources)
+    }
+
     /// Number of files, those that will turn out to be no pictures included.
     pub fn count(&self) -> u64 {
         self.count
@@ -78,7 +99,7 @@ impl Sources {
             Ok(metadata) => metadata,
             Err(source) => {
                 if let Some((archive, folder)) = archive_and_folder(path) {
-                    return self.add_archive(archive, Some(folder));
+                    return self.add_archive(archive, Wanted::Below(folder));
                 }
                 return Err(io_error(path)(source));
             }
@@ -90,7 +111,7 @@ impl Sources {
             return Err(io_error(path)(not_regular()));
         }
         if has_extension(path, "tar") {
-            return self.add_archive(path.to_owned(), None);
+            return self.add_archive(path.to_owned(), Wanted::All);
         }
         let folder = path
             .parent()
@@ -129,7 +150,7 @@ impl Sources {
     }
 
     /// Reads the headers of the archive, to count its files.
-    fn add_archive(&mut self, path: PathBuf, folder: Option<String>) -> Result<(), Error> {
+    fn add_archive(&mut self, path: PathBuf, wanted: Wanted) -> Result<(), Error> {
         let file = File::open(&path).map_err(io_error(&path))?;
         let ended = Cell::new(false);
         let mut archive = tar::Archive::new(Watched::new(file, &ended));
@@ -140,9 +161,9 @@ impl Sources {
                 Err(_) if ended.get() => break,
                 Err(error) => return Err(io_error(&path)(error)),
             };
-            self.count += u64::from(wanted_member(&entry, folder.as_deref()).is_some());
+            self.count += u64::from(wanted.member(&entry).is_some());
         }
-        self.units.push(Unit::Archive { path, folder });
+        self.units.push(Unit::Archive { path, wanted });
         Ok(())
     }
 
@@ -161,8 +182,8 @@ impl Sources {
                 Unit::File { path, label, named } => {
                     each(read_file(path, label.clone(), *named, max_bytes))?;
                 }
-                Unit::Archive { path, folder } => {
-                    read_archive(path, folder.as_deref(), max_bytes, each)?;
+                Unit::Archive { path, wanted } => {
+                    read_archive(path, wanted, max_bytes, each)?;
                 }
             }
         }
@@ -170,7 +191,7 @@ impl Sources {
     }
 }
 
-fn read_file(path: &Path, label: Option<String>, named: bool, max_bytes: u64) -> Found {
+pub(super) fn read_file(path: &Path, label: Option<String>, named: bool, max_bytes: u64) -> Found {
     let source = path.to_string_lossy().into_owned();
     let read = || -> io::Result<Option<Result<Vec<u8>, ImageError>>> {
         let metadata = fs::metadata(path)?;
@@ -212,7 +233,7 @@ fn read_file(path: &Path, label: Option<String>, named: bool, max_bytes: u64) ->
 
 fn read_archive(
     path: &Path,
-    folder: Option<&str>,
+    wanted: &Wanted,
     max_bytes: u64,
     each: &mut dyn FnMut(Found) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -226,7 +247,7 @@ fn read_archive(
             Err(_) if ended.get() => return Err(io_error(path)(cut_off())),
             Err(error) => return Err(io_error(path)(error)),
         };
-        let Some(member) = wanted_member(&entry, folder) else {
+        let Some(member) = wanted.member(&entry) else {
             continue;
         };
         let source = format!("{}:{member}", path.to_string_lossy());
@@ -306,18 +327,24 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
-/// The name of an archive's member, if it is a regular file below `folder`.
-fn wanted_member<R: Read>(entry: &tar::Entry<'_, R>, folder: Option<&str>) -> Option<String> {
-    if !entry.header().entry_type().is_file() {
-        return None;
+impl Wanted {
+    /// The name of an archive's member, if it is a regular file and wanted.
+    fn member<R: Read>(&self, entry: &tar::Entry<'_, R>) -> Option<String> {
+        if !entry.header().entry_type().is_file() {
+            return None;
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let wanted = match self {
+            Wanted::All => true,
+            Wanted::Named(names) => names.contains(&name),
+            Wanted::Below(folder) => {
+                let relative = name.strip_prefix("./").unwrap_or(&name);
+                let below = relative.strip_prefix(folder.as_str())?;
+                below.is_empty() || below.starts_with('/')
+            }
+        };
+        wanted.then_some(name)
     }
-    let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-    let Some(folder) = folder else {
-        return Some(name);
-    };
-    let relative = name.strip_prefix("./").unwrap_or(&name);
-    let below = relative.strip_prefix(folder)?;
-    (below.is_empty() || below.starts_with('/')).then_some(name)
 }
 
 /// `archive.tar:folder`, if that is what a path that does not exist means.
@@ -337,7 +364,7 @@ fn has_extension(path: &Path, extension: &str) -> bool {
 }
 
 /// The name of a directory, also of `.` and of `a/..`.
-fn folder_name(directory: &Path) -> Option<String> {
+pub(super) fn folder_name(directory: &Path) -> Option<String> {
     let named = directory.file_name().map(ToOwned::to_owned);
     let name = named.or_else(|| {
         fs::canonicalize(directory)

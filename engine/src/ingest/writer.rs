@@ -11,9 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use sha2::{Digest, Sha256};
 
-use super::{described, prepare};
+use super::{content_hash, described, prepare};
 use crate::collection::Collection;
 use crate::encoder::{EncodeError, Encoder, Prepared};
 use crate::error::Error;
@@ -185,7 +184,7 @@ fn prepared(encoder: &dyn Encoder, file: &[u8]) -> Result<(Prepared, String), Er
             expected,
         }));
     }
-    Ok((prepared, crate::database::hex(&Sha256::digest(file))))
+    Ok((prepared, crate::database::hex(&content_hash(file))))
 }
 
 /// Places in order, as many at a time as are there.

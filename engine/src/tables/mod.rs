@@ -21,6 +21,6 @@ mod shape;
 mod tests;
 
 pub(crate) use self::build::TableBuilder;
-pub(crate) use self::layout::SHELLS;
+pub(crate) use self::layout::{NAME, SHELLS};
 pub(crate) use self::masks::{MOST_DISTANCE, count, masks};
 pub(crate) use self::read::{Opened, Table, Tables};

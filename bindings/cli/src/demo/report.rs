@@ -4,7 +4,7 @@ use super::measure::K;
 use super::{Evaluated, Story, split};
 use crate::error::Failure;
 use crate::output::{counted, grouped};
-use crate::page::{Method, Methods, Near, Page, Row, Thumbnail};
+use crate::page::{Face, Method, Methods, Near, Page, Row, Thumbnail};
 use crate::progress::lasting;
 use std::path::Path;
 
@@ -112,6 +112,7 @@ impl Story {
                 rows: methods.collect(),
             },
             commands: self.commands.clone(),
+            rows_title: "Queries and their nearest pictures".to_owned(),
             rows_note: format!(
                 "{} of each class, chosen before they were searched for, with the {K} nearest \
                  pictures of the database.",
@@ -142,10 +143,11 @@ impl Story {
             }
             let near = found.near.iter().map(|nearest| {
                 Ok(Near {
-                    picture: thumbnail(&nearest.picture.path)?,
+                    face: face(&nearest.picture.path)?,
                     name: nearest.picture.label.clone(),
                     distance: nearest.distance,
                     right: Some(nearest.picture.label == query.label),
+                    uncertain: false,
                 })
             });
             let near = near.collect::<Result<Vec<_>, Failure>>()?;
@@ -155,7 +157,7 @@ impl Story {
                 None => "not certified".to_owned(),
             };
             rows.push(Row {
-                query: thumbnail(&query.path)?,
+                query: face(&query.path)?,
                 name: query.label.clone(),
                 remark: format!(
                     "{right} of {} right\naverage precision {:.2}\n{certain}",
@@ -163,22 +165,21 @@ impl Story {
                     found.average_precision
                 ),
                 near,
+                facts: Vec::new(),
+                table: None,
             });
         }
         Ok(rows)
     }
 }
 
-fn thumbnail(path: &Path) -> Result<Thumbnail, Failure> {
+fn face(path: &Path) -> Result<Face, Failure> {
     let failed =
         |e: &dyn std::fmt::Display| Failure::new(format!("cannot show {}: {e}", path.display()));
     let bytes = std::fs::read(path).map_err(|e| failed(&e))?;
-    let picture =
-        bitkin::image::decode(&bytes, &bitkin::image::Limits::default()).map_err(|e| failed(&e))?;
-    let (width, height) = (picture.width(), picture.height());
-    let picture = image::RgbImage::from_raw(width, height, picture.into_pixels())
-        .ok_or_else(|| failed(&"its size is wrong"))?;
-    Thumbnail::new(&picture)
+    let thumbnail = Thumbnail::of_file(&bytes)
+        .map_err(|e| e.about(format!("cannot show {}", path.display())))?;
+    Ok(Face::Picture(thumbnail))
 }
 
 fn in_words(number: usize) -> String {

@@ -1,7 +1,7 @@
 //! Arguments of the verbs that read: `search`, `explain`, `bench`, `get`, `stats`, `verify`.
 
 use bitkin::{Budget, Filter};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,9 +19,14 @@ is proven).
 BETWEEN x AND y, LIKE and ILIKE with % and _, IS [NOT] NULL, AND, OR, NOT. Texts stand in single \
 quotes. A field that is not there is NULL. a.b is the key b of the object a.
 
+--html makes one file that a browser shows anywhere: queries, what was found, distances, payloads, and how \
+much of it is certain. The pictures are those that the payloads name as their sources, if they are still there \
+and the same; codes without pictures are drawn bit by bit. At most 50 queries and 1,000 rows are shown.
+
 Examples:
   bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978
   bitkin search photos.bitkin birds --image wren.jpg -k 5
+  bitkin search photos.bitkin birds --image wren.jpg --html wren.html
   bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
   bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
 // Whether `explain` was given a search of its own is told by a group with a member.
@@ -38,6 +43,9 @@ pub(crate) struct Search {
     /// Which rows to find
     #[command(flatten)]
     pub(crate) wanted: Wanted,
+    /// Make a page of the results too, with the pictures in it
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) html: Option<PathBuf>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -186,6 +194,7 @@ pub(crate) struct Bench {
 #[command(after_help = "\
 Examples:
   bitkin get photos.bitkin birds 42
+  bitkin get photos.bitkin birds 42 --html bird.html
   bitkin get photos.bitkin birds 42 --format json")]
 pub(crate) struct Get {
     /// The database
@@ -195,6 +204,9 @@ pub(crate) struct Get {
     pub(crate) name: String,
     /// The row
     pub(crate) id: u64,
+    /// Make a page of the results too, with the pictures in it
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) html: Option<PathBuf>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -203,9 +215,13 @@ pub(crate) struct Get {
 /// Arguments of `stats`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Bytes a row are those of the segments, over their rows. --format prometheus gives the figures as Prometheus \
+reads them, such as from a file of node_exporter's textfile collector.
+
 Examples:
   bitkin stats photos.bitkin
-  bitkin stats photos.bitkin birds --format json")]
+  bitkin stats photos.bitkin birds --format json
+  bitkin stats photos.bitkin --format prometheus")]
 pub(crate) struct Stats {
     /// The database
     #[arg(value_name = "DB")]
@@ -214,7 +230,19 @@ pub(crate) struct Stats {
     pub(crate) name: Option<String>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: StatsFormat,
+}
+
+/// How figures are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatsFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object a collection, and nothing else.
+    Json,
+    /// The text format of Prometheus.
+    Prometheus,
 }
 
 /// Arguments of `verify`.

@@ -1,19 +1,15 @@
 //! One self-contained HTML page of search results: queries with their nearest pictures, and the
 //! figures measured.
 //!
-//! Everything is in the file: the style sheet, and the pictures as small JPEGs in `data:` URIs.
-//! Right and wrong differ by sign, shape and line as well as by colour; every picture has an
-//! alternative text; the page follows the reader's light or dark scheme, and prints.
+//! Everything is in the file: the style sheet, and the pictures as small JPEGs in `data:` URIs; there is no
+//! script. Right and wrong, certain and uncertain differ by sign, shape and line as well as by colour; every
+//! picture has an alternative text; the page follows the reader's light or dark scheme, and prints.
 
-use crate::error::Failure;
-use crate::pictures::jpeg;
-use base64::Engine;
-use image::RgbImage;
-use image::imageops::{self, FilterType};
+mod faces;
+
 use std::fmt::Write as _;
 
-/// Side of a thumbnail in pixels: sharp on dense screens at the size that the page shows.
-const THUMBNAIL: u32 = 128;
+pub use faces::{CodeImage, Face, Thumbnail};
 
 /// A page of results.
 #[derive(Debug, Default)]
@@ -28,6 +24,8 @@ pub struct Page {
     pub methods: Methods,
     /// The commands that made it.
     pub commands: Vec<String>,
+    /// The heading of the rows.
+    pub rows_title: String,
     /// What the rows are and how they were chosen.
     pub rows_note: String,
     /// Queries and what was found.
@@ -60,69 +58,56 @@ pub struct Method {
     pub own: bool,
 }
 
-/// A query and its nearest pictures.
+/// A query and what was found.
 #[derive(Debug)]
 pub struct Row {
-    /// The picture that was searched for.
-    pub query: Thumbnail,
+    /// What was searched for.
+    pub query: Face,
     /// Its name or class.
     pub name: String,
     /// More about the answer, such as how much of it is right; may have several lines.
     pub remark: String,
     /// What was found, nearest first.
     pub near: Vec<Near>,
+    /// What is known of the query itself: names and values.
+    pub facts: Vec<(String, String)>,
+    /// What was found as a table with ids and payloads, to be opened. From the start, with `open`.
+    pub table: Option<Table>,
 }
 
-/// One picture that was found.
+/// What was found, in columns.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// Shown without being asked for.
+    pub open: bool,
+    /// One for each of [`Row::near`].
+    pub rows: Vec<Detail>,
+}
+
+/// More of a row that was found.
+#[derive(Debug)]
+pub struct Detail {
+    /// Its key.
+    pub id: u64,
+    /// Its code beside the query's.
+    pub code: CodeImage,
+    /// Its payload: names and values.
+    pub payload: Vec<(String, String)>,
+}
+
+/// One row that was found.
 #[derive(Debug)]
 pub struct Near {
-    /// The picture.
-    pub picture: Thumbnail,
+    /// Its picture, or its code.
+    pub face: Face,
     /// Its name or class.
     pub name: String,
     /// Its distance in bits.
     pub distance: u32,
     /// Whether it is of the query's class, where that is known.
     pub right: Option<bool>,
-}
-
-/// A picture made small, as the bytes of a JPEG file.
-#[derive(Clone, Debug)]
-pub struct Thumbnail(Vec<u8>);
-
-impl Thumbnail {
-    /// Shrinks a picture so that it covers a thumbnail's square (the page crops the rest), and
-    /// encodes it. Small pictures keep their pixels.
-    ///
-    /// # Errors
-    /// When the picture has no pixels.
-    pub fn new(picture: &RgbImage) -> Result<Thumbnail, Failure> {
-        let (width, height) = picture.dimensions();
-        let short = width.min(height);
-        if short == 0 {
-            return Err(Failure::new("a picture without pixels cannot be shown"));
-        }
-        // A panorama is cropped here: nobody sees what lies beyond the square.
-        let (width, height) = (width.min(short * 2), height.min(short * 2));
-        let (x, y) = (
-            (picture.width() - width) / 2,
-            (picture.height() - height) / 2,
-        );
-        let middle = imageops::crop_imm(picture, x, y, width, height).to_image();
-        let small = if short <= THUMBNAIL {
-            middle
-        } else {
-            let scaled =
-                |side: u32| (u64::from(side) * u64::from(THUMBNAIL) / u64::from(short)) as u32;
-            imageops::resize(&middle, scaled(width), scaled(height), FilterType::Triangle)
-        };
-        jpeg(&small, 84).map(Thumbnail)
-    }
-
-    fn uri(&self) -> String {
-        let text = base64::engine::general_purpose::STANDARD.encode(&self.0);
-        format!("data:image/jpeg;base64,{text}")
-    }
+    /// The search was cut short, and a nearer row may have been missed.
+    pub uncertain: bool,
 }
 
 impl Page {
@@ -186,21 +171,34 @@ impl Page {
     }
 
     fn write_rows(&self, out: &mut String) -> std::fmt::Result {
-        out.push_str("<h2>Queries and their nearest pictures</h2>\n");
+        if !self.rows_title.is_empty() {
+            writeln!(out, "<h2>{}</h2>", escape(&self.rows_title))?;
+        }
         if !self.rows_note.is_empty() {
             writeln!(out, "<p class=\"soft\">{}</p>", escape(&self.rows_note))?;
         }
-        let judged = self
-            .rows
-            .iter()
-            .flat_map(|row| &row.near)
-            .any(|near| near.right.is_some());
-        if judged {
-            out.push_str(
-                "<p class=\"key\"><span><span class=\"mark\">✓</span>right: the query's class\
-                 </span><span><span class=\"mark wrong\">✗</span>wrong: another class</span>\
-                 <span>the number is the distance, in bits</span></p>\n",
+        let near = || self.rows.iter().flat_map(|row| &row.near);
+        let mut key = String::new();
+        if near().any(|near| near.right.is_some()) {
+            key.push_str(
+                "<span><span class=\"mark\">✓</span>right: the query's class</span>\
+                 <span><span class=\"mark wrong\">✗</span>wrong: another class</span>",
             );
+        }
+        if near().any(|near| near.uncertain) {
+            key.push_str(
+                "<span><span class=\"mark uncertain\">?</span>a nearer row may have been missed</span>",
+            );
+        }
+        if near().any(|near| matches!(near.face, Face::Code(_))) {
+            key.push_str(
+                "<span><span class=\"bit set\"></span>a bit that is set</span>\
+                 <span><span class=\"bit differs\"></span>a bit that differs from the query</span>",
+            );
+        }
+        if !key.is_empty() {
+            key.push_str("<span>the number is the distance, in bits</span>");
+            writeln!(out, "<p class=\"key\">{key}</p>")?;
         }
         for row in &self.rows {
             row.write(out)?;
@@ -244,44 +242,102 @@ impl Methods {
 impl Row {
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let name = escape(&self.name);
+        let alone = if self.near.is_empty() { " alone" } else { "" };
         write!(
             out,
-            "<section class=\"row\">\n<div class=\"query\"><img src=\"{}\" alt=\"The query: {name}\">\
-             <div><h3>{name}</h3><p class=\"score\">{}</p></div></div>\n<ol class=\"near\">\n",
-            self.query.uri(),
+            "<section class=\"row{alone}\">\n<div class=\"query\">{}<div><h3>{name}</h3>\
+             <p class=\"score\">{}</p></div></div>\n",
+            self.query.html(&format!("The query: {name}")),
             escape(&self.remark),
         )?;
-        for (rank, near) in (1..).zip(&self.near) {
-            near.write(rank, out)?;
+        if !self.near.is_empty() {
+            out.push_str("<ol class=\"near\">\n");
+            for (rank, near) in (1..).zip(&self.near) {
+                near.write(rank, out)?;
+            }
+            out.push_str("</ol>\n");
         }
-        out.push_str("</ol>\n</section>\n");
+        if !self.facts.is_empty() {
+            writeln!(out, "<div class=\"facts\">{}</div>", fields(&self.facts))?;
+        }
+        if let Some(table) = &self.table {
+            table.write(&self.near, out)?;
+        }
+        out.push_str("</section>\n");
         Ok(())
     }
 }
 
+impl Table {
+    fn write(&self, near: &[Near], out: &mut String) -> std::fmt::Result {
+        write!(
+            out,
+            "<details{}><summary>Ids and payloads</summary>\n<div class=\"wide\"><table>\n<thead><tr>\
+             <th scope=\"col\" class=\"number\">rank</th><th scope=\"col\" class=\"number\">id</th>\
+             <th scope=\"col\" class=\"number\">distance</th><th scope=\"col\">code</th>\
+             <th scope=\"col\">payload</th></tr></thead>\n<tbody>\n",
+            if self.open { " open" } else { "" }
+        )?;
+        for ((rank, near), detail) in (1..).zip(near).zip(&self.rows) {
+            let doubt = if near.uncertain { "?" } else { "" };
+            writeln!(
+                out,
+                "<tr><td class=\"number\">{rank}{doubt}</td><td class=\"number\">{}</td>\
+                 <td class=\"number\">{}</td><td>{}</td><td>{}</td></tr>",
+                detail.id,
+                near.distance,
+                detail.code.html(&format!("The code of row {}", detail.id)),
+                fields(&detail.payload),
+            )?;
+        }
+        out.push_str("</tbody>\n</table></div>\n</details>\n");
+        Ok(())
+    }
+}
+
+/// Names and values.
+fn fields(fields: &[(String, String)]) -> String {
+    if fields.is_empty() {
+        return "<span class=\"soft\">none</span>".to_owned();
+    }
+    let field = |(name, value): &(String, String)| {
+        format!(
+            "<div><dt>{}</dt><dd>{}</dd></div>",
+            escape(name),
+            escape(value)
+        )
+    };
+    let fields: String = fields.iter().map(field).collect();
+    format!("<dl>{fields}</dl>")
+}
+
 impl Near {
     fn write(&self, rank: u32, out: &mut String) -> std::fmt::Result {
-        let (class, word, mark) = match self.right {
-            Some(true) => (
+        let (class, word, mark) = match (self.right, self.uncertain) {
+            (Some(true), _) => (
                 "right",
                 ", right",
                 "<span class=\"mark\" aria-hidden=\"true\">✓</span>",
             ),
-            Some(false) => (
+            (Some(false), _) => (
                 "wrong",
                 ", wrong",
                 "<span class=\"mark wrong\" aria-hidden=\"true\">✗</span>",
             ),
-            None => ("plain", "", ""),
+            (None, true) => (
+                "uncertain",
+                ", not certain",
+                "<span class=\"mark uncertain\" aria-hidden=\"true\">?</span>",
+            ),
+            (None, false) => ("plain", "", ""),
         };
-        let name = escape(&self.name);
+        let (name, far) = (escape(&self.name), self.distance);
+        let alternative = format!("Number {rank}: {name}, distance {far}{word}");
         writeln!(
             out,
-            "<li class=\"{class}\">{mark}<div class=\"frame\"><img src=\"{}\" alt=\"Number {rank}: \
-             {name}, distance {far}{word}\"></div><div class=\"caption\"><span class=\"label\" \
-             title=\"{name}\">{name}</span><span class=\"far\">{far}</span></div></li>",
-            self.picture.uri(),
-            far = self.distance,
+            "<li class=\"{class}\">{mark}<div class=\"frame\">{}</div><div class=\"caption\">\
+             <span class=\"label\" title=\"{name}\">{name}</span><span class=\"far\">{far}</span></div></li>",
+            self.face.html(&alternative),
         )
     }
 }

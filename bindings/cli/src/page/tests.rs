@@ -1,9 +1,11 @@
 use super::*;
 use crate::pictures::{CLASSES, Pictures};
+use image::RgbImage;
 
 fn page() -> Page {
     let set = Pictures::default();
-    let thumbnail = |class: usize, n| Thumbnail::new(&set.draw(&CLASSES[class], n)).unwrap();
+    let thumbnail =
+        |class: usize, n| Face::Picture(Thumbnail::new(&set.draw(&CLASSES[class], n)).unwrap());
     let row = |class: usize| Row {
         query: thumbnail(class, 0),
         name: CLASSES[class].name.to_owned(),
@@ -12,13 +14,16 @@ fn page() -> Page {
             .map(|n| {
                 let of = if n % 4 == 3 { class - 3 } else { class };
                 Near {
-                    picture: thumbnail(of, n),
+                    face: thumbnail(of, n),
                     name: CLASSES[of].name.to_owned(),
                     distance: 2 * n,
                     right: Some(of == class),
+                    uncertain: false,
                 }
             })
             .collect(),
+        facts: Vec::new(),
+        table: None,
     };
     let method = |name: &str, stores: &str, score, own| Method {
         name: name.to_owned(),
@@ -48,6 +53,7 @@ fn page() -> Page {
             ],
         },
         commands: vec!["$ bitkin create demo.bitkin novel --model model.safetensors".to_owned()],
+        rows_title: "Queries and their nearest pictures".to_owned(),
         rows_note: "The first query of each class.".to_owned(),
         rows: (12..20).map(row).collect(),
         notes: vec!["mAP is tie-aware.".to_owned()],
@@ -89,7 +95,12 @@ fn right_and_wrong_are_told_without_colour() {
 fn every_text_is_escaped() {
     let evil = "<script>alert(\"1\")</script>&'\u{1b}";
     let mut page = page();
-    for text in [&mut page.title, &mut page.lead, &mut page.rows_note] {
+    for text in [
+        &mut page.title,
+        &mut page.lead,
+        &mut page.rows_title,
+        &mut page.rows_note,
+    ] {
         *text = evil.to_owned();
     }
     page.figures = vec![(evil.to_owned(), evil.to_owned())];
@@ -102,6 +113,14 @@ fn every_text_is_escaped() {
     for row in &mut page.rows {
         row.name = evil.to_owned();
         row.remark = evil.to_owned();
+        row.facts = vec![(evil.to_owned(), evil.to_owned())];
+        let detail = |_: &Near| Detail {
+            id: 7,
+            code: CodeImage::new(&[7], 8, None).unwrap(),
+            payload: vec![(evil.to_owned(), evil.to_owned())],
+        };
+        let rows = row.near.iter().map(detail).collect();
+        row.table = Some(Table { open: true, rows });
         for near in &mut row.near {
             near.name = evil.to_owned();
         }
@@ -109,10 +128,11 @@ fn every_text_is_escaped() {
     let html = page.html();
     assert!(!html.contains("<script") && !html.contains('\u{1b}') && !html.contains("(\"1"));
     let safe = "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;\u{fffd}";
-    // Title twice; lead, note of rows, figure twice, four of methods, command, footer; rows.
+    // Title twice; lead, title and note of rows, figure twice, four of methods, command, footer; rows, with
+    // a fact each; what was found, with a field of payload each.
     assert_eq!(
         html.matches(safe).count(),
-        2 + 2 + 2 + 4 + 2 + 8 * 3 + 8 * 10 * 3
+        2 + 3 + 2 + 4 + 2 + 8 * (3 + 2) + 8 * 10 * (3 + 2)
     );
 }
 

@@ -1,10 +1,10 @@
 //! `bitkin create`.
 
-use super::failure;
+use super::{discard, failure, is_empty_directory};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
 use crate::output::say;
-use crate::session::{Session, is_empty_directory};
+use crate::session::Session;
 use bitkin::CollectionConfig;
 use bitkin::encoder::{Device, EncoderLibrary};
 use bitkin::model::{ModelFile, ModelKind};
@@ -89,19 +89,6 @@ fn try_out(model: &ModelFile, file: &Path) -> Result<(), Failure> {
         Err(error) => Err(failure(error.into())
             .about(file.display())
             .advise("bitkin train makes models")),
-    }
-}
-
-/// Takes a database away; the folder too, unless it was the user's.
-fn discard(path: &Path, folder_too: bool) {
-    if folder_too {
-        let _ = std::fs::remove_dir_all(path);
-        return;
-    }
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let entry = entry.path();
-        // A link is taken away, never followed.
-        let _ = std::fs::remove_file(&entry).or_else(|_| std::fs::remove_dir_all(&entry));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `bitkin dedupe`.
 
+use super::gallery::{self, Gallery};
 use super::{collection, failure};
 use crate::error::Failure;
 use crate::grammar::{Dedupe, Format};
@@ -60,6 +61,28 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
         }
     }
     session.out.flush()?;
+    if let Some(file) = &arguments.html {
+        // Before anything is deleted.
+        let mut gallery = Gallery::new(&collection, path);
+        for group in &groups {
+            unchanged()?;
+            gallery.group(group)?;
+        }
+        let title = format!("Duplicates in {}", arguments.name);
+        let lead = match groups.len() {
+            0 => format!(
+                "No two rows differ in at most {radius} of {} bits.",
+                collection.bits()
+            ),
+            _ => format!(
+                "{} of {}: each differs from the row that is kept in at most {radius} of {} bits.",
+                counted(duplicates.len() as u64, "duplicate"),
+                counted(groups.len() as u64, "row"),
+                collection.bits()
+            ),
+        };
+        gallery::store(file, gallery.page(title, lead)?)?;
+    }
     let (many, of) = (
         counted(duplicates.len() as u64, "duplicate"),
         counted(groups.len() as u64, "row"),
@@ -68,7 +91,10 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
         unchanged()?;
         collection.delete(&duplicates).map_err(failure)?;
         database.close().map_err(failure)?;
-        say(format!("{many} of {of} deleted"));
+        say(format!(
+            "{many} of {of} deleted; bitkin compact {} takes them off the disk",
+            path.display()
+        ));
     } else if !duplicates.is_empty() {
         say(format!("{many} of {of}; --delete deletes them"));
     } else {

@@ -1,12 +1,13 @@
 //! `bitkin delete`.
 
-use super::{collection, failure, outside};
+use super::{collection, failure, outside, report};
 use crate::error::Failure;
 use crate::grammar::Delete;
-use crate::output::{counted, say};
+use crate::output::counted;
 use crate::session::Session;
 use bitkin::Collection;
 use bitkin::npy::IdsReader;
+use serde_json::json;
 
 /// Deletes rows.
 ///
@@ -37,12 +38,16 @@ pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failu
     };
     let deleted = deleted.map_err(failure)?;
     database.close().map_err(failure)?;
-    say(format!(
-        "{} deleted from {}",
-        counted(deleted, "row"),
-        arguments.name
-    ));
-    Ok(())
+    report(
+        session,
+        arguments.format,
+        json!({"deleted": deleted}),
+        &format!(
+            "{} deleted from {}",
+            counted(deleted, "row"),
+            arguments.name
+        ),
+    )
 }
 
 /// The ids and ranges of ids, both ends included, of `1,2,5-9`.

@@ -1,6 +1,6 @@
 //! `bitkin ingest`.
 
-use super::{collection, failure};
+use super::{collection, failure, report, watch};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
@@ -8,6 +8,7 @@ use crate::output::{counted, grouped, plain, say};
 use crate::progress::{Progress, lasting};
 use crate::session::Session;
 use bitkin::ingest::{Ingest, IngestReport, Sources};
+use serde_json::json;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -26,6 +27,11 @@ pub(crate) fn run(
     // A source that is not there is told before the model is loaded.
     let sources = Sources::open(&arguments.sources).map_err(failure)?;
     let encoder = session.encoder(&collection)?;
+    // Before the first pass, so that nothing falls between it and the watch.
+    let watcher = match arguments.watch {
+        true => Some(watch::Watcher::start(&arguments.sources)?),
+        false => None,
+    };
     let mut ingest = Ingest::new(&collection, &*encoder)
         .map_err(failure)?
         .strict(arguments.strict)
@@ -48,14 +54,29 @@ pub(crate) fn run(
         }
     });
     let time = progress.elapsed();
-    let (report, error) = match outcome {
-        Ok(report) => (report, None),
+    let (done, error) = match outcome {
+        Ok(done) => (done, None),
         Err(stopped) => (*stopped.report, Some(stopped.error)),
     };
-    progress.finish(told(&report, time, &encoder.device()));
-    for skipped in &report.skipped {
+    drop(progress);
+    for skipped in &done.skipped {
         let line = format!("skipped {}: {}", skipped.source, skipped.reason);
         say(plain(&line));
+    }
+    let facts = json!({
+        "inserted": done.inserted,
+        "known": done.known,
+        "skipped": done.skipped.len(),
+        "ignored": done.ignored,
+        "seconds": time.as_secs_f64(),
+    });
+    let line = told(&done, time, &encoder.device());
+    report(session, arguments.format, facts, &line)?;
+    if let (None, Some(watcher), false) = (&error, watcher, interrupt::asked()) {
+        session.out.flush()?;
+        let outcome = watch::run(session, arguments, &collection, encoder, watcher);
+        database.close().map_err(failure)?;
+        return outcome.map(|more| (done.inserted + more, time));
     }
     let closed = database.close().map_err(failure);
     match error {
@@ -66,12 +87,13 @@ pub(crate) fn run(
             );
         }
         Some(error) => {
-            return Err(failure(*error).advise("what was inserted before stays"));
+            return Err(failure(*error)
+                .advise("what was inserted before stays; the same command goes on from there"));
         }
         None => {}
     }
     closed?;
-    Ok((report.inserted, time))
+    Ok((done.inserted, time))
 }
 
 /// What an ingest did, in a line.

@@ -4,24 +4,29 @@ pub(crate) mod bench;
 pub(crate) mod create;
 pub(crate) mod dedupe;
 pub(crate) mod delete;
+pub(crate) mod export;
+mod gallery;
 pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod model;
 pub(crate) mod paper;
-mod rows;
+mod prometheus;
+pub(crate) mod rows;
 pub(crate) mod search;
 pub(crate) mod stats;
 pub(crate) mod upkeep;
 pub(crate) mod verify;
+mod watch;
 
 use crate::error::Failure;
 use crate::grammar::Format;
-use crate::output::plain;
+use crate::output::{plain, say};
+use crate::session::Session;
 use crate::trainer::Trainer;
 use bitkin::encoder::{Device, Encoder};
 use bitkin::npy::{CodesReader, NpyError, NpyReason};
-use bitkin::{Collection, Database, Problem};
+use bitkin::{Activity, Collection, Database, DatabaseOptions, ErrorKind, Problem};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,22 +37,66 @@ pub(crate) fn failure(error: bitkin::Error) -> Failure {
     Failure::new(error.to_string())
 }
 
+/// Tells what was done: as a message for people, or as a line of JSON on standard output.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub(crate) fn report(
+    session: &mut Session,
+    format: Format,
+    facts: Value,
+    text: &str,
+) -> Result<(), Failure> {
+    match format {
+        Format::Json => session.out.line(facts.to_string()),
+        Format::Table => {
+            say(plain(text));
+            Ok(())
+        }
+    }
+}
+
 /// Opens a database to read, beside whoever writes it.
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
 pub(crate) fn open_to_read(path: &Path) -> Result<Database, Failure> {
     expect_database(path)?;
-    Database::open_read_only(path).map_err(|e| named(path, e))
+    Database::open_read_only(path).map_err(|error| cannot_open(path, error))
 }
 
-/// Opens a database to write.
+/// Opens a database to write; `activity` watches its segments being written.
 ///
 /// # Errors
 /// When there is none, it cannot be opened, or another process writes it.
-pub(crate) fn open_to_write(path: &Path) -> Result<Database, Failure> {
+pub(crate) fn open_to_write(path: &Path, activity: &Activity) -> Result<Database, Failure> {
     expect_database(path)?;
-    Database::open(path).map_err(|e| named(path, e))
+    let options = DatabaseOptions::new().activity(activity.clone());
+    options.open(path).map_err(|error| cannot_open(path, error))
+}
+
+/// Why a database cannot be opened, and what to do about it.
+fn cannot_open(path: &Path, error: bitkin::Error) -> Failure {
+    let shown = path.display();
+    let advice = match error.kind() {
+        ErrorKind::NotADatabase => {
+            format!("bitkin create {shown} NAME --bits N makes one in an empty or new directory")
+        }
+        ErrorKind::Corrupt => {
+            format!(
+                "bitkin verify {shown} says what is damaged; bitkin repair {shown} NEW saves what is whole"
+            )
+        }
+        ErrorKind::Locked => "search, get, stats and export work beside it".to_owned(),
+        ErrorKind::UnknownFormat => {
+            "use the version of bitkin that wrote it, or a newer one".to_owned()
+        }
+        ErrorKind::Disk if error.to_string().contains("denied") => {
+            "its owner can give you the right to read it, and, to change it, to write".to_owned()
+        }
+        _ => return named(path, error),
+    };
+    named(path, error).advise(advice)
 }
 
 fn expect_database(path: &Path) -> Result<(), Failure> {
@@ -65,6 +114,23 @@ fn expect_database(path: &Path) -> Result<(), Failure> {
             path.display()
         )),
     )
+}
+
+/// Takes a database away; the folder too, unless it was the user's.
+fn discard(path: &Path, folder_too: bool) {
+    if folder_too {
+        let _ = std::fs::remove_dir_all(path);
+        return;
+    }
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        let entry = entry.path();
+        // A link is taken away, never followed.
+        let _ = std::fs::remove_file(&entry).or_else(|_| std::fs::remove_dir_all(&entry));
+    }
+}
+
+pub(crate) fn is_empty_directory(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// An error with the file or database it is about, unless it names it itself.
@@ -219,14 +285,8 @@ fn check_padding(code: &[u8], bits: u32, what: impl FnOnce() -> String) -> Resul
 /// What is wrong with the file.
 fn check_file(file: &Path, bits: u32) -> Result<(), Failure> {
     let mut codes = CodesReader::open(file).map_err(outside)?;
-    let expected = bits.div_ceil(8) as usize;
-    if codes.row_bytes() != expected {
-        return Err(Failure::new(format!(
-            "{} has {} bytes a row; codes of {bits} bits have {expected}",
-            file.display(),
-            codes.row_bytes()
-        )));
-    }
+    check_width(&codes, file, bits)?;
+    let expected = codes.row_bytes();
     if bits.is_multiple_of(8) {
         return Ok(());
     }
@@ -242,6 +302,18 @@ fn check_file(file: &Path, bits: u32) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Refuses a file of codes of another width than the collection's.
+fn check_width(codes: &CodesReader, file: &Path, bits: u32) -> Result<(), Failure> {
+    let (found, expected) = (codes.row_bytes(), bits.div_ceil(8) as usize);
+    if found == expected {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} has {found} bytes a row; codes of {bits} bits have {expected}",
+        file.display(),
+    )))
 }
 
 /// What is wrong with a `.npy` file, and how to write a good one.

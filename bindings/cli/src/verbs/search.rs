@@ -1,12 +1,13 @@
 //! `bitkin search` and `bitkin explain`.
 
-use super::{check_file, collection, encode_file, failure, field, outside, parse_code};
+use super::gallery::{self, Gallery, Query};
+use super::{check_file, collection, failure, field, outside, parse_code, read_picture};
 use crate::error::Failure;
 use crate::grammar::{Explain, Format, Search, Wanted};
-use crate::output::{Column, plain};
+use crate::output::{Column, bytes, counted, grouped, plain};
 use crate::session::Session;
 use bitkin::npy::CodesReader;
-use bitkin::{Answer, BatchSearch, Collection, PartExplanation};
+use bitkin::{Answer, BatchSearch, Collection, Explanation, PartExplanation};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -36,45 +37,145 @@ pub(crate) fn explain(session: &mut Session, arguments: &Explain) -> Result<(), 
     }
 }
 
-/// What is done with a batch of queries, of which the last argument gives the names.
-type Deal =
-    fn(&mut Session, &Search, &Collection, &[u8], &dyn Fn(usize) -> Value) -> Result<(), Failure>;
+/// Queries that are searched together.
+struct Batch<'a> {
+    arguments: &'a Search,
+    collection: &'a Collection,
+    /// Row-major.
+    codes: &'a [u8],
+    /// What each is called in the answers.
+    name: &'a dyn Fn(usize) -> Value,
+    /// The file of the picture that the only query is the code of.
+    picture: Option<&'a [u8]>,
+}
+
+/// What is done with a batch of queries.
+type Deal = fn(&mut Session, &Batch<'_>, &mut Option<Gallery<'_>>) -> Result<(), Failure>;
 
 fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(), Failure> {
     let database = session.open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
+    let mut gallery = arguments
+        .html
+        .as_ref()
+        .map(|_| Gallery::new(&collection, &arguments.database));
     let query = &arguments.query;
+    let one = |codes: &[u8],
+               picture: Option<&[u8]>,
+               name: &dyn Fn(usize) -> Value,
+               session: &mut Session,
+               gallery: &mut Option<Gallery<'_>>| {
+        let batch = Batch {
+            arguments,
+            collection: &collection,
+            codes,
+            name,
+            picture,
+        };
+        deal(session, &batch, gallery)
+    };
     if let Some(text) = &query.code {
         let code = parse_code(text, collection.bits())?;
-        return deal(session, arguments, &collection, &code, &|_| json!(text));
-    }
-    if let Some(file) = &query.image {
-        let code = encode_file(&collection, &*session.encoder(&collection)?, file)?;
-        return deal(session, arguments, &collection, &code, &|_| {
-            json!(file.to_string_lossy())
-        });
-    }
-    let Some(file) = &query.queries else {
+        one(&code, None, &|_| json!(text), session, &mut gallery)?;
+    } else if let Some(file) = &query.image {
+        let encoder = session.encoder(&collection)?;
+        let failed = |e: &dyn std::fmt::Display| {
+            Failure::new(format!("cannot encode {}: {e}", file.display()))
+        };
+        let picture = read_picture(file).map_err(|e| failed(&e))?;
+        let code = collection.encode_image(&*encoder, &picture);
+        let code = code.map_err(|e| failed(&e))?;
+        let name = |_| json!(file.to_string_lossy());
+        one(&code, Some(&picture), &name, session, &mut gallery)?;
+    } else if let Some(file) = &query.queries {
+        check_file(file, collection.bits())?;
+        let mut codes = CodesReader::open(file).map_err(outside)?;
+        let size = match &arguments.wanted.filter {
+            Some(_) => FILTERED_BATCH,
+            None => BATCH,
+        };
+        let mut first = 0;
+        loop {
+            let batch = codes.read(size).map_err(outside)?;
+            if batch.is_empty() {
+                break;
+            }
+            one(
+                &batch,
+                None,
+                &|row| json!(first + row),
+                session,
+                &mut gallery,
+            )?;
+            first += batch.len() / collection.code_bytes();
+        }
+    } else {
         return Err(Failure::usage(
             "say --code HEX, --image FILE or --queries FILE.npy",
         ));
+    }
+    let (Some(gallery), Some(file)) = (gallery, &arguments.html) else {
+        return Ok(());
     };
-    check_file(file, collection.bits())?;
-    let mut codes = CodesReader::open(file).map_err(outside)?;
-    let size = match &arguments.wanted.filter {
-        Some(_) => FILTERED_BATCH,
-        None => BATCH,
-    };
-    let mut first = 0;
-    loop {
-        let batch = codes.read(size).map_err(outside)?;
-        if batch.is_empty() {
-            return Ok(());
+    let title = match (&query.code, &query.image) {
+        (_, Some(file)) => {
+            let name = file.file_name().unwrap_or(file.as_os_str());
+            format!("Nearest to {}", name.to_string_lossy())
         }
-        deal(session, arguments, &collection, &batch, &|row| {
-            json!(first + row)
-        })?;
-        first += batch.len() / collection.code_bytes();
+        (Some(code), _) => format!("Nearest to {}", shortened(code)),
+        _ => format!("Nearest in {}", arguments.name),
+    };
+    let rows = collection.len().map_err(failure)?;
+    let wanted = match arguments.wanted.radius {
+        Some(radius) => format!("Every row within distance {radius}"),
+        None => format!("The {} nearest", arguments.wanted.k),
+    };
+    let lead = format!(
+        "{wanted} of {} in collection {} of {}, by codes of {} bits{}.",
+        counted(rows, "row"),
+        arguments.name,
+        arguments.database.display(),
+        collection.bits(),
+        match &arguments.wanted.filter {
+            Some(_) => ", among those that pass the condition of --where",
+            None => "",
+        }
+    );
+    gallery::store(file, gallery.page(title, lead)?)
+}
+
+/// A long text as a heading.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(24) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+impl Batch<'_> {
+    /// Adds the answer to query number `row` to the page.
+    fn show(
+        &self,
+        gallery: &mut Option<Gallery<'_>>,
+        row: usize,
+        answer: &Answer,
+    ) -> Result<(), Failure> {
+        let Some(gallery) = gallery else {
+            return Ok(());
+        };
+        let name = match (self.name)(row) {
+            Value::String(text) => shortened(text.rsplit('/').next().unwrap_or(&text)),
+            number => format!("row {number} of the queries"),
+        };
+        let query = || {
+            let width = self.collection.code_bytes();
+            let code = self.codes[row * width..][..width].to_vec();
+            match self.picture {
+                Some(file) => Query::Picture(file.to_vec(), code),
+                None => Query::Code(code),
+            }
+        };
+        gallery.answer(name, query, answer)
     }
 }
 
@@ -112,20 +213,27 @@ impl Wanted {
     }
 }
 
-/// Answers a batch of queries, `name` giving each its name.
+/// Answers a batch of queries.
 fn answer(
     session: &mut Session,
-    arguments: &Search,
-    collection: &Collection,
-    codes: &[u8],
-    name: &dyn Fn(usize) -> Value,
+    batch: &Batch<'_>,
+    gallery: &mut Option<Gallery<'_>>,
 ) -> Result<(), Failure> {
-    let search = arguments.wanted.of_many(collection.search_batch(codes));
+    let Batch {
+        arguments,
+        collection,
+        ..
+    } = *batch;
+    let search = arguments
+        .wanted
+        .of_many(collection.search_batch(batch.codes));
     for (row, found) in search.run().map_err(failure)?.iter().enumerate() {
+        let name = (batch.name)(row);
         match arguments.format {
-            Format::Json => session.out.line(as_json(&name(row), found).to_string())?,
-            Format::Table => as_table(session, collection, &name(row), found)?,
+            Format::Json => session.out.line(as_json(&name, found).to_string())?,
+            Format::Table => as_table(session, collection, &name, found)?,
         }
+        batch.show(gallery, row, found)?;
     }
     // A reader of many answers need not wait for all of them.
     session.out.flush()
@@ -134,15 +242,19 @@ fn answer(
 /// Searches for each query of a batch, and writes how it was done.
 fn tell(
     session: &mut Session,
-    arguments: &Search,
-    collection: &Collection,
-    codes: &[u8],
-    name: &dyn Fn(usize) -> Value,
+    batch: &Batch<'_>,
+    gallery: &mut Option<Gallery<'_>>,
 ) -> Result<(), Failure> {
-    for (row, code) in codes.chunks_exact(collection.code_bytes()).enumerate() {
+    let Batch {
+        arguments,
+        collection,
+        ..
+    } = *batch;
+    let codes = batch.codes.chunks_exact(collection.code_bytes());
+    for (row, code) in codes.enumerate() {
         let search = arguments.wanted.of_one(collection.search(code));
         let (answer, explanation) = search.explain().map_err(failure)?;
-        let query = name(row);
+        let query = (batch.name)(row);
         match arguments.format {
             Format::Json => {
                 let mut line = as_json(&query, &answer);
@@ -152,13 +264,84 @@ fn tell(
             Format::Table => {
                 let line = headline(&query, &answer);
                 session.out.line(line)?;
-                for line in explanation.to_string().lines() {
-                    session.out.line(format!("  {line}"))?;
-                }
+                explained(session, &explanation)?;
             }
         }
+        batch.show(gallery, row, &answer)?;
     }
     session.out.flush()
+}
+
+/// How an answer was found: a line for each part, and what it comes to.
+fn explained(session: &mut Session, explanation: &Explanation) -> Result<(), Failure> {
+    let parts = &explanation.parts;
+    let head = [
+        Column::Text("part"),
+        Column::Number("rows"),
+        Column::Number("visible"),
+        Column::Number("tables"),
+        Column::Text("searched by"),
+        Column::Number("took"),
+        Column::Number("tables: expected"),
+        Column::Number("scan: expected"),
+        Column::Number("shells"),
+        Column::Number("buckets"),
+        Column::Number("compared"),
+        Column::Number("read"),
+        Column::Number("nothing missing to"),
+    ];
+    let row = |part: &PartExplanation| {
+        let dash = || "–".to_owned();
+        vec![
+            match part.in_memory {
+                true => "memory".to_owned(),
+                false => "segment".to_owned(),
+            },
+            grouped(part.rows),
+            grouped(part.visible),
+            part.tables.to_string(),
+            part.way.to_string(),
+            micros(part.took),
+            part.predicted_tables.map_or_else(dash, micros),
+            micros(part.predicted_scan),
+            grouped(part.shells),
+            grouped(part.buckets),
+            grouped(part.candidates),
+            bytes(part.bytes),
+            part.covered_radius
+                .map_or_else(|| "unknown".to_owned(), |radius| radius.to_string()),
+        ]
+    };
+    let rows: Vec<Vec<String>> = parts.iter().map(row).collect();
+    if rows.is_empty() {
+        return session.out.line("there are no rows to search");
+    }
+    session.out.table(&head, &rows)?;
+    let (mut rows, mut compared, mut took) = (0, 0, Duration::ZERO);
+    for part in parts {
+        rows += part.visible;
+        compared += part.candidates;
+        took += part.took;
+    }
+    let share = match rows {
+        0 => 0.0,
+        rows => 100.0 * compared as f64 / rows as f64,
+    };
+    session.out.line(format!(
+        "{} of {} compared with the query ({share:.1} %), in {}",
+        grouped(compared),
+        counted(rows, "row"),
+        micros(took)
+    ))
+}
+
+/// A time for people, from a tenth of a microsecond on.
+fn micros(time: Duration) -> String {
+    match time.as_nanos() {
+        0..100_000 => format!("{:.1} µs", time.as_nanos() as f64 / 1e3),
+        100_000..10_000_000 => format!("{} µs", grouped(time.as_micros() as u64)),
+        _ => format!("{} ms", grouped(time.as_millis() as u64)),
+    }
 }
 
 fn part_as_json(part: &PartExplanation) -> Value {

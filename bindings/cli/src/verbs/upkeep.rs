@@ -1,58 +1,143 @@
 //! `bitkin compact`, `backup`, `repair` and `drop`: what keeps a database in order.
 
-use super::{collection, expect_database, failure, problem_line};
+use super::{
+    collection, discard, expect_database, failure, is_empty_directory, named, problem_line, report,
+};
 use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
-use crate::output::{bytes, counted, say};
+use crate::interrupt;
+use crate::output::{bytes, counted};
+use crate::progress::watched;
 use crate::session::Session;
+use bitkin::Activity;
 use serde_json::json;
+use std::path::Path;
 
 /// Writes segments anew, without the rows that are deleted.
 ///
 /// # Errors
-/// When there is no such collection, or writing fails: everything is as before then.
+/// When there is no such collection, or writing fails, or the user stops it: what was not compacted is as before
+/// then.
 pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), Failure> {
-    let database = session.open_to_write(&arguments.database)?;
+    let path = &arguments.database;
+    let (database, activity) = session.open_watched(path)?;
     let before = database.stats().map_err(failure)?.segment_bytes;
-    match &arguments.name {
-        Some(name) => collection(&database, name)?.compact(),
-        None => database.compact(),
+    let collections = match &arguments.name {
+        Some(name) => vec![collection(&database, name)?],
+        None => database.collections().map_err(failure)?,
+    };
+    interrupt::watch();
+    let started = activity.bytes_written();
+    let compacted = watched(
+        "compacting",
+        // What a segment is to become is seldom more than what it is.
+        Some(before),
+        &activity,
+        |activity| activity.bytes_written() - started,
+        || collections.iter().try_for_each(|c| c.compact()),
+    );
+    if interrupt::asked() {
+        // The rows that are in memory, if any, may be written after all; and what a shell keeps goes on.
+        activity.resume();
+        database.close().map_err(failure)?;
+        return Err(Failure::interrupted(
+            "stopped; no row is lost, and what was not finished is as it was",
+        )
+        .advise("the same command does the rest"));
     }
-    .map_err(failure)?;
+    compacted.map_err(|error| {
+        failure(error).advise(
+            "everything is as it was; compacting needs as much free disk as the collection takes",
+        )
+    })?;
     let after = database.stats().map_err(failure)?.segment_bytes;
     database.close().map_err(failure)?;
     let what = arguments.name.as_deref().unwrap_or("all collections");
-    say(format!(
-        "{what} compacted: {} of segments before, {} now",
-        bytes(before),
-        bytes(after)
-    ));
-    Ok(())
+    report(
+        session,
+        arguments.format,
+        json!({"segment_bytes_before": before, "segment_bytes": after}),
+        &format!(
+            "{what} compacted: {} of segments before, {} now",
+            bytes(before),
+            bytes(after)
+        ),
+    )
+}
+
+/// A directory that is to become a database, and is nothing unless it does.
+struct NewDirectory<'a> {
+    path: &'a Path,
+    /// Nothing was in it: what is there when it fails was put there by this very command.
+    ours: bool,
+    fresh: bool,
+}
+
+impl<'a> NewDirectory<'a> {
+    fn at(path: &'a Path) -> Self {
+        let fresh = !path.exists();
+        NewDirectory {
+            path,
+            ours: fresh || is_empty_directory(path),
+            fresh,
+        }
+    }
+
+    fn take_away(&self) {
+        if self.ours {
+            discard(self.path, self.fresh);
+        }
+    }
 }
 
 /// Copies a database.
 ///
 /// # Errors
-/// When it cannot be read, or the copy cannot be written: there is none then.
+/// When it cannot be read, or the copy cannot be written, or the user stops it: there is none then.
 pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Failure> {
-    expect_database(&arguments.database)?;
-    let report = bitkin::backup(&arguments.database, &arguments.dest).map_err(failure)?;
+    let (path, dest) = (&arguments.database, &arguments.dest);
+    expect_database(path)?;
+    let place = NewDirectory::at(dest);
+    interrupt::watch();
+    let activity = Activity::new();
+    let copied = watched(
+        "copying",
+        Some(size_of(path)),
+        &activity,
+        Activity::bytes_written,
+        || bitkin::backup_with(path, dest, &activity),
+    );
+    if interrupt::asked() {
+        place.take_away();
+        return Err(Failure::interrupted(format!(
+            "stopped; there is no copy in {}, and {} is as it was",
+            dest.display(),
+            path.display()
+        )));
+    }
+    let copied = copied.map_err(|error| {
+        place.take_away();
+        named(dest, &error).advise(match place.ours {
+            true => "nothing is left of the copy; name a new directory, where there is room for it",
+            false => "name a directory that does not exist, or is empty",
+        })
+    })?;
     session.out.line(match arguments.format {
         Format::Json => json!({
-            "sequence": report.sequence,
-            "files": report.files,
-            "linked": report.linked,
-            "copied_bytes": report.copied_bytes,
+            "sequence": copied.sequence,
+            "files": copied.files,
+            "linked": copied.linked,
+            "copied_bytes": copied.copied_bytes,
         })
         .to_string(),
         Format::Table => format!(
             "{} holds {} as of commit {}: {}, {} of them linked, {} copied",
-            arguments.dest.display(),
-            arguments.database.display(),
-            report.sequence,
-            counted(report.files, "file"),
-            report.linked,
-            bytes(report.copied_bytes),
+            dest.display(),
+            path.display(),
+            copied.sequence,
+            counted(copied.files, "file"),
+            copied.linked,
+            bytes(copied.copied_bytes),
         ),
     })
 }
@@ -60,31 +145,68 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
 /// Saves what is whole into a new database.
 ///
 /// # Errors
-/// When anything is lost, or the new database cannot be written.
+/// When anything is lost, or the new database cannot be written, or the user stops it.
 pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Failure> {
-    expect_database(&arguments.database)?;
-    let report = bitkin::repair(&arguments.database, &arguments.dest).map_err(failure)?;
-    for lost in &report.lost {
+    let (path, dest) = (&arguments.database, &arguments.dest);
+    expect_database(path)?;
+    let place = NewDirectory::at(dest);
+    interrupt::watch();
+    let activity = Activity::new();
+    let saved = watched(
+        "saving",
+        Some(size_of(path)),
+        &activity,
+        Activity::bytes_read,
+        || bitkin::repair_with(path, dest, &activity),
+    );
+    if interrupt::asked() {
+        place.take_away();
+        return Err(Failure::interrupted(format!(
+            "stopped; nothing was saved in {}, and {} is as it was",
+            dest.display(),
+            path.display()
+        )));
+    }
+    let saved = saved.map_err(|error| {
+        place.take_away();
+        named(dest, &error).advise(match error.kind() {
+            bitkin::ErrorKind::Locked => "end the process that writes it first",
+            _ if place.ours => "name a new directory, where there is room for it",
+            _ => "name a directory that does not exist, or is empty",
+        })
+    })?;
+    for lost in &saved.lost {
         session
             .out
             .line(problem_line(arguments.format, lost, "lost"))?;
     }
-    for (name, rows) in &report.collections {
+    for (name, rows) in &saved.collections {
         session.out.line(match arguments.format {
             Format::Json => json!({"collection": name, "rows": rows}).to_string(),
             Format::Table => format!("{name}: {} saved", counted(*rows, "row")),
         })?;
     }
-    if report.is_complete() {
+    if saved.is_complete() {
         return Ok(());
     }
     session.out.flush()?;
-    let lines = counted(report.lost.len() as u64, "line");
+    let lines = counted(saved.lost.len() as u64, "line");
     Err(Failure::new(format!(
         "{} holds what was whole of {}; {lines} above say what is lost or in doubt",
-        arguments.dest.display(),
-        arguments.database.display()
+        dest.display(),
+        path.display()
     )))
+}
+
+/// Bytes of all files below a directory, about: they may change meanwhile.
+pub(super) fn size_of(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
 }
 
 /// Takes a collection away.
@@ -92,18 +214,21 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
 /// # Errors
 /// When there is none of that name, or writing fails.
 pub(crate) fn drop(session: &mut Session, arguments: &Drop) -> Result<(), Failure> {
+    let name = &arguments.name;
     let database = session.open_to_write(&arguments.database)?;
-    let rows = collection(&database, &arguments.name)?
-        .len()
-        .map_err(failure)?;
-    database.drop_collection(&arguments.name).map_err(failure)?;
-    // So that its files go now, and not some time.
-    database.flush().map_err(failure)?;
+    let rows = collection(&database, name)?.len().map_err(failure)?;
+    let activity = Activity::new();
+    watched("dropping", None, &activity, Activity::bytes_written, || {
+        database.drop_collection(name)?;
+        // So that its files go now, and not some time.
+        database.flush()
+    })
+    .map_err(failure)?;
     database.close().map_err(failure)?;
-    say(format!(
-        "{} dropped, with {}",
-        arguments.name,
-        counted(rows, "row")
-    ));
-    Ok(())
+    report(
+        session,
+        arguments.format,
+        json!({"dropped": name, "rows": rows}),
+        &format!("{name} dropped, with {}", counted(rows, "row")),
+    )
 }

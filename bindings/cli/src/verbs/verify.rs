@@ -1,11 +1,14 @@
 //! `bitkin verify`.
 
-use super::{failure, problem_line};
+use super::problem_line;
+use super::upkeep::size_of;
 use crate::error::Failure;
 use crate::grammar::{Format, Verify};
+use crate::interrupt;
 use crate::output::{bytes, counted};
+use crate::progress::watched;
 use crate::session::Session;
-use bitkin::Database;
+use bitkin::{Activity, Database};
 use serde_json::json;
 
 /// Reads everything and says what is wrong.
@@ -17,11 +20,20 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
     super::expect_database(path)?;
     // A database that can be opened has its models checked too; one that cannot is what this
     // verb is for.
-    let report = match Database::open_read_only(path) {
-        Ok(database) => database.verify(),
-        Err(_) => bitkin::verify(path),
-    }
-    .map_err(failure)?;
+    interrupt::watch();
+    let activity = Activity::new();
+    let report = watched(
+        "checking",
+        Some(size_of(path)),
+        &activity,
+        Activity::bytes_read,
+        || match Database::open_read_only(path) {
+            Ok(database) => database.verify_with(&activity),
+            Err(_) => bitkin::verify_with(path, &activity),
+        },
+    );
+    interrupt::check(|| "stopped; nothing was changed".to_owned())?;
+    let report = report.map_err(|error| super::cannot_open(path, error))?;
     for problem in &report.problems {
         session
             .out
