@@ -265,6 +265,7 @@ impl Database {
         Ok(Collection {
             shared: Arc::clone(&self.shared),
             facts,
+            stop: None,
         })
     }
 

@@ -103,6 +103,9 @@ pub enum Error {
     /// A text is no filter.
     #[error(transparent)]
     Filter(#[from] crate::filter::FilterError),
+    /// The caller stopped it; see [`Collection::stopped_by`](crate::Collection::stopped_by).
+    #[error("it was stopped")]
+    Stopped,
     /// What the database holds of a collection cannot be understood.
     #[error("collection {collection:?}: {reason}")]
     Damaged {

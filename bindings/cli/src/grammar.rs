@@ -642,6 +642,64 @@ mod tests {
         }
     }
 
+    /// The command lines among the examples of a verb's help, without what a shell does with them.
+    fn examples(verb: &clap::Command) -> Vec<String> {
+        let help = verb
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let lines = help
+            .split_once("Examples:\n")
+            .map(|(_, lines)| lines.to_owned());
+        let lines = lines.unwrap_or_default();
+        let commands = lines.lines().filter_map(|line| {
+            let parts = line.trim().split(['|', '<', '>']);
+            // Conditions hold such signs, too, within quotes.
+            match line.contains('"') {
+                true => Some(line.trim().to_owned()),
+                false => parts
+                    .map(str::trim)
+                    .find(|part| part.starts_with("bitkin "))
+                    .map(str::to_owned),
+            }
+        });
+        commands.collect()
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        let shell = shell::grammar(std::path::Path::new("photos.bitkin"));
+        let mut count = 0;
+        for verb in Line::command().get_subcommands() {
+            for example in examples(verb) {
+                let words = shell_words::split(&example).unwrap();
+                let parsed = Line::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count}");
+        for verb in shell.get_subcommands() {
+            let help = verb
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(!help.contains("photos.bitkin "), "{help}");
+            let lines = help
+                .split_once("Examples:\n")
+                .map_or("", |(_, lines)| lines);
+            for line in lines
+                .lines()
+                .filter(|line| !line.contains(['|', '>']) || line.contains('"'))
+            {
+                let words = shell_words::split(line).unwrap();
+                let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+                let parsed = shell::parse(&shell, &words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
     #[test]
     fn a_whole_search_can_be_explained() {
         for line in [

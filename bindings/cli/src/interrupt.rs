@@ -2,13 +2,17 @@
 
 use crate::error::{Failure, INTERRUPTED};
 use crate::output::say;
+use bitkin::Activity;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, LazyLock, Once};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// What is stopped by it: reads of collections, wherever they are.
+static READS: LazyLock<Activity> = LazyLock::new(Activity::new);
 
 /// Files that are of no use before they are whole.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -33,6 +37,7 @@ pub(crate) fn watch() -> &'static AtomicBool {
                 leave.store(true, Ordering::SeqCst);
                 return;
             }
+            READS.stop();
             if !ASKED.swap(true, Ordering::SeqCst) {
                 let again = match PATIENCE.load(Ordering::SeqCst) {
                     0 => "Ctrl-C again to stop at once",
@@ -60,6 +65,12 @@ pub(crate) fn watch() -> &'static AtomicBool {
 pub(crate) fn begin(patience: u8) {
     PATIENCE.store(patience, Ordering::SeqCst);
     ASKED.store(false, Ordering::SeqCst);
+    READS.resume();
+}
+
+/// What ends long reads of a collection when the user asks, as soon as Ctrl-C is [watched](watch).
+pub(crate) fn reads() -> &'static Activity {
+    &READS
 }
 
 /// Runs `wait`, which waits for the user; signals set `leave` meanwhile.

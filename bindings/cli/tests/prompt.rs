@@ -197,6 +197,69 @@ fn ctrl_c_cancels_a_long_line_and_the_shell_goes_on() {
 }
 
 #[test]
+fn a_search_is_cancelled_too() {
+    let place = filled();
+    place.codes("queries.npy", 8, &noise(3, 400_000 * 8));
+    let terminal = shell(&place);
+    terminal.press("search birds --queries queries.npy -k 1 --format json\r");
+    terminal.wait("\"query\":");
+    terminal.press(CTRL_C);
+    terminal.wait_line("db>");
+    assert!(
+        terminal.screen().contains("error: stopped"),
+        "{}",
+        terminal.screen()
+    );
+    terminal.press("get birds 1\r");
+    terminal.wait("2001");
+}
+
+/// A collection of pictures `p` beside the codes.
+fn with_pictures() -> Place {
+    let place = Place::new();
+    std::fs::create_dir(place.path("pictures")).unwrap();
+    for (name, colour) in [("red", [255, 0, 0]), ("blue", [0, 0, 255])] {
+        let mut picture = image::RgbImage::from_pixel(64, 64, image::Rgb(colour));
+        (0..64).for_each(|at| picture.put_pixel(at, at, image::Rgb([255; 3])));
+        picture
+            .save(place.path(&format!("pictures/{name}.png")))
+            .unwrap();
+    }
+    place.run("create db p --encoder pdq").good();
+    place.run("ingest db p pictures").good();
+    place
+}
+
+#[test]
+fn pictures_are_shown_as_the_terminal_can() {
+    let place = with_pictures();
+    let search = "search p --image pictures/red.png -k 2 --show\r";
+    let terminal = Terminal::run(&place, &["shell", "db"], Kind::Kitty);
+    terminal.wait_line("db>");
+    terminal.press(search);
+    terminal.wait_raw(b"\x1b_Ga=T,f=100,q=2,c=58,r=9,");
+    terminal.wait("the query");
+    terminal.wait_line("db>");
+    terminal.press("get p 0 --show\r");
+    terminal.wait_raw(b"\x1b_Ga=T,f=100,q=2,c=18,r=9,");
+    let terminal = Terminal::run(&place, &["shell", "db"], Kind::Sixel);
+    terminal.wait_line("db>");
+    terminal.press(search);
+    terminal.wait_raw(b"\x1bP");
+    terminal.wait_line("db>");
+    // Asked or not, a terminal without graphics gets characters.
+    for kind in [Kind::Text, Kind::Silent] {
+        let terminal = Terminal::run(&place, &["shell", "db"], kind);
+        terminal.wait_line("db>");
+        terminal.press(search);
+        terminal.wait("the query");
+        terminal.wait_line("db>");
+        // Within the red of the query's tile, away from its white diagonal.
+        assert_eq!(terminal.colour("▀"), Color::Idx(21));
+    }
+}
+
+#[test]
 fn a_signal_from_outside_ends_a_shell_that_waits() {
     let place = filled();
     let terminal = shell(&place);

@@ -248,6 +248,14 @@ fn a_reader_that_goes_away_ends_the_script() {
 }
 
 #[test]
+fn pictures_are_for_terminals() {
+    let place = filled();
+    let run = shell(&place, &["-c", "get c 7 --show"], b"").good();
+    assert!(run.err.contains("--show needs a terminal") && !run.out.contains('\u{1b}'));
+    shell(&place, &["-c", "get c 7 --show --format json"], b"").bad(2, &["--format table"]);
+}
+
+#[test]
 fn completions_and_manual_pages_come_of_the_grammar() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

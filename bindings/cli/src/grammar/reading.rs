@@ -25,7 +25,7 @@ and the same; codes without pictures are drawn bit by bit. At most 50 queries an
 
 Examples:
   bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978
-  bitkin search photos.bitkin birds --image wren.jpg -k 5
+  bitkin search photos.bitkin birds --image wren.jpg -k 5 --show
   bitkin search photos.bitkin birds --image wren.jpg --html wren.html
   bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
   bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
@@ -46,6 +46,9 @@ pub(crate) struct Search {
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]
     pub(crate) html: Option<PathBuf>,
+    /// Show the pictures in the terminal too, if it can
+    #[arg(long)]
+    pub(crate) show: bool,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -194,6 +197,7 @@ pub(crate) struct Bench {
 #[command(after_help = "\
 Examples:
   bitkin get photos.bitkin birds 42
+  bitkin get photos.bitkin birds 42 --show
   bitkin get photos.bitkin birds 42 --html bird.html
   bitkin get photos.bitkin birds 42 --format json")]
 pub(crate) struct Get {
@@ -207,6 +211,9 @@ pub(crate) struct Get {
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]
     pub(crate) html: Option<PathBuf>,
+    /// Show the pictures in the terminal too, if it can
+    #[arg(long)]
+    pub(crate) show: bool,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -14,6 +14,7 @@ pub(crate) mod paper;
 mod prometheus;
 pub(crate) mod rows;
 pub(crate) mod search;
+mod show;
 pub(crate) mod stats;
 pub(crate) mod upkeep;
 pub(crate) mod verify;
@@ -21,6 +22,7 @@ mod watch;
 
 use crate::error::Failure;
 use crate::grammar::Format;
+use crate::interrupt;
 use crate::output::{plain, say};
 use crate::session::Session;
 use crate::trainer::Trainer;
@@ -34,7 +36,10 @@ use std::sync::Arc;
 
 /// An error of the engine, as the user sees it.
 pub(crate) fn failure(error: bitkin::Error) -> Failure {
-    Failure::new(error.to_string())
+    match error {
+        bitkin::Error::Stopped => Failure::interrupted("stopped"),
+        error => Failure::new(error.to_string()),
+    }
 }
 
 /// Tells what was done: as a message for people, or as a line of JSON on standard output.
@@ -153,19 +158,20 @@ fn problem_line(format: Format, problem: &Problem, key: &str) -> String {
     }
 }
 
-/// The collection of that name.
+/// The collection of that name; Ctrl-C stops what is read of it.
 ///
 /// # Errors
 /// When there is none; the message names those that exist.
 pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, Failure> {
-    database.collection(name).map_err(|error| match &error {
+    let found = database.collection(name).map_err(|error| match &error {
         bitkin::Error::UnknownCollection { existing, .. } if existing.is_empty() => failure(error)
             .advise(format!(
                 "bitkin create {} {name} --bits N makes it",
                 database.path().display()
             )),
         _ => failure(error),
-    })
+    })?;
+    Ok(found.stopped_by(interrupt::reads()))
 }
 
 /// The encoder of a collection: the one that is built in, or its model, loaded into the encoder library.

@@ -1,10 +1,13 @@
 //! `bitkin search` and `bitkin explain`.
 
 use super::gallery::{self, Gallery, Query};
+use super::show;
 use super::{check_file, collection, failure, field, outside, parse_code, read_picture};
 use crate::error::Failure;
 use crate::grammar::{Explain, Format, Search, Wanted};
+use crate::interrupt;
 use crate::output::{Column, bytes, counted, grouped, plain};
+use crate::screen::Graphics;
 use crate::session::Session;
 use bitkin::npy::CodesReader;
 use bitkin::{Answer, BatchSearch, Collection, Explanation, PartExplanation};
@@ -47,6 +50,8 @@ struct Batch<'a> {
     name: &'a dyn Fn(usize) -> Value,
     /// The file of the picture that the only query is the code of.
     picture: Option<&'a [u8]>,
+    /// How pictures of what is found are shown.
+    graphics: Option<Graphics>,
 }
 
 /// What is done with a batch of queries.
@@ -60,6 +65,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         .as_ref()
         .map(|_| Gallery::new(&collection, &arguments.database));
     let query = &arguments.query;
+    let graphics = show::graphics(arguments.show, arguments.format)?;
     let one = |codes: &[u8],
                picture: Option<&[u8]>,
                name: &dyn Fn(usize) -> Value,
@@ -71,6 +77,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
             codes,
             name,
             picture,
+            graphics,
         };
         deal(session, &batch, gallery)
     };
@@ -96,6 +103,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         };
         let mut first = 0;
         loop {
+            interrupt::check(|| "stopped".to_owned())?;
             let batch = codes.read(size).map_err(outside)?;
             if batch.is_empty() {
                 break;
@@ -179,6 +187,23 @@ impl Batch<'_> {
     }
 }
 
+impl Batch<'_> {
+    /// Shows what was found in the terminal, if that is wanted.
+    fn show_here(&self, session: &mut Session, answer: &Answer) -> Result<(), Failure> {
+        let Some(graphics) = self.graphics else {
+            return Ok(());
+        };
+        let mut rows = Vec::new();
+        for (rank, hit) in (1..).zip(&answer.hits) {
+            if let Some(row) = self.collection.get(hit.id).map_err(failure)? {
+                rows.push((row, format!("{rank}: {} at {}", hit.id, hit.distance)));
+            }
+        }
+        let database = &self.arguments.database;
+        show::rows(session, graphics, database, self.picture, &rows)
+    }
+}
+
 impl Wanted {
     /// The search for these rows.
     pub(crate) fn of_many<'a>(&self, search: BatchSearch<'a>) -> BatchSearch<'a> {
@@ -234,6 +259,7 @@ fn answer(
             Format::Table => as_table(session, collection, &name, found)?,
         }
         batch.show(gallery, row, found)?;
+        batch.show_here(session, found)?;
     }
     // A reader of many answers need not wait for all of them.
     session.out.flush()
@@ -268,6 +294,7 @@ fn tell(
             }
         }
         batch.show(gallery, row, &answer)?;
+        batch.show_here(session, &answer)?;
     }
     session.out.flush()
 }

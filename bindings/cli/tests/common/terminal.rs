@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Kitty,
     /// It shows sixels.
     Sixel,
+    /// It says where its cursor is, and answers nothing else.
+    Silent,
 }
 
 /// A running program, its screen, and everything that it wrote.
@@ -216,8 +218,9 @@ fn draw(screen: &mut vt100::Parser, pending: &mut Vec<u8>, kind: Kind) -> Vec<u8
             }
             // What the terminal can.
             b"\x1b[c" => answer.extend(match kind {
-                Kind::Sixel => &b"\x1b[?62;4;22c"[..],
-                _ => b"\x1b[?62;22c",
+                Kind::Silent => &b""[..],
+                Kind::Sixel => b"\x1b[?62;4;22c",
+                Kind::Text | Kind::Kitty => b"\x1b[?62;22c",
             }),
             _ if kind == Kind::Kitty => answer.extend(b"\x1b_Gi=31;OK\x1b\\"),
             _ => {}
