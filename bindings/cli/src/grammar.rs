@@ -684,7 +684,7 @@ mod tests {
                 .get_after_help()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            assert!(!help.contains("photos.bitkin "), "{help}");
+            assert!(!help.contains(" photos.bitkin"), "{help}");
             let lines = help
                 .split_once("Examples:\n")
                 .map_or("", |(_, lines)| lines);

@@ -207,7 +207,8 @@ impl Session {
         })
     }
 
-    /// Forgets a database that its caller is about to take away again.
+    /// Closes the database if it is the one that is kept open: its caller takes it away, or wants it for
+    /// itself. The next command opens it again.
     pub(crate) fn forget(&mut self, path: &Path) {
         if let Some(kept) = self.kept_at(path) {
             kept.database = None;

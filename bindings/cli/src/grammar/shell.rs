@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// The database in the examples of every verb's help, which a shell's lines do not name.
-const IN_EXAMPLES: &str = "photos.bitkin ";
+const IN_EXAMPLES: &str = " photos.bitkin";
 
 /// Verbs that make no sense within a shell.
 const OUTSIDE: [&str; 4] = ["demo", "shell", "completions", "man"];

@@ -25,11 +25,11 @@ pub(super) fn run(shell: &mut Shell<'_>, arguments: &Arguments) -> Result<(), Fa
         }
     };
     if arguments.lines.is_empty() {
-        let mut input = stdin().lock();
-        while let Some(line) = next_line(&mut input)
-            .map_err(|e| Failure::new(format!("cannot read standard input: {e}")))?
-        {
-            if each(&line) == Next::End {
+        let read_failed = |e| Failure::new(format!("cannot read standard input: {e}"));
+        loop {
+            // Locked for one line only: a verb may read what follows its own.
+            let line = next_line(&mut stdin().lock()).map_err(read_failed)?;
+            if line.is_none_or(|line| each(&line) == Next::End) {
                 break;
             }
         }

@@ -147,6 +147,7 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
 /// # Errors
 /// When anything is lost, or the new database cannot be written, or the user stops it.
 pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Failure> {
+    session.forget(&arguments.database);
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
     let place = NewDirectory::at(dest);

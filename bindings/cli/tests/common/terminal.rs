@@ -177,6 +177,8 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        // The next one may want its database.
+        let _ = self.child.wait();
     }
 }
 
