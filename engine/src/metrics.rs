@@ -91,6 +91,20 @@ pub fn expected_average_precision_of_ties_at(
     expected_average_precision_of_ties(whole)
 }
 
+/// Expected share of relevant items among the first `k`, over all orders of the items that tie: the mean of
+/// [`precision_at`]. From the sizes of the ties, nearest first; 0 for `k` = 0.
+pub fn expected_precision_of_ties_at(ties: impl IntoIterator<Item = (u64, u64)>, k: u64) -> f64 {
+    let (mut left, mut hits) = (k, 0.0);
+    for (items, relevant) in ties {
+        let taken = left.min(items);
+        if taken > 0 {
+            hits += taken as f64 * (relevant as f64 / items as f64);
+        }
+        left -= taken;
+    }
+    if k == 0 { 0.0 } else { hits / k as f64 }
+}
+
 /// How many of `taken` out of `items`, `relevant` of them relevant, are so: each number with its
 /// chance. What is rarer than one in 10^15 is left out.
 fn hypergeometric(items: u64, relevant: u64, taken: u64) -> impl Iterator<Item = (u64, f64)> {
@@ -195,8 +209,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Mean of the plain average precision of the first `k` over every arrangement of every tie.
-    fn by_enumeration(ties: &[(usize, usize)], k: usize) -> f64 {
+    /// Mean of a plain metric over every arrangement of every tie.
+    fn by_enumeration(ties: &[(usize, usize)], metric: impl Fn(&[bool]) -> f64) -> f64 {
         fn arrangements(n: usize, r: usize) -> Vec<Vec<bool>> {
             (0..1u32 << n)
                 .filter(|bits| bits.count_ones() as usize == r)
@@ -215,11 +229,7 @@ mod tests {
                 })
                 .collect();
         }
-        mean(
-            lists
-                .iter()
-                .map(|list| average_precision_at(list.iter().copied(), k)),
-        )
+        mean(lists.iter().map(|list| metric(list)))
     }
 
     proptest! {
@@ -227,7 +237,7 @@ mod tests {
         fn expectation_is_the_mean_over_all_orders(
             ties in prop::collection::vec((1usize..6).prop_flat_map(|n| (Just(n), 0..=n)), 0..4)
         ) {
-            let expected = by_enumeration(&ties, usize::MAX);
+            let expected = by_enumeration(&ties, |list| average_precision(list.iter().copied()));
             let pairs = ties.iter().map(|&(n, r)| (n as u64, r as u64));
             prop_assert!((expected_average_precision_of_ties(pairs) - expected).abs() < 1e-12);
 
@@ -244,9 +254,20 @@ mod tests {
             ties in prop::collection::vec((1usize..6).prop_flat_map(|n| (Just(n), 0..=n)), 0..4),
             k in 0usize..18
         ) {
-            let expected = by_enumeration(&ties, k);
+            let expected = by_enumeration(&ties, |list| average_precision_at(list.iter().copied(), k));
             let pairs = ties.iter().map(|&(n, r)| (n as u64, r as u64));
             let got = expected_average_precision_of_ties_at(pairs, k as u64);
+            prop_assert!((got - expected).abs() < 1e-12, "{} {}", got, expected);
+        }
+
+        #[test]
+        fn precision_at_k_is_the_mean_over_all_orders(
+            ties in prop::collection::vec((1usize..6).prop_flat_map(|n| (Just(n), 0..=n)), 0..4),
+            k in 0usize..18
+        ) {
+            let expected = by_enumeration(&ties, |list| precision_at(list.iter().copied(), k));
+            let pairs = ties.iter().map(|&(n, r)| (n as u64, r as u64));
+            let got = expected_precision_of_ties_at(pairs, k as u64);
             prop_assert!((got - expected).abs() < 1e-12, "{} {}", got, expected);
         }
 

@@ -671,7 +671,10 @@ fn single_pictures_go_in_and_are_found() {
     assert!(matches!(bad, Err(Error::Image(ImageError::UnknownFormat))));
     let twice = collection.insert_image(&encoder, Some(70), files[3], None);
     assert!(matches!(twice, Err(Error::DuplicateId { id: 70, .. })));
+    // What is wrong with a payload is told before anything is encoded.
+    let calls = encoder.calls.load(Ordering::Relaxed);
     let list = collection.insert_image(&encoder, None, files[3], Some("[1]"));
     assert!(matches!(list, Err(Error::InvalidPayload { row: 0, .. })));
+    assert_eq!(encoder.calls.load(Ordering::Relaxed), calls);
     assert_eq!(collection.len().unwrap(), before);
 }

@@ -202,10 +202,10 @@ impl Quality {
             precision_recall: curve(&all),
             top: tops
                 .map(|n| {
-                    (
-                        n,
-                        metrics::mean(all.iter().map(|ties| precision_at(ties, n as f64))),
-                    )
+                    let precision = |ties: &Ties| {
+                        metrics::expected_precision_of_ties_at(ties.iter().copied(), n as u64)
+                    };
+                    (n, metrics::mean(all.iter().map(precision)))
                 })
                 .collect(),
             commit: commit.to_owned(),
@@ -224,17 +224,6 @@ fn share(part: u64, whole: u64) -> f64 {
     } else {
         part as f64 / whole as f64
     }
-}
-
-/// The expected precision of the `n` nearest.
-fn precision_at(ties: &Ties, n: f64) -> f64 {
-    let (mut left, mut right) = (n, 0.0);
-    for &(rows, relevant) in ties {
-        let taken = left.min(rows as f64);
-        right += taken * share(relevant, rows);
-        left -= taken;
-    }
-    right / n
 }
 
 /// Precision and recall of what is within each distance, as means over the queries.

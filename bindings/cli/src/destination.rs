@@ -127,11 +127,8 @@ pub(crate) fn cannot_write(path: &Path, error: io::Error) -> Failure {
         false => path.display().to_string(),
     };
     // The name of the temporary, which tempfile adds, says nothing to the user.
-    let code = error.raw_os_error();
-    let reason = code.map_or_else(
-        || error.to_string(),
-        |code| io::Error::from_raw_os_error(code).to_string(),
-    );
+    let reason = error.to_string();
+    let reason = reason.split(" at path ").next().unwrap_or_default();
     let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "nothing is left of it; make room there, or name a file on another disk"

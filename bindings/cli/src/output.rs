@@ -59,6 +59,18 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// A word as one would type it at a shell.
+pub(crate) fn typed(word: &std::ffi::OsStr) -> String {
+    let word = word.to_string_lossy();
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+~".contains(c);
+    // A tilde at the beginning would be the home.
+    if !word.is_empty() && !word.starts_with('~') && word.chars().all(harmless) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// A column of a table.
 #[derive(Clone, Copy)]
 pub(crate) enum Column {
@@ -169,6 +181,12 @@ mod tests {
         );
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(0, "row"), "0 rows");
+    }
+
+    #[test]
+    fn words_can_be_typed_again() {
+        let words = ["a-b/c.d", "", "two words", "it's"].map(|word| typed(word.as_ref()));
+        assert_eq!(words, ["a-b/c.d", "''", "'two words'", "'it'\\''s'"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::error::Failure;
 use crate::verbs::rows::Chunk;
 use bitkin::{Collection, Row};
-use parquet::basic::{Compression, Encoding, LogicalType, Type, ZstdLevel};
+use parquet::basic::{Compression, ConvertedType, Encoding, Type, ZstdLevel};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
@@ -287,9 +287,10 @@ impl ParquetReader {
             Ok::<_, ParquetError>(Column {
                 reader: group.get_column_reader(place)?,
                 nullable: column.max_def_level() > 0,
+                // Older writers, and DuckDB, say it in the older way alone.
                 unsigned: matches!(
-                    column.logical_type_ref(),
-                    Some(LogicalType::Integer(kind)) if !kind.is_signed
+                    column.converted_type(),
+                    ConvertedType::UINT_32 | ConvertedType::UINT_64
                 ),
             })
         };
@@ -482,5 +483,9 @@ fn values<T: DataType>(
 fn unusable(file: &Path, error: &ParquetError) -> Failure {
     let text = error.to_string();
     let text = text.strip_prefix("Parquet error: ").unwrap_or(&text);
-    Failure::new(format!("{} cannot be read: {text}", file.display()))
+    let failure = Failure::new(format!("{} cannot be read: {text}", file.display()));
+    match text.contains("Disabled feature") {
+        true => failure.advise("write it with zstd, snappy, gzip, lz4 or no compression"),
+        false => failure,
+    }
 }

@@ -1,9 +1,10 @@
 //! Progress of long work on standard error: a bar in a terminal, one line at the end elsewhere.
 
 use crate::interrupt;
-use crate::output::say;
+use crate::output::{grouped, say};
 use bitkin::Activity;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -24,10 +25,10 @@ impl Progress {
         let template = match total {
             Some(_) => format!(
                 "{{prefix:>10}} [{{bar:32}}] {{human_pos}}/{{human_len}} {unit} \
-                 {{per_sec:.dim}} {{eta:.dim}} {{msg}}"
+                 {{rate:.dim}} {{eta:.dim}} {{msg}}"
             ),
             None => {
-                format!("{{prefix:>10}} {{spinner}} {{human_pos}} {unit} {{per_sec:.dim}} {{msg}}")
+                format!("{{prefix:>10}} {{spinner}} {{human_pos}} {unit} {{rate:.dim}} {{msg}}")
             }
         };
         Progress::with_template(what, total, &template)
@@ -49,6 +50,10 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         // The templates are ours; should one ever be wrong, the default style still works.
         if let Ok(style) = ProgressStyle::with_template(template) {
+            let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                // What cannot be written is not shown.
+                let _ = write!(out, "{}/s", grouped(state.per_sec() as u64));
+            });
             bar.set_style(style.progress_chars("━╸ "));
         }
         bar.set_prefix(what);
@@ -135,6 +140,11 @@ pub(crate) fn watched<T: Send>(
             }
         }
     })
+}
+
+/// Does work that does not tell how far it is, and cannot be stopped: only that it goes on is shown.
+pub(crate) fn busy<T: Send>(what: &'static str, work: impl FnOnce() -> T + Send) -> T {
+    watched(what, None, &Activity::new(), |_| 0, work)
 }
 
 /// A duration for people: "850 ms", "12.3 s", "2 min 5 s".

@@ -59,19 +59,6 @@ impl Deref for Handle {
     }
 }
 
-impl Handle {
-    /// Closes the command's own; the session's stays open.
-    ///
-    /// # Errors
-    /// As [`Database::close`].
-    pub(crate) fn close(self) -> Result<(), bitkin::Error> {
-        match self {
-            Handle::Own(database) => database.close(),
-            Handle::Kept(_) => Ok(()),
-        }
-    }
-}
-
 impl Session {
     /// A session that writes to standard output, and keeps nothing open.
     pub(crate) fn new() -> Session {
@@ -122,7 +109,7 @@ impl Session {
     pub(crate) fn let_go(&mut self) -> Result<(), Failure> {
         let database = self.kept.take().and_then(|kept| kept.database);
         match database.and_then(Arc::into_inner) {
-            Some(database) => database.close().map_err(failure),
+            Some(database) => verbs::close(Handle::Own(database)),
             None => Ok(()),
         }
     }
@@ -195,7 +182,9 @@ impl Session {
         if let Some(kept) = &kept {
             options = options.activity(kept.activity.clone());
         }
-        let database = options.create(path).map_err(failure)?;
+        let database = options
+            .create(path)
+            .map_err(|error| verbs::named(path, error))?;
         Ok(match kept {
             Some(kept) => {
                 let database = Arc::new(database);

@@ -87,7 +87,7 @@ pub unsafe extern "C" fn bitkin_encoder_describe(
         "input": encoder.input(),
         "fingerprint": encoder.fingerprint(),
         "preferred_batch": encoder.preferred_batch(),
-        "device": format!("{:?}", encoder.device()).to_lowercase(),
+        "device": encoder.device(),
     })
     .to_string();
     if !json.is_null() && json_len > text.len() {

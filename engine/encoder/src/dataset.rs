@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use bitkin::encoder::ImageInput;
-use bitkin::image::{Limits, decode, fit, has_picture_name};
+use bitkin::image::{Limits, decode_for, fit, has_picture_name};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -51,7 +51,7 @@ impl Picture {
     /// # Errors
     /// [`Error::Picture`].
     pub fn pixels(&self, bytes: &[u8], input: &ImageInput) -> Result<Vec<u8>, Error> {
-        decode(bytes, &Limits::default())
+        decode_for(bytes, &Limits::default(), Some(input.least_side()))
             .and_then(|image| fit(&image, input))
             .map_err(|source| Error::Picture {
                 path: self.path.display().to_string(),

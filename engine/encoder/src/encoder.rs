@@ -1,6 +1,7 @@
 //! The encoder stage: a model file, loaded and ready to turn pictures into codes.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
+use std::sync::OnceLock;
 
 use bitkin::encoder::{EncodeError, Encoder, Fingerprint, ImageInput, Prepared, check_batch};
 use bitkin::image::{ImageError, RgbImage, fit};
@@ -8,8 +9,8 @@ use bitkin::model::{ModelError, ModelFile, ModelKind};
 use rayon::prelude::*;
 use tch::Device;
 
-use crate::backbone::Backbone;
-use crate::device::{DeviceChoice, resolve};
+use crate::backbone::{Arithmetic, Backbone};
+use crate::device::{DeviceChoice, Fallback, resolve};
 use crate::error::Error;
 use crate::hash::HashModel;
 
@@ -25,11 +26,25 @@ const SIDES: RangeInclusive<u32> = 8..=1024;
 /// On the CPU every picture goes through the network by itself, on one of the worker threads;
 /// on a GPU in batches of one fixed size. Everything after the features is plain Rust
 /// ([`HashModel`]). So a code does not depend on the pictures beside it.
+///
+/// A GPU that fails gets smaller batches if memory is what it lacks, and is given up for the CPU otherwise;
+/// [`Encoder::device`] then says so. From there on the last bits of features may differ, and with them bits
+/// of codes whose latent is as good as zero.
 pub struct TorchEncoder {
     backbone: Backbone,
     model: HashModel,
     input: ImageInput,
     fingerprint: Fingerprint,
+    arithmetic: Arithmetic,
+    gpu: Option<Gpu>,
+}
+
+/// What is kept beside a backbone on a GPU.
+struct Gpu {
+    fallback: Fallback,
+    /// To load the same on the CPU, should it be needed.
+    file: ModelFile,
+    on_cpu: OnceLock<Backbone>,
 }
 
 impl TorchEncoder {
@@ -53,15 +68,13 @@ impl TorchEncoder {
         if file.method() != Some(METHOD) {
             return Err(unsupported("bitkin.method", file.method(), METHOD));
         }
-        if file.arithmetic() != Some(ARITHMETIC) {
-            return Err(unsupported(
-                "bitkin.arithmetic",
-                file.arithmetic(),
-                ARITHMETIC,
-            ));
-        }
+        let arithmetic = file.arithmetic().and_then(Arithmetic::of_name);
+        let Some(arithmetic) = arithmetic else {
+            let (key, known) = ("bitkin.arithmetic", "f32 and bf16");
+            return Err(unsupported(key, file.arithmetic(), known));
+        };
         let device = resolve(device).ok_or(Error::Device)?;
-        let backbone = Backbone::load(file, device)?;
+        let backbone = Backbone::load(file, device, arithmetic)?;
         let model = HashModel::from_file(file, backbone.dim())?;
         let input = file.input().unwrap_or_else(|| backbone.input());
         if !SIDES.contains(&input.width) || !SIDES.contains(&input.height) {
@@ -76,17 +89,29 @@ impl TorchEncoder {
                 ),
             }));
         }
+        let gpu = (device != Device::Cpu).then(|| Gpu {
+            fallback: Fallback::new(GPU_BATCH),
+            file: file.clone(),
+            on_cpu: OnceLock::new(),
+        });
         Ok(TorchEncoder {
             backbone,
             model,
             input,
             fingerprint: file.fingerprint(),
+            arithmetic,
+            gpu,
         })
     }
 
-    /// The device that the network runs on.
-    pub fn device(&self) -> Device {
-        self.backbone.device()
+    /// Whether the network runs on the CPU.
+    pub fn is_on_cpu(&self) -> bool {
+        self.gpu.is_none()
+    }
+
+    /// What the network computes in.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// The pixels that the network sees.
@@ -132,28 +157,45 @@ impl TorchEncoder {
     /// [`Error::Torch`].
     pub fn features(&self, pixels: &[u8]) -> Result<Vec<f32>, Error> {
         let picture = self.input.bytes();
-        if self.backbone.device() == Device::Cpu {
-            let rows = pixels
-                .par_chunks_exact(picture)
-                .map(|pixels| self.backbone.one(pixels, self.input))
-                .collect::<Result<Vec<_>, _>>()?;
-            return Ok(rows.concat());
-        }
-        let mut features = Vec::new();
-        for chunk in pixels.chunks(picture * GPU_BATCH) {
-            let mut padded = chunk.to_vec();
-            padded.resize(picture * GPU_BATCH, 0);
-            let batch = self.backbone.batch(&padded, self.input)?;
-            features.extend_from_slice(&batch[..chunk.len() / picture * self.backbone.dim()]);
-        }
-        Ok(features)
+        let Some(gpu) = &self.gpu else {
+            return one_by_one(&self.backbone, pixels, self.input);
+        };
+        let pixels_of = |range: Range<usize>| &pixels[range.start * picture..range.end * picture];
+        let on_gpu = |range: Range<usize>, batch: usize| {
+            let n = range.len();
+            let mut padded = pixels_of(range).to_vec();
+            padded.resize(picture * batch, 0);
+            let mut features = self.backbone.batch(&padded, self.input)?;
+            features.truncate(n * self.backbone.dim());
+            Ok(features)
+        };
+        gpu.fallback.run(pixels.len() / picture, on_gpu, |range| {
+            one_by_one(gpu.on_cpu(self.arithmetic)?, pixels_of(range), self.input)
+        })
     }
+}
+
+impl Gpu {
+    fn on_cpu(&self, arithmetic: Arithmetic) -> Result<&Backbone, Error> {
+        if let Some(backbone) = self.on_cpu.get() {
+            return Ok(backbone);
+        }
+        let backbone = Backbone::load(&self.file, Device::Cpu, arithmetic)?;
+        Ok(self.on_cpu.get_or_init(|| backbone))
+    }
+}
+
+/// Features of pictures on the CPU, spread over its cores.
+fn one_by_one(backbone: &Backbone, pixels: &[u8], input: ImageInput) -> Result<Vec<f32>, Error> {
+    let rows = pixels
+        .par_chunks_exact(input.bytes())
+        .map(|pixels| backbone.one(pixels, input))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.concat())
 }
 
 /// The method that this encoder implements, as a model file names it.
 pub const METHOD: &str = "pp-scdm";
-/// The arithmetic that this encoder computes in, as a model file names it.
-pub const ARITHMETIC: &str = "f32";
 
 impl Encoder for TorchEncoder {
     fn bits(&self) -> u32 {
@@ -169,6 +211,17 @@ impl Encoder for TorchEncoder {
             Device::Cpu => rayon::current_num_threads() * 8,
             _ => GPU_BATCH * 4,
         }
+    }
+
+    fn device(&self) -> String {
+        let Some(gpu) = &self.gpu else {
+            return "cpu".to_owned();
+        };
+        gpu.fallback.told("cuda")
+    }
+
+    fn least_side(&self) -> Option<u32> {
+        Some(self.input.least_side())
     }
 
     fn prepared_bytes(&self) -> usize {
@@ -201,6 +254,7 @@ pub fn build_file(
     model: &HashModel,
     backbone: &ModelFile,
     input: ImageInput,
+    arithmetic: Arithmetic,
     notes: &str,
 ) -> Result<ModelFile, Error> {
     let (mut tensors, head) = model.to_tensors();
@@ -208,17 +262,12 @@ pub fn build_file(
         if !name.starts_with("backbone.") {
             continue;
         }
-        let tensor = bitkin::model::Tensor {
-            dtype: view.dtype,
-            shape: view.shape.to_vec(),
-            bytes: view.bytes.to_vec(),
-        };
-        tensors.insert(name.to_string(), tensor);
+        tensors.insert(name.to_string(), view.to_tensor());
     }
     let description = serde_json::json!({
         "method": METHOD,
         "bits": model.bits,
-        "arithmetic": ARITHMETIC,
+        "arithmetic": arithmetic.name(),
         "input": input,
         "head": head,
     });

@@ -24,6 +24,9 @@ pub enum Error {
     /// Training or evaluation was asked for something that its data cannot give.
     #[error("{0}")]
     Data(String),
+    /// Whoever is told of the progress wanted it to end.
+    #[error("stopped")]
+    Stopped,
     /// A picture cannot be used.
     #[error("{path}: {source}")]
     Picture {

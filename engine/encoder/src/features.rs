@@ -1,8 +1,9 @@
 //! Features of many pictures: extracted in parallel, and kept in a file for the next time.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bitkin::encoder::ImageInput;
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tch::Tensor;
 
 use crate::backbone::Backbone;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Picture};
 use crate::error::Error;
 
 /// Feature vectors of some pictures, and their class numbers.
@@ -73,6 +74,17 @@ pub struct Extractor {
     backbone: Backbone,
     input: ImageInput,
     known: HashMap<[u8; 32], Vec<f32>>,
+    cache: Option<Cache>,
+}
+
+/// A file that keeps features for the next time.
+struct Cache {
+    path: PathBuf,
+    /// What the features depend on beside the picture.
+    identity: String,
+    saved: Instant,
+    /// How long saving took.
+    took: Duration,
 }
 
 impl Extractor {
@@ -82,45 +94,69 @@ impl Extractor {
             backbone,
             input,
             known: HashMap::new(),
+            cache: None,
         }
     }
 
-    /// Features of a set of pictures; `progress` is told how many of those not yet known are
-    /// done, and how many there are. It may be called from any thread.
+    /// Keeps features in the file `path`, and takes over those that are there already; a file that is missing,
+    /// or was written for something other than `identity`, is begun anew.
     ///
     /// # Errors
-    /// [`Error::Picture`] or [`Error::Io`] for a picture that cannot be used.
+    /// [`Error::Data`] when the file is damaged.
+    pub fn keep_in(&mut self, path: &Path, identity: &str) -> Result<(), Error> {
+        self.load(path, identity)?;
+        self.cache = Some(Cache {
+            path: path.to_owned(),
+            identity: identity.to_owned(),
+            saved: Instant::now(),
+            took: Duration::ZERO,
+        });
+        Ok(())
+    }
+
+    /// Features of a set of pictures; `progress` is told how many are done, and how many there are. When it
+    /// breaks off, what is done by then is kept.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]; [`Error::Picture`] or [`Error::Io`] for a picture that cannot be used, or a cache that
+    /// cannot be written.
     pub fn extract(
         &mut self,
         set: &Dataset,
-        progress: impl Fn(usize, usize) + Sync,
+        mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Features, Error> {
-        let read: Vec<([u8; 32], Option<Vec<u8>>)> = set
-            .pictures
-            .par_iter()
-            .map(|picture| {
-                let bytes = picture.read()?;
-                let key: [u8; 32] = Sha256::digest(&bytes).into();
-                Ok((key, (!self.known.contains_key(&key)).then_some(bytes)))
-            })
-            .collect::<Result<_, Error>>()?;
-        let total = read.iter().filter(|r| r.1.is_some()).count();
-        let done = AtomicUsize::new(0);
-        let new: Vec<([u8; 32], Vec<f32>)> = read
-            .par_iter()
-            .zip(&set.pictures)
-            .filter_map(|((key, bytes), picture)| Some((key, bytes.as_ref()?, picture)))
-            .map(|(key, bytes, picture)| {
-                let pixels = picture.pixels(bytes, &self.input)?;
-                let features = self.backbone.one(&pixels, self.input)?;
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                Ok((*key, features))
-            })
-            .collect::<Result<_, Error>>()?;
-        self.known.extend(new);
+        /// Pictures between two looks at the clock; their files are in memory at once.
+        const TOGETHER: usize = 256;
+        let total = set.pictures.len();
+        let mut keys = Vec::with_capacity(total);
+        let mut unsaved = false;
+        for pictures in set.pictures.chunks(TOGETHER) {
+            let step = self.extract_some(pictures, &mut keys).and_then(|new| {
+                unsaved |= new;
+                match progress(keys.len(), total) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Stopped),
+                }
+            });
+            let ends = step.is_err() || keys.len() == total;
+            if unsaved
+                && self
+                    .cache
+                    .as_ref()
+                    .is_some_and(|cache| ends || cache.is_due())
+            {
+                // Of two errors the first tells more.
+                let saved = self.save();
+                step?;
+                saved?;
+                unsaved = false;
+            } else {
+                step?;
+            }
+        }
         let dim = self.backbone.dim();
-        let mut values = Vec::with_capacity(read.len() * dim);
-        for (key, _) in &read {
+        let mut values = Vec::with_capacity(keys.len() * dim);
+        for key in &keys {
             values.extend(&self.known[key]);
         }
         Ok(Features {
@@ -128,6 +164,36 @@ impl Extractor {
             values,
             labels: set.classes().1,
         })
+    }
+
+    /// Adds the pictures' keys; returns whether any was not known yet.
+    fn extract_some(
+        &mut self,
+        pictures: &[Picture],
+        keys: &mut Vec<[u8; 32]>,
+    ) -> Result<bool, Error> {
+        type Extracted = ([u8; 32], Option<Vec<f32>>);
+        let extracted: Vec<Extracted> = pictures
+            .par_iter()
+            .map(|picture| {
+                let bytes = picture.read()?;
+                let key: [u8; 32] = Sha256::digest(&bytes).into();
+                if self.known.contains_key(&key) {
+                    return Ok((key, None));
+                }
+                let pixels = picture.pixels(&bytes, &self.input)?;
+                Ok((key, Some(self.backbone.one(&pixels, self.input)?)))
+            })
+            .collect::<Result<_, Error>>()?;
+        let mut new = false;
+        for (key, features) in extracted {
+            keys.push(key);
+            if let Some(features) = features {
+                self.known.insert(key, features);
+                new = true;
+            }
+        }
+        Ok(new)
     }
 
     /// Numbers in a feature vector.
@@ -140,12 +206,8 @@ impl Extractor {
         self.known.len()
     }
 
-    /// Takes over the features that an extractor with the same backbone and input wrote to
-    /// `path`; a file that is missing or of another backbone is passed over.
-    ///
-    /// # Errors
-    /// [`Error::Data`] when the file is damaged.
-    pub fn load(&mut self, path: &Path, identity: &str) -> Result<(), Error> {
+    /// Takes over the features of a file that was written for `identity`.
+    fn load(&mut self, path: &Path, identity: &str) -> Result<(), Error> {
         let Ok(bytes) = std::fs::read(path) else {
             return Ok(());
         };
@@ -185,11 +247,12 @@ impl Extractor {
         Ok(())
     }
 
-    /// Writes everything known to `path`, for [`Extractor::load`].
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn save(&self, path: &Path, identity: &str) -> Result<(), Error> {
+    /// Writes everything known to the cache.
+    fn save(&mut self) -> Result<(), Error> {
+        let Some(Cache { path, identity, .. }) = &self.cache else {
+            return Ok(());
+        };
+        let start = Instant::now();
         let mut keys: Vec<&[u8; 32]> = self.known.keys().collect();
         keys.sort_unstable();
         let values: Vec<u8> = keys
@@ -214,10 +277,22 @@ impl Extractor {
                 TensorView::new(Dtype::F32, vec![rows, dim], &values).map_err(bad)?,
             ),
         ];
-        let metadata = HashMap::from([("identity".to_string(), identity.to_string())]);
+        let metadata = HashMap::from([("identity".to_string(), identity.clone())]);
         let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(bad)?;
         let temporary = path.with_extension("partial");
         std::fs::write(&temporary, bytes).map_err(io)?;
-        std::fs::rename(&temporary, path).map_err(io)
+        std::fs::rename(&temporary, path).map_err(io)?;
+        if let Some(cache) = &mut self.cache {
+            cache.saved = Instant::now();
+            cache.took = start.elapsed();
+        }
+        Ok(())
+    }
+}
+
+impl Cache {
+    /// The whole file is written anew: not more often than it may take a twentieth of the time.
+    fn is_due(&self) -> bool {
+        self.saved.elapsed() > Duration::from_secs(60).max(20 * self.took)
     }
 }

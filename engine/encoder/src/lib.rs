@@ -17,6 +17,7 @@ pub mod features;
 pub mod hash;
 pub mod health;
 pub mod speed;
+pub mod stability;
 pub mod train;
 
 pub use crate::error::Error;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bitkin::encoder::Encoder;
-use bitkin::image::{Limits, decode};
+use bitkin::image::{Limits, decode_for};
 use bitkin::ingest::{Ingest, Sources};
 use bitkin::model::ModelFile;
 use bitkin::{CollectionConfig, Database};
@@ -71,7 +71,8 @@ pub fn measure(
             .par_iter()
             .zip(&set.pictures)
             .map(|(file, picture)| {
-                let prepared = decode(file, &Limits::default()).and_then(|p| encoder.prepare(&p));
+                let decoded = decode_for(file, &Limits::default(), encoder.least_side());
+                let prepared = decoded.and_then(|picture| encoder.prepare(&picture));
                 let named = |source| Error::Picture {
                     path: picture.path.display().to_string(),
                     source,
@@ -105,9 +106,9 @@ pub fn measure(
         )?);
     }
     let rate = |seconds: f64| n as f64 / seconds;
-    let bound = match encoder.device() {
-        tch::Device::Cpu => decoding + forward,
-        _ => decoding.max(forward),
+    let bound = match encoder.is_on_cpu() {
+        true => decoding + forward,
+        false => decoding.max(forward),
     };
     let names = [
         "features",

@@ -29,11 +29,25 @@ fn encode(encoder: &TorchEncoder, pictures: &[Vec<u8>]) -> Vec<Vec<u8>> {
     codes.chunks(bytes).map(<[u8]>::to_vec).collect()
 }
 
+/// The same model, computed in bf16.
+fn in_bf16(file: &ModelFile) -> ModelFile {
+    let mut metadata = file.metadata().clone();
+    metadata.model.insert("arithmetic".into(), "bf16".into());
+    file.with_metadata(metadata).expect("a valid model")
+}
+
 #[test]
 fn single_equals_batch_equals_shuffled_equals_threads() {
-    let encoder = encoder();
+    let file = common::tiny_model(BITS);
+    for file in [in_bf16(&file), file] {
+        let encoder = TorchEncoder::load(&file, DeviceChoice::Cpu).expect("a valid model");
+        codes_depend_on_the_picture_alone(&encoder);
+    }
+}
+
+fn codes_depend_on_the_picture_alone(encoder: &TorchEncoder) {
     let pictures = common::pictures(60, 5);
-    let batch = encode(&encoder, &pictures);
+    let batch = encode(encoder, &pictures);
     let distinct: std::collections::HashSet<_> = batch.iter().collect();
     assert!(
         distinct.len() > 20,
@@ -41,17 +55,17 @@ fn single_equals_batch_equals_shuffled_equals_threads() {
     );
 
     for (picture, code) in pictures.iter().zip(&batch) {
-        assert_eq!(&encode(&encoder, std::slice::from_ref(picture))[0], code);
+        assert_eq!(&encode(encoder, std::slice::from_ref(picture))[0], code);
     }
     let mut order: Vec<usize> = (0..pictures.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(6));
     let shuffled: Vec<Vec<u8>> = order.iter().map(|&i| pictures[i].clone()).collect();
-    for (code, &i) in encode(&encoder, &shuffled).iter().zip(&order) {
+    for (code, &i) in encode(encoder, &shuffled).iter().zip(&order) {
         assert_eq!(code, &batch[i]);
     }
     std::thread::scope(|scope| {
         for quarter in 0..4 {
-            let (encoder, pictures, batch) = (&encoder, &pictures, &batch);
+            let (pictures, batch) = (&pictures, &batch);
             scope.spawn(move || {
                 let range = quarter * 15..(quarter + 1) * 15;
                 assert_eq!(encode(encoder, &pictures[range.clone()]), batch[range]);
@@ -151,15 +165,10 @@ fn a_model_split_and_joined_is_the_same_model() {
 }
 
 fn tensors_of(file: &ModelFile) -> BTreeMap<String, Tensor> {
-    let copy = |(name, view): (&str, bitkin::model::TensorView<'_>)| {
-        let tensor = Tensor {
-            dtype: view.dtype,
-            shape: view.shape.to_vec(),
-            bytes: view.bytes.to_vec(),
-        };
-        (name.to_string(), tensor)
-    };
-    file.tensors().map(copy).collect()
+    let tensors = file.tensors();
+    tensors
+        .map(|(name, view)| (name.to_string(), view.to_tensor()))
+        .collect()
 }
 
 #[test]
@@ -229,6 +238,15 @@ fn a_step_that_is_not_known_is_refused() {
 }
 
 #[test]
+fn an_arithmetic_that_is_not_known_is_refused() {
+    let refused = refused_with(|metadata| metadata.model["arithmetic"] = "int8".into());
+    assert!(
+        refused.contains("int8") && refused.contains("bf16"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn numbers_that_would_take_for_ever_are_refused() {
     let refused = refused_with(|metadata| {
         metadata.model["head"]["diffusion"]["steps"] = u32::MAX.into();
@@ -243,7 +261,7 @@ fn refused_with(change: impl FnOnce(&mut ModelMetadata)) -> String {
     let whole = common::tiny_model(BITS);
     let mut metadata = whole.metadata().clone();
     change(&mut metadata);
-    let file = ModelFile::build(metadata, &tensors_of(&whole)).expect("still a file");
+    let file = whole.with_metadata(metadata).expect("still a file");
     let refused = TorchEncoder::load(&file, DeviceChoice::Cpu).err();
     refused.expect("refused").to_string()
 }

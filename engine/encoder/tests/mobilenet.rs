@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use bitkin::encoder::ImageInput;
-use bitkin_encoder::backbone::{Backbone, read_file};
+use bitkin_encoder::backbone::{Arithmetic, Backbone, read_file};
 use safetensors::SafeTensors;
 use tch::Device;
 
@@ -38,7 +38,7 @@ fn reference_embeddings_are_reproduced() {
         return;
     };
     let file = read_file(&folder.join("mobilenet_v1_imagenet_f16.safetensors")).unwrap();
-    let backbone = Backbone::load(&file, Device::Cpu).unwrap();
+    let backbone = Backbone::load(&file, Device::Cpu, Arithmetic::F32).unwrap();
     let references =
         std::fs::read(folder.join("mobilenet_v1_reference_embeddings.safetensors")).unwrap();
     let references = SafeTensors::deserialize(&references).unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bitkin::encoder::ImageInput;
 use bitkin::model::ModelError;
 use bitkin_encoder::Error;
-use bitkin_encoder::backbone::{Backbone, read_file};
+use bitkin_encoder::backbone::{Arithmetic, Backbone, read_file};
 use safetensors::tensor::{Dtype, TensorView};
 use tch::Device;
 
@@ -108,7 +108,7 @@ fn features_are_those_of_pytorch() {
         // As in files that torchvision's weights come in.
         tensors.push(("fc.bias".into(), vec![1000]));
         let imported = read_file(file(&tensors).path()).unwrap();
-        let backbone = Backbone::load(&imported, Device::Cpu).unwrap();
+        let backbone = Backbone::load(&imported, Device::Cpu, Arithmetic::F32).unwrap();
         let got = backbone
             .one(&picture(), ImageInput::stretch(SIDE, SIDE))
             .unwrap();

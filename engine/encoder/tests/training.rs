@@ -7,13 +7,18 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+
 use bitkin_encoder::Error;
+use bitkin_encoder::backbone::Arithmetic;
 use bitkin_encoder::baselines::Projection;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{METHODS, Split, Wanted, code_map, measure, model_map};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::hash::{GraphSpace, HashModel};
-use bitkin_encoder::train::hash::{HashLoss, HashTraining, TrainOn, TrainingData, adapt, train};
+use bitkin_encoder::train::hash::{
+    HashLoss, HashTraining, Prior, TrainOn, TrainingData, adapt, train,
+};
 use common::{clouds, small_model};
 
 #[test]
@@ -27,7 +32,9 @@ fn the_same_seed_gives_the_same_model_to_the_byte() {
 fn a_model_file_gives_back_the_model() {
     let (model, backbone) = (small_model(20, common::DIM, 1), common::tiny_backbone(7));
     let input = bitkin::encoder::ImageInput::stretch(common::SIDE, common::SIDE);
-    let file = bitkin_encoder::encoder::build_file(&model, &backbone, input, "notes").unwrap();
+    let file =
+        bitkin_encoder::encoder::build_file(&model, &backbone, input, Arithmetic::F32, "notes")
+            .unwrap();
     assert_eq!(HashModel::from_file(&file, common::DIM).unwrap(), model);
 }
 
@@ -157,7 +164,7 @@ fn what_base_classes_teach_helps_with_new_ones() {
             Some(space) => options.diffusion.as_mut().unwrap().space = space,
         }
         model_map(
-            &train(&options, data, |_, _| {}).unwrap(),
+            &train(&options, data, |_, _| ControlFlow::Continue(())).unwrap(),
             &pictures,
             &pictures,
         )
@@ -204,7 +211,7 @@ fn whitening_takes_off_what_varies_within_classes() {
             adapt_steps: 0,
             ..HashTraining::new(64, 1)
         };
-        let model = train(&options, data, |_, _| {}).unwrap();
+        let model = train(&options, data, |_, _| ControlFlow::Continue(())).unwrap();
         model_map(&model, &pictures, &pictures)
     });
     assert!(with > without + 0.1, "{with} against {without}");
@@ -245,9 +252,11 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         methods: Vec::new(),
         bits: vec![8, 9],
         prototypes: vec![2],
+        shown: vec![3],
         options: HashTraining::new(8, 1),
     };
-    let measured = measure(split, &wanted).unwrap();
+    let prior = Prior::of(wanted.options.shrinkage, &base).unwrap();
+    let measured = measure(split, &prior, &wanted).unwrap();
     let of = |method| -> Vec<Option<usize>> {
         let rows = measured
             .iter()
@@ -265,14 +274,19 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         .filter(|m| m.prototypes == Some(2))
         .collect();
     assert_eq!(few.len(), 2);
+    // The query is itself in the database.
+    let nearest = &few[0].shown[0][0];
+    assert_eq!(nearest.distance, 0);
     let one = |name: &str| Wanted {
         methods: vec![name.to_owned()],
         prototypes: Vec::new(),
         ..wanted.clone()
     };
-    let itq = measure(split, &one("itq")).unwrap();
+    let itq = measure(split, &prior, &one("itq")).unwrap();
     assert_eq!((itq.len(), itq[0].method), (1, "itq"));
-    let unknown = measure(split, &one("best")).unwrap_err().to_string();
+    let unknown = measure(split, &prior, &one("best"))
+        .unwrap_err()
+        .to_string();
     assert!(
         unknown.contains("best") && unknown.contains("pp-scdm"),
         "{unknown}"
@@ -291,9 +305,15 @@ fn a_model_is_adapted_to_other_classes() {
         unlabelled: &first.1,
     };
     let options = HashTraining::new(16, 1);
-    let model = train(&options, data, |_, _| {}).unwrap();
-    let adapted = adapt(&model, &options, &second.0, &second.1, |_, _| {}).unwrap();
-    let again = adapt(&model, &options, &second.0, &second.1, |_, _| {}).unwrap();
+    let model = train(&options, data, |_, _| ControlFlow::Continue(())).unwrap();
+    let adapted = adapt(&model, &options, &second.0, &second.1, |_, _| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let again = adapt(&model, &options, &second.0, &second.1, |_, _| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!(adapted, again);
     assert_eq!(
         (&adapted.whitening, &adapted.prototypes),
@@ -307,7 +327,7 @@ fn a_model_is_adapted_to_other_classes() {
         unlabelled: &second.1,
         ..data
     };
-    let whole = map(&train(&options, data, |_, _| {}).unwrap());
+    let whole = map(&train(&options, data, |_, _| ControlFlow::Continue(())).unwrap());
     let adapted = map(&adapted);
     assert!(adapted > whole - 0.05, "{adapted} {whole}");
 
@@ -316,7 +336,10 @@ fn a_model_is_adapted_to_other_classes() {
         dim,
         ..Default::default()
     };
-    let refused = adapt(&model, &options, &wide, &none, |_, _| {}).unwrap_err();
+    let refused = adapt(&model, &options, &wide, &none, |_, _| {
+        ControlFlow::Continue(())
+    })
+    .unwrap_err();
     assert!(refused.to_string().contains("25"), "{refused}");
 }
 
@@ -334,7 +357,8 @@ fn every_option_makes_another_model_that_works() {
         unlabelled: &anchors,
     };
     let plain = HashTraining::new(16, 1);
-    let model = |options: &HashTraining| train(options, data, |_, _| {}).unwrap();
+    let model =
+        |options: &HashTraining| train(options, data, |_, _| ControlFlow::Continue(())).unwrap();
     let original = model(&plain);
     for options in [
         HashTraining {
@@ -397,7 +421,7 @@ fn data_that_cannot_be_trained_on_are_refused_in_words() {
             adapt,
             unlabelled: &none,
         };
-        match train(&options, data, |_, _| {}) {
+        match train(&options, data, |_, _| ControlFlow::Continue(())) {
             Err(Error::Data(message)) => message,
             other => panic!("not refused: {other:?}"),
         }

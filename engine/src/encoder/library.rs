@@ -342,6 +342,10 @@ impl Encoder for LibraryEncoder {
         described.unwrap_or_else(|_| self.description.device.clone())
     }
 
+    fn least_side(&self) -> Option<u32> {
+        Some(self.description.input.least_side())
+    }
+
     fn prepared_bytes(&self) -> usize {
         self.description.input.bytes()
     }

@@ -142,6 +142,12 @@ impl ImageInput {
         }
     }
 
+    /// The pixels that each side of a picture needs so that making it smaller on decoding loses nothing that
+    /// fitting it would keep: twice the longer side.
+    pub fn least_side(&self) -> u32 {
+        self.width.max(self.height).saturating_mul(2)
+    }
+
     /// Bytes of one picture: `width * height * 3`.
     pub fn bytes(&self) -> usize {
         self.width as usize * self.height as usize * 3
@@ -197,6 +203,12 @@ pub trait Encoder: Send + Sync {
         "cpu".to_owned()
     }
 
+    /// The pixels that each side of a picture must keep if it is made smaller as it is decoded
+    /// ([`image::decode_for`](crate::image::decode_for)); none if it is wanted as it is.
+    fn least_side(&self) -> Option<u32> {
+        None
+    }
+
     /// Bytes of a prepared picture, at least 1.
     fn prepared_bytes(&self) -> usize;
 
@@ -234,6 +246,10 @@ impl<E: Encoder + ?Sized> Encoder for &E {
 
     fn device(&self) -> String {
         (**self).device()
+    }
+
+    fn least_side(&self) -> Option<u32> {
+        (**self).least_side()
     }
 
     fn prepared_bytes(&self) -> usize {

@@ -39,6 +39,20 @@ impl Default for Limits {
 /// # Errors
 /// [`ImageError`] says what is wrong with the file.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, ImageError> {
+    decode_for(bytes, limits, None)
+}
+
+/// Decodes a picture that will be made smaller to 8-bit RGB, upright: where the format allows (JPEG), to a half,
+/// a quarter or an eighth of its width and height, as long as both keep `least_side` pixels. That takes about
+/// half the time and little memory; what is then made of it differs by about a grey level on average.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_for(
+    bytes: &[u8],
+    limits: &Limits,
+    least_side: Option<u32>,
+) -> Result<RgbImage, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty);
     }
@@ -55,7 +69,9 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, ImageError> {
     }
     // The decoders hold nothing of ours that a panic could leave half changed, and one picture
     // that trips over a bug of theirs must not end an ingest of a million.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode_checked(bytes, format, limits)));
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        decode_checked(bytes, format, limits, least_side)
+    }));
     decoded.unwrap_or_else(|_| {
         Err(ImageError::Undecodable {
             reason: "the decoder panicked".to_owned(),
@@ -103,6 +119,7 @@ fn decode_checked(
     bytes: &[u8],
     format: ImageFormat,
     limits: &Limits,
+    least_side: Option<u32>,
 ) -> Result<RgbImage, ImageError> {
     // The dimensions are checked below, for an error that names them. This bounds what the
     // decoders allocate besides: eight bytes for a pixel of 16-bit RGBA, and as much again.
@@ -127,7 +144,13 @@ fn decode_checked(
     }
     // A picture whose EXIF cannot be read is shown as it is stored.
     let orientation = decoder.orientation().ok();
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(typed)?;
+    let scaled = least_side
+        .filter(|_| format == ImageFormat::Jpeg)
+        .and_then(|least| scaled_jpeg(bytes, (width, height), least));
+    let mut picture = match scaled {
+        Some(picture) => picture,
+        None => DynamicImage::from_decoder(decoder).map_err(typed)?,
+    };
     if let Some(orientation) = orientation {
         picture.apply_orientation(orientation);
     }
@@ -138,6 +161,33 @@ fn decode_checked(
         picture.into_rgb8().into_raw()
     };
     RgbImage::new(width, height, pixels).ok_or(ImageError::ZeroSized { width, height })
+}
+
+/// A JPEG decoded at a fraction of its size, each block of 8 x 8 pixels to fewer. None where that is of no use, or
+/// for one of the rarer kinds: then it is decoded whole, as if nothing had been tried.
+fn scaled_jpeg(bytes: &[u8], (width, height): (u32, u32), least: u32) -> Option<DynamicImage> {
+    let fits = |scale: &u32| width / scale >= least.max(1) && height / scale >= least.max(1);
+    let scale = [8, 4, 2].into_iter().find(fits)?;
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    let asked = [width, height].map(|side| u16::try_from(side / scale));
+    let [Ok(across), Ok(down)] = asked else {
+        return None;
+    };
+    let (across, down) = decoder.scale(across, down).ok()?;
+    let format = decoder.info()?.pixel_format;
+    let (width, height) = (u32::from(across), u32::from(down));
+    // The other kinds (CMYK, 16 bits, lossless) are read in one way alone.
+    match format {
+        jpeg_decoder::PixelFormat::L8 => {
+            let pixels = ::image::GrayImage::from_raw(width, height, decoder.decode().ok()?);
+            Some(DynamicImage::ImageLuma8(pixels?))
+        }
+        jpeg_decoder::PixelFormat::RGB24 => {
+            let pixels = ::image::RgbImage::from_raw(width, height, decoder.decode().ok()?);
+            Some(DynamicImage::ImageRgb8(pixels?))
+        }
+        _ => None,
+    }
 }
 
 /// Lays a picture with transparency over a white ground, rounding to the nearest.

@@ -14,7 +14,7 @@ mod decode;
 mod fit;
 
 #[cfg(feature = "images")]
-pub use self::decode::{Limits, decode, has_picture_magic, has_picture_name};
+pub use self::decode::{Limits, decode, decode_for, has_picture_magic, has_picture_name};
 #[cfg(feature = "images")]
 pub use self::fit::fit;
 

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::encoder::ImageInput;
 use ::image::{ExtendedColorType, ImageEncoder, ImageFormat};
 
 fn encoded(pixels: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
@@ -18,6 +19,25 @@ fn jpeg(width: u32, height: u32) -> Vec<u8> {
     let mut file = Vec::new();
     ::image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, 90)
         .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+        .unwrap();
+    file
+}
+
+/// A JPEG of soft waves with some noise, as photographs are, in colour or in grey.
+fn photograph(width: u32, height: u32, colour: ExtendedColorType) -> Vec<u8> {
+    let channels = u32::from(colour.channel_count());
+    let pixels: Vec<u8> = (0..width * height * channels)
+        .map(|i| {
+            let (place, channel) = (i / channels, i % channels);
+            let (x, y) = ((place % width) as f32, (place / width) as f32);
+            let wave = (x * 0.05 + channel as f32).sin() + (y * 0.03 - channel as f32).cos();
+            let noise = (place.wrapping_mul(2_654_435_761) >> 28) as f32;
+            (110.0 + 50.0 * wave + noise) as u8
+        })
+        .collect();
+    let mut file = Vec::new();
+    ::image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, 90)
+        .write_image(&pixels, width, height, colour)
         .unwrap();
     file
 }
@@ -100,6 +120,41 @@ fn grey_deep_and_transparent_pictures_become_rgb() {
 }
 
 #[test]
+fn a_jpeg_that_is_made_small_anyway_is_decoded_small() {
+    let input = ImageInput::stretch(40, 40);
+    let limits = Limits::default();
+    let colours = [ExtendedColorType::Rgb8, ExtendedColorType::L8];
+    // Sides that are no multiples of the scale are rounded up, so what lies far from the corner moves by up to a
+    // part of a pixel: here, half a step of a wave.
+    let sizes = [(400, 324, 0.5), (403, 322, 1.5)];
+    for (colour, (width, height, most)) in colours.into_iter().flat_map(|c| sizes.map(|s| (c, s))) {
+        let file = photograph(width, height, colour);
+        let whole = decode(&file, &limits).unwrap();
+        let small = decode_for(&file, &limits, Some(input.least_side())).unwrap();
+        // An eighth would leave 40 lines of the 80 that are wanted.
+        assert_eq!((small.width(), small.height()), (width.div_ceil(4), 81));
+        let (whole, small) = (fit(&whole, &input).unwrap(), fit(&small, &input).unwrap());
+        let apart = whole.iter().zip(&small).map(|(a, b)| a.abs_diff(*b));
+        let mean = apart.map(f64::from).sum::<f64>() / whole.len() as f64;
+        assert!(
+            mean < most,
+            "{colour:?} {width} x {height}: {mean} on average"
+        );
+    }
+    // As it is, if it is too small for that or of another format.
+    let file = photograph(79, 300, ExtendedColorType::Rgb8);
+    assert_eq!(
+        decode_for(&file, &limits, Some(40)).unwrap(),
+        decode(&file, &limits).unwrap()
+    );
+    let png = encoded(&[7; 200 * 200], 200, 200, ExtendedColorType::L8);
+    assert_eq!(decode_for(&png, &limits, Some(8)).unwrap().width(), 200);
+    // And a file that is cut short is refused either way.
+    let cut = &photograph(400, 400, ExtendedColorType::Rgb8)[..2000];
+    assert_eq!(decode_for(cut, &limits, Some(8)), decode(cut, &limits));
+}
+
+#[test]
 fn exif_orientation_is_applied() {
     let upright = jpeg(24, 8);
     // An APP1 segment after the start: TIFF header, one entry, orientation 6 (turn right).
@@ -109,6 +164,8 @@ fn exif_orientation_is_applied() {
     turned.extend((exif.len() as u16 + 2).to_be_bytes());
     turned.extend(exif);
     turned.extend(&upright[2..]);
+    let small = decode_for(&turned, &Limits::default(), Some(2)).unwrap();
+    assert_eq!((small.width(), small.height()), (2, 6));
     let (upright, turned) = (decoded(&upright), decoded(&turned));
     assert_eq!((turned.width(), turned.height()), (8, 24));
     // Turned right, the first row becomes the last column.

@@ -33,7 +33,7 @@ pub use self::writer::{Picture, PictureWriter, Ticket};
 use crate::collection::Collection;
 use crate::encoder::{Encoder, Prepared};
 use crate::error::Error;
-use crate::image::{ImageError, Limits, decode};
+use crate::image::{ImageError, Limits, decode_for};
 
 /// SHA-256 of a file.
 pub type ContentHash = [u8; 32];
@@ -383,7 +383,7 @@ pub fn ingest(
 /// Decodes a picture and prepares it for its encoder. One that trips over a fault of the encoder's must not
 /// take the thread with it.
 fn prepare(encoder: &dyn Encoder, file: &[u8], limits: &Limits) -> Result<Prepared, ImageError> {
-    let picture = decode(file, limits)?;
+    let picture = decode_for(file, limits, encoder.least_side())?;
     let prepared = catch_unwind(AssertUnwindSafe(|| encoder.prepare(&picture)));
     prepared.unwrap_or_else(|_| {
         Err(ImageError::Undecodable {

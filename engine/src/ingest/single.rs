@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::{described, prepare};
 use crate::collection::Collection;
-use crate::encoder::{Device, Encoder, EncoderLibrary};
+use crate::encoder::{Device, Encoder, EncoderLibrary, Prepared};
 use crate::error::Error;
-use crate::image::Limits;
+use crate::image::{ImageError, Limits};
 use crate::search::Search;
 
 impl Collection {
@@ -91,8 +91,8 @@ impl Collection {
         let chunks = codes.chunks_mut(batch * self.code_bytes());
         for (files, codes) in files.chunks(batch).zip(chunks) {
             let mut batch = Vec::with_capacity(files.len() * encoder.prepared_bytes());
-            for file in files {
-                let prepared = prepare(encoder, file, &Limits::default())?;
+            for prepared in prepare_all(encoder, files) {
+                let prepared = prepared?;
                 batch.extend(prepared.bytes);
                 qualities.push(prepared.quality);
             }
@@ -134,6 +134,10 @@ impl Collection {
         files: &[&[u8]],
         payloads: &[Option<&str>],
     ) -> Result<Vec<u64>, Error> {
+        // Before the work, not after it.
+        for (row, payload) in payloads.iter().enumerate() {
+            described(row, *payload, "", None)?;
+        }
         let (codes, qualities) = self.encode_judged(encoder, files)?;
         // As many as there are more of: if the numbers differ, inserting says so.
         let rows = files.len().max(payloads.len());
@@ -159,4 +163,28 @@ impl Collection {
         let code = self.encode_image(encoder, file)?;
         Ok(Search::new(self.snapshot(), Cow::Owned(code)))
     }
+}
+
+/// Decodes pictures on all cores; in order.
+fn prepare_all(encoder: &dyn Encoder, files: &[&[u8]]) -> Vec<Result<Prepared, ImageError>> {
+    let limits = &Limits::default();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(threads).max(1);
+    let mut shares = files.chunks(share);
+    let here = shares.next().unwrap_or(&[]);
+    let all = move |files: &[&[u8]]| -> Vec<_> {
+        let prepared = files.iter().map(|file| prepare(encoder, file, limits));
+        prepared.collect()
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .map(|files| (files, scope.spawn(move || all(files))))
+            .collect();
+        let mut prepared = all(here);
+        for (files, other) in others {
+            // What panics is caught on its thread; if that died all the same, its share is done here.
+            prepared.extend(other.join().unwrap_or_else(|_| all(files)));
+        }
+        prepared
+    })
 }

@@ -228,6 +228,16 @@ impl ModelFile {
         Self::from_bytes(write::safetensors(&strings_of(&metadata, None), &views))
     }
 
+    /// A file with the same tensors and other metadata.
+    ///
+    /// # Errors
+    /// As [`ModelFile::build`].
+    pub fn with_metadata(&self, metadata: ModelMetadata) -> Result<Self, ModelError> {
+        let tensors = self.tensors();
+        let copied = tensors.map(|(name, view)| (name.to_owned(), view.to_tensor()));
+        Self::build(metadata, &copied.collect())
+    }
+
     /// The bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

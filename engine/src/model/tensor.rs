@@ -147,6 +147,15 @@ impl TensorView<'_> {
         Ok(quads.iter().map(|&quad| f32::from_le_bytes(quad)).collect())
     }
 
+    /// A copy, to be written to another file.
+    pub fn to_tensor(&self) -> Tensor {
+        Tensor {
+            dtype: self.dtype,
+            shape: self.shape.to_vec(),
+            bytes: self.bytes.to_vec(),
+        }
+    }
+
     /// Type and shape, such as `F32 [64, 3]`.
     pub fn describe(&self) -> String {
         format!("{} {:?}", self.dtype.name(), self.shape)

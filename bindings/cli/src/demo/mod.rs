@@ -8,7 +8,7 @@ mod split;
 use crate::error::Failure;
 use crate::grammar::{self, Command, Line};
 use crate::interrupt;
-use crate::output::{Column, counted};
+use crate::output::{Column, counted, typed};
 use crate::pictures::Pictures;
 use crate::progress::{Progress, lasting};
 use crate::session::Session;
@@ -335,16 +335,8 @@ impl Words {
 
     /// As one would type it into a shell.
     fn typed(&self) -> String {
-        let quoted = |word: &OsString| {
-            let word = word.to_string_lossy();
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+~".contains(c);
-            if !word.is_empty() && word.chars().all(plain) {
-                word.into_owned()
-            } else {
-                format!("'{}'", word.replace('\'', "'\\''"))
-            }
-        };
-        self.0.iter().map(quoted).collect::<Vec<_>>().join(" ")
+        let words = self.0.iter().map(|word| typed(word));
+        words.collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -10,6 +10,9 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage};
 /// Side of a thumbnail in pixels: sharp on dense screens at the size that the page shows.
 const THUMBNAIL: u32 = 128;
 
+/// The same of a picture that stands alone.
+const PORTRAIT: u32 = 512;
+
 /// What stands for a row.
 #[derive(Clone, Debug)]
 pub enum Face {
@@ -42,6 +45,10 @@ impl Thumbnail {
     /// # Errors
     /// When the picture has no pixels.
     pub fn new(picture: &RgbImage) -> Result<Thumbnail, Failure> {
+        Thumbnail::covering(picture, THUMBNAIL)
+    }
+
+    fn covering(picture: &RgbImage, side: u32) -> Result<Thumbnail, Failure> {
         let (width, height) = picture.dimensions();
         let short = width.min(height);
         if short == 0 {
@@ -54,11 +61,11 @@ impl Thumbnail {
             (picture.height() - height) / 2,
         );
         let middle = imageops::crop_imm(picture, x, y, width, height).to_image();
-        let small = if short <= THUMBNAIL {
+        let small = if short <= side {
             middle
         } else {
             let scaled =
-                |side: u32| (u64::from(side) * u64::from(THUMBNAIL) / u64::from(short)) as u32;
+                |length: u32| (u64::from(length) * u64::from(side) / u64::from(short)) as u32;
             imageops::resize(&middle, scaled(width), scaled(height), FilterType::Triangle)
         };
         jpeg(&small, 84).map(Thumbnail)
@@ -69,18 +76,29 @@ impl Thumbnail {
     /// # Errors
     /// When they cannot be decoded.
     pub fn of_file(file: &[u8]) -> Result<Thumbnail, Failure> {
-        let failed = |e: &dyn std::fmt::Display| Failure::new(e.to_string());
-        let picture = bitkin::image::decode(file, &bitkin::image::Limits::default())
-            .map_err(|e| failed(&e))?;
-        let (width, height) = (picture.width(), picture.height());
-        let picture = RgbImage::from_raw(width, height, picture.into_pixels())
-            .ok_or_else(|| failed(&"its size is wrong"))?;
-        Thumbnail::new(&picture)
+        Thumbnail::new(&decoded(file)?)
+    }
+
+    /// The same, for a picture that stands alone.
+    ///
+    /// # Errors
+    /// When they cannot be decoded.
+    pub fn large(file: &[u8]) -> Result<Thumbnail, Failure> {
+        Thumbnail::covering(&decoded(file)?, PORTRAIT)
     }
 
     fn uri(&self) -> String {
         uri("image/jpeg", &self.0)
     }
+}
+
+fn decoded(file: &[u8]) -> Result<RgbImage, Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::new(e.to_string());
+    let picture =
+        bitkin::image::decode(file, &bitkin::image::Limits::default()).map_err(|e| failed(&e))?;
+    let (width, height) = (picture.width(), picture.height());
+    RgbImage::from_raw(width, height, picture.into_pixels())
+        .ok_or_else(|| failed(&"its size is wrong"))
 }
 
 /// A code as a grid of its bits, in reading order: those that are set stand out, and those that differ from

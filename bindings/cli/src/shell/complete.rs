@@ -1,7 +1,8 @@
 //! What could stand at the cursor: verbs, options, collections, values, files, payload fields.
 
 use super::sight::{Place, Sight, value_name};
-use super::words::{at_home, quote};
+use super::words::at_home;
+use crate::output::typed;
 use bitkin::{Collection, Database, FieldKind};
 use clap::{Arg, Command, ValueHint};
 use parking_lot::Mutex;
@@ -81,7 +82,7 @@ impl Surroundings {
         let sight = Sight::of(line, &self.grammar, &self.whole);
         let whole_words = |words: Vec<(String, String)>| {
             let offer = |(value, about): (String, String)| Offer {
-                value: quote(&value),
+                value: typed(value.as_ref()),
                 about,
                 start: sight.word.span.start,
                 unfinished: false,
@@ -367,8 +368,8 @@ fn extensions(argument: &Arg) -> Vec<String> {
 fn quote_path(path: &str) -> String {
     match path.strip_prefix("~/") {
         Some("") => path.to_owned(),
-        Some(rest) => format!("~/{}", quote(rest)),
-        None => quote(path),
+        Some(rest) => format!("~/{}", typed(rest.as_ref())),
+        None => typed(path.as_ref()),
     }
 }
 

@@ -132,19 +132,10 @@ pub(super) fn at_home(path: &str) -> Option<PathBuf> {
     }
 }
 
-/// A word as it must be written to be read as `text`.
-pub(crate) fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+~".contains(c);
-    if !text.is_empty() && !text.starts_with('~') && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::typed;
     use proptest::prelude::*;
 
     fn texts(line: &str) -> Vec<String> {
@@ -211,7 +202,7 @@ mod tests {
 
         #[test]
         fn a_quoted_word_is_one_word(text in "\\PC{0,12}") {
-            prop_assert_eq!(texts(&quote(&text)), [text]);
+            prop_assert_eq!(texts(&typed(text.as_ref())), [text]);
         }
     }
 }

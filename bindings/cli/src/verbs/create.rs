@@ -1,9 +1,9 @@
 //! `bitkin create`.
 
-use super::{discard, failure, is_empty_directory};
+use super::{close, discard, failure, is_empty_directory};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
-use crate::output::say;
+use crate::output::{plain, say};
 use crate::session::Session;
 use bitkin::CollectionConfig;
 use bitkin::encoder::{Device, EncoderLibrary};
@@ -62,7 +62,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Create) -> Result<(), Failu
     let created = database
         .create_collection(&arguments.name, config)
         .map_err(failure);
-    let closed = database.close().map_err(failure);
+    let closed = close(database);
     if created.is_err() && (fresh || was_empty) {
         // Made by this very command, a moment ago, and holding nothing.
         session.forget(path);
@@ -70,11 +70,8 @@ pub(crate) fn run(session: &mut Session, arguments: &Create) -> Result<(), Failu
     }
     created?;
     closed?;
-    say(format!(
-        "created {} in {}: {what}",
-        arguments.name,
-        path.display()
-    ));
+    let told = format!("created {} in {}: {what}", arguments.name, path.display());
+    say(plain(&told));
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! `bitkin dedupe`.
 
 use super::gallery::{self, Gallery};
-use super::{collection, failure};
+use super::{close, collection, failure};
 use crate::error::Failure;
 use crate::grammar::{Dedupe, Format};
 use crate::interrupt;
-use crate::output::{Column, counted, say};
+use crate::output::{Column, counted, say, typed};
 use crate::progress::Progress;
 use crate::session::Session;
 use bitkin::encoder::Encoder;
@@ -90,10 +90,10 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
     if arguments.delete {
         unchanged()?;
         collection.delete(&duplicates).map_err(failure)?;
-        database.close().map_err(failure)?;
+        close(database)?;
         say(format!(
             "{many} of {of} deleted; bitkin compact {} takes them off the disk",
-            path.display()
+            typed(path.as_os_str())
         ));
     } else if !duplicates.is_empty() {
         say(format!("{many} of {of}; --delete deletes them"));

@@ -1,9 +1,10 @@
 //! `bitkin delete`.
 
-use super::{collection, failure, outside, report};
+use super::{close, collection, failure, outside, report};
 use crate::error::Failure;
 use crate::grammar::Delete;
 use crate::output::counted;
+use crate::progress::busy;
 use crate::session::Session;
 use bitkin::Collection;
 use bitkin::npy::IdsReader;
@@ -19,25 +20,26 @@ pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failu
     let ranges = rows.ids.as_deref().map(parse_ids).transpose()?;
     let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
-    let deleted = match (ranges, &rows.ids_file, &rows.filter) {
-        (Some(ranges), ..) => {
-            let ids = held(&collection, &ranges)?;
-            collection.delete(&ids)
-        }
+    let ids = match (ranges, &rows.ids_file, &rows.filter) {
+        (Some(ranges), ..) => Some(held(&collection, &ranges)?),
         (_, Some(file), _) => {
             let mut reader = IdsReader::open(file).map_err(outside)?;
             let all = reader.rows().try_into().unwrap_or(usize::MAX);
-            collection.delete(&reader.read(all).map_err(outside)?)
+            Some(reader.read(all).map_err(outside)?)
         }
-        (.., Some(filter)) => collection.delete_where(filter),
+        (.., Some(_)) => None,
         (None, None, None) => {
             return Err(Failure::usage(
                 "say --ids 1,2,5-9, --ids-file FILE.npy or --where EXPR",
             ));
         }
     };
+    let deleted = busy("deleting", || match (&ids, &rows.filter) {
+        (None, Some(filter)) => collection.delete_where(filter),
+        (ids, _) => collection.delete(ids.as_deref().unwrap_or_default()),
+    });
     let deleted = deleted.map_err(failure)?;
-    database.close().map_err(failure)?;
+    close(database)?;
     report(
         session,
         arguments.format,

@@ -6,7 +6,7 @@ use crate::destination::{Destination, cannot_write, is_standard};
 use crate::error::Failure;
 use crate::grammar::{Export, Format};
 use crate::interrupt;
-use crate::output::{bytes, counted, say};
+use crate::output::{bytes, counted, say, typed};
 use crate::parquet_file::ParquetWriter;
 use crate::progress::{Progress, lasting};
 use crate::session::Session;
@@ -61,7 +61,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Export) -> Result<(), Failu
         let row = row.map_err(|error| {
             failure(error).advise(format!(
                 "nothing was written; bitkin verify {} says what is damaged",
-                arguments.database.display()
+                typed(arguments.database.as_os_str())
             ))
         })?;
         sink.write(row).map_err(|error| cannot_write(file, error))?;

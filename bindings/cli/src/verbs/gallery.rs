@@ -240,11 +240,12 @@ impl<'a> Gallery<'a> {
                 table: (!table.rows.is_empty()).then_some(table),
             });
         }
-        let mut notes = vec![
-            "Distances are counted in bits that differ (Hamming); rows at the same distance stand in the \
-             order of their ids."
-                .to_owned(),
-        ];
+        let mut notes = Vec::new();
+        if rows.iter().any(|row| !row.near.is_empty()) {
+            let note = "Distances are counted in bits that differ (Hamming); rows at the same distance stand \
+                        in the order of their ids.";
+            notes.push(note.to_owned());
+        }
         if self.left_out > 0 {
             notes.insert(
                 0,
@@ -280,8 +281,12 @@ impl<'a> Gallery<'a> {
             .collect();
         let payloads: Vec<Option<&str>> = rows.iter().map(|row| row.payload.as_deref()).collect();
         let mut thumbnails = HashMap::new();
+        let small = match rows.as_slice() {
+            [_] => Thumbnail::large,
+            _ => Thumbnail::of_file,
+        };
         find_originals(&payloads, &self.folder, &mut |row, file| {
-            if let Ok(thumbnail) = Thumbnail::of_file(&file) {
+            if let Ok(thumbnail) = small(&file) {
                 thumbnails.insert(rows[row].id, thumbnail);
             }
         });

@@ -1,11 +1,11 @@
 //! `bitkin import` and `bitkin upsert`.
 
 use super::rows::{Chunk, Rows};
-use super::{collection, failure, report};
+use super::{close, collection, failure, report};
 use crate::error::Failure;
 use crate::grammar::{Import, RowFiles, Upsert};
 use crate::interrupt;
-use crate::output::{counted, grouped};
+use crate::output::{counted, grouped, typed};
 use crate::progress::{Progress, lasting};
 use crate::session::Session;
 use bitkin::Error;
@@ -47,8 +47,8 @@ pub(crate) fn run(session: &mut Session, arguments: &Import) -> Result<(), Failu
         // Imported again, they would be there twice.
         (Some(ids), _) => stopped.failure.advise(format!(
             "bitkin delete {} {} --ids {}-{} takes them out again",
-            arguments.database.display(),
-            arguments.name,
+            typed(arguments.database.as_os_str()),
+            typed(arguments.name.as_ref()),
             ids.start,
             ids.end - 1
         )),
@@ -56,7 +56,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Import) -> Result<(), Failu
             .failure
             .advise("bitkin upsert with the same file brings in the rest"),
     })?;
-    database.close().map_err(failure)?;
+    close(database)?;
     let (count, time) = (written.count, written.time);
     report(
         session,
@@ -108,7 +108,7 @@ pub(crate) fn upsert(session: &mut Session, arguments: &Upsert) -> Result<(), Fa
             .failure
             .advise("the same command brings in the rest"),
     })?;
-    database.close().map_err(failure)?;
+    close(database)?;
     let time = written.time;
     let inserted = written.count.saturating_sub(replaced);
     report(

@@ -1,6 +1,6 @@
 //! `bitkin ingest`.
 
-use super::{collection, failure, report, watch};
+use super::{close, collection, failure, report, watch};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
@@ -25,7 +25,8 @@ pub(crate) fn run(
     let collection = collection(&database, &arguments.name)?;
     interrupt::watch();
     // A source that is not there is told before the model is loaded.
-    let sources = Sources::open(&arguments.sources).map_err(failure)?;
+    let sources = Sources::open(&arguments.sources)
+        .map_err(|error| failure(error).advise("name folders, .tar archives and picture files"))?;
     let encoder = session.encoder(&collection)?;
     // Before the first pass, so that nothing falls between it and the watch.
     let watcher = match arguments.watch {
@@ -75,10 +76,10 @@ pub(crate) fn run(
     if let (None, Some(watcher), false) = (&error, watcher, interrupt::asked()) {
         session.out.flush()?;
         let outcome = watch::run(session, arguments, &collection, encoder, watcher);
-        database.close().map_err(failure)?;
+        close(database)?;
         return outcome.map(|more| (done.inserted + more, time));
     }
-    let closed = database.close().map_err(failure);
+    let closed = close(database);
     match error {
         _ if interrupt::asked() => {
             return Err(

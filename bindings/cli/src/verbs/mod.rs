@@ -23,8 +23,9 @@ mod watch;
 use crate::error::Failure;
 use crate::grammar::Format;
 use crate::interrupt;
-use crate::output::{plain, say};
-use crate::session::Session;
+use crate::output::{plain, say, typed};
+use crate::progress::busy;
+use crate::session::{Handle, Session};
 use crate::trainer::Trainer;
 use bitkin::encoder::{Device, Encoder};
 use bitkin::npy::{CodesReader, NpyError, NpyReason};
@@ -36,10 +37,28 @@ use std::sync::Arc;
 
 /// An error of the engine, as the user sees it.
 pub(crate) fn failure(error: bitkin::Error) -> Failure {
-    match error {
-        bitkin::Error::Stopped => Failure::interrupted("stopped"),
-        error => Failure::new(error.to_string()),
+    if let bitkin::Error::Stopped = error {
+        return Failure::interrupted("stopped");
     }
+    let failure = Failure::new(error.to_string());
+    match is_full(&error) {
+        true => failure.advise("make room on the disk of the database; what was committed is safe"),
+        false => failure,
+    }
+}
+
+/// Whether it is a disk that has no more room.
+fn is_full(error: &bitkin::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            let kind = error.kind();
+            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+            return matches!(kind, StorageFull | QuotaExceeded);
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// Tells what was done: as a message for people, or as a line of JSON on standard output.
@@ -80,9 +99,20 @@ pub(crate) fn open_to_write(path: &Path, activity: &Activity) -> Result<Database
     options.open(path).map_err(|error| cannot_open(path, error))
 }
 
+/// Closes a database that was written, unless the session keeps it open: a merge that goes on behind may have to come to a point where it can end.
+///
+/// # Errors
+/// What storage reports of its last writes.
+pub(crate) fn close(database: Handle) -> Result<(), Failure> {
+    match database {
+        Handle::Own(database) => busy("finishing", || database.close()).map_err(failure),
+        Handle::Kept(_) => Ok(()),
+    }
+}
+
 /// Why a database cannot be opened, and what to do about it.
 fn cannot_open(path: &Path, error: bitkin::Error) -> Failure {
-    let shown = path.display();
+    let shown = typed(path.as_os_str());
     let advice = match error.kind() {
         ErrorKind::NotADatabase => {
             format!("bitkin create {shown} NAME --bits N makes one in an empty or new directory")
@@ -108,17 +138,36 @@ fn expect_database(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Ok(());
     }
-    let what = if path.exists() {
-        "is no database: a database is a directory"
-    } else {
-        "does not exist"
-    };
-    Err(
-        Failure::new(format!("{} {what}", path.display())).advise(format!(
-            "bitkin create {} NAME --bits N makes one",
-            path.display()
+    let (shown, typed) = (path.display(), typed(path.as_os_str()));
+    let there = path.try_exists();
+    Err(match there {
+        Ok(true) => Failure::new(format!("{shown} is no database: a database is a directory"))
+            .advise("name the directory that bitkin create made"),
+        Ok(false) => Failure::new(format!("{shown} does not exist")).advise(format!(
+            "is the name right? bitkin create {typed} NAME --bits N makes a new one"
         )),
-    )
+        Err(error) => Failure::new(format!("{shown}: {error}"))
+            .advise("its owner can give you the right to read it"),
+    })
+}
+
+/// Refuses to put a copy of a database into itself.
+fn expect_outside(path: &Path, dest: &Path) -> Result<(), Failure> {
+    let real = |path: &Path| {
+        let absolute = std::path::absolute(path).ok()?;
+        // What does not exist yet lies where the nearest folder that does lies.
+        absolute
+            .ancestors()
+            .find_map(|p| std::fs::canonicalize(p).ok())
+    };
+    match (real(path), real(dest)) {
+        (Some(path), Some(real)) if real.starts_with(&path) => Err(Failure::usage(format!(
+            "{} lies in the database itself",
+            dest.display()
+        ))
+        .advise("name a directory beside it, or on another disk")),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a database away; the folder too, unless it was the user's.
@@ -139,7 +188,7 @@ pub(crate) fn is_empty_directory(path: &Path) -> bool {
 }
 
 /// An error with the file or database it is about, unless it names it itself.
-fn named(path: &Path, error: impl std::fmt::Display) -> Failure {
+pub(crate) fn named(path: &Path, error: impl std::fmt::Display) -> Failure {
     let (text, path) = (error.to_string(), path.display().to_string());
     Failure::new(if text.contains(&path) {
         text
@@ -166,8 +215,9 @@ pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, 
     let found = database.collection(name).map_err(|error| match &error {
         bitkin::Error::UnknownCollection { existing, .. } if existing.is_empty() => failure(error)
             .advise(format!(
-                "bitkin create {} {name} --bits N makes it",
-                database.path().display()
+                "bitkin create {} {} --bits N makes it",
+                typed(database.path().as_os_str()),
+                typed(name.as_ref())
             )),
         _ => failure(error),
     })?;

@@ -85,11 +85,16 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         let code = parse_code(text, collection.bits())?;
         one(&code, None, &|_| json!(text), session, &mut gallery)?;
     } else if let Some(file) = &query.image {
-        let encoder = session.encoder(&collection)?;
         let failed = |e: &dyn std::fmt::Display| {
             Failure::new(format!("cannot encode {}: {e}", file.display()))
         };
+        if collection.model().is_none() {
+            // Whatever the file is, this collection has nothing to do with pictures.
+            session.encoder(&collection)?;
+        }
+        // A file that is not there is told before the model is loaded.
         let picture = read_picture(file).map_err(|e| failed(&e))?;
+        let encoder = session.encoder(&collection)?;
         let code = collection.encode_image(&*encoder, &picture);
         let code = code.map_err(|e| failed(&e))?;
         let name = |_| json!(file.to_string_lossy());

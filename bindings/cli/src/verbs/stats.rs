@@ -3,7 +3,7 @@
 use super::{collection, failure, prometheus};
 use crate::error::Failure;
 use crate::grammar::{Stats, StatsFormat};
-use crate::output::{Column, bytes, counted, grouped};
+use crate::output::{Column, bytes, counted, grouped, plain};
 use crate::progress::lasting;
 use crate::session::Session;
 use bitkin::{Collection, CollectionStats, SegmentLayout};
@@ -123,7 +123,8 @@ pub(super) fn unix(time: SystemTime) -> f64 {
 fn ago(time: SystemTime) -> String {
     let past = time.elapsed().unwrap_or(Duration::ZERO);
     match past.as_secs() {
-        0..120 => format!("{} ago", lasting(Duration::from_secs(past.as_secs()))),
+        0 => "just now".to_owned(),
+        1..120 => format!("{} ago", lasting(Duration::from_secs(past.as_secs()))),
         120..7200 => format!("{} min ago", past.as_secs() / 60),
         7200..172_800 => format!("{} h ago", past.as_secs() / 3600),
         seconds => format!("{} days ago", seconds / 86_400),
@@ -140,7 +141,7 @@ fn as_table(
     let out = &mut session.out;
     out.line(format!(
         "{}: {} in {}, commit {}, searches by {simd}",
-        path.display(),
+        plain(&path.to_string_lossy()),
         counted(stats.rows, "row"),
         counted(stats.collections.len() as u64, "collection"),
         grouped(stats.sequence),

@@ -1,13 +1,14 @@
 //! `bitkin compact`, `backup`, `repair` and `drop`: what keeps a database in order.
 
 use super::{
-    collection, discard, expect_database, failure, is_empty_directory, named, problem_line, report,
+    cannot_open, close, collection, discard, expect_database, expect_outside, failure,
+    is_empty_directory, named, problem_line, report,
 };
 use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
 use crate::interrupt;
-use crate::output::{bytes, counted};
-use crate::progress::watched;
+use crate::output::{bytes, counted, plain};
+use crate::progress::{busy, watched};
 use crate::session::Session;
 use bitkin::Activity;
 use serde_json::json;
@@ -36,10 +37,10 @@ pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), 
         |activity| activity.bytes_written() - started,
         || collections.iter().try_for_each(|c| c.compact()),
     );
-    if interrupt::asked() {
-        // The rows that are in memory, if any, may be written after all; and what a shell keeps goes on.
-        activity.resume();
-        database.close().map_err(failure)?;
+    // What a shell keeps open goes on; and the rows that are in memory, if any, may be written after all.
+    activity.resume();
+    if compacted.is_err() && interrupt::asked() {
+        close(database)?;
         return Err(Failure::interrupted(
             "stopped; no row is lost, and what was not finished is as it was",
         )
@@ -51,7 +52,7 @@ pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), 
         )
     })?;
     let after = database.stats().map_err(failure)?.segment_bytes;
-    database.close().map_err(failure)?;
+    close(database)?;
     let what = arguments.name.as_deref().unwrap_or("all collections");
     report(
         session,
@@ -83,6 +84,19 @@ impl<'a> NewDirectory<'a> {
         }
     }
 
+    /// What is wrong with it, or with the database at `from`.
+    fn why(&self, from: &Path, error: bitkin::Error) -> Failure {
+        use bitkin::{ErrorKind, StorageError};
+        match &error {
+            bitkin::Error::Storage(StorageError::NotEmpty { .. }) => {
+                named(self.path, error).advise("name a directory that does not exist, or is empty")
+            }
+            _ if error.kind() != ErrorKind::Disk => cannot_open(from, error),
+            _ => named(self.path, error)
+                .advise("nothing is left of the copy; name a directory of yours, with room for it"),
+        }
+    }
+
     fn take_away(&self) {
         if self.ours {
             discard(self.path, self.fresh);
@@ -97,6 +111,7 @@ impl<'a> NewDirectory<'a> {
 pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Failure> {
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
+    expect_outside(path, dest)?;
     let place = NewDirectory::at(dest);
     interrupt::watch();
     let activity = Activity::new();
@@ -107,7 +122,7 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
         Activity::bytes_written,
         || bitkin::backup_with(path, dest, &activity),
     );
-    if interrupt::asked() {
+    if copied.is_err() && interrupt::asked() {
         place.take_away();
         return Err(Failure::interrupted(format!(
             "stopped; there is no copy in {}, and {} is as it was",
@@ -117,10 +132,7 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
     }
     let copied = copied.map_err(|error| {
         place.take_away();
-        named(dest, &error).advise(match place.ours {
-            true => "nothing is left of the copy; name a new directory, where there is room for it",
-            false => "name a directory that does not exist, or is empty",
-        })
+        place.why(path, error)
     })?;
     session.out.line(match arguments.format {
         Format::Json => json!({
@@ -132,8 +144,8 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
         .to_string(),
         Format::Table => format!(
             "{} holds {} as of commit {}: {}, {} of them linked, {} copied",
-            dest.display(),
-            path.display(),
+            plain(&dest.to_string_lossy()),
+            plain(&path.to_string_lossy()),
             copied.sequence,
             counted(copied.files, "file"),
             copied.linked,
@@ -150,6 +162,7 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
     session.forget(&arguments.database);
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
+    expect_outside(path, dest)?;
     let place = NewDirectory::at(dest);
     interrupt::watch();
     let activity = Activity::new();
@@ -160,7 +173,7 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
         Activity::bytes_read,
         || bitkin::repair_with(path, dest, &activity),
     );
-    if interrupt::asked() {
+    if saved.is_err() && interrupt::asked() {
         place.take_away();
         return Err(Failure::interrupted(format!(
             "stopped; nothing was saved in {}, and {} is as it was",
@@ -170,11 +183,12 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
     }
     let saved = saved.map_err(|error| {
         place.take_away();
-        named(dest, &error).advise(match error.kind() {
-            bitkin::ErrorKind::Locked => "end the process that writes it first",
-            _ if place.ours => "name a new directory, where there is room for it",
-            _ => "name a directory that does not exist, or is empty",
-        })
+        match error {
+            bitkin::Error::Locked { .. } => {
+                failure(error).advise("end the process that writes it first")
+            }
+            error => place.why(path, error),
+        }
     })?;
     for lost in &saved.lost {
         session
@@ -218,14 +232,13 @@ pub(crate) fn drop(session: &mut Session, arguments: &Drop) -> Result<(), Failur
     let name = &arguments.name;
     let database = session.open_to_write(&arguments.database)?;
     let rows = collection(&database, name)?.len().map_err(failure)?;
-    let activity = Activity::new();
-    watched("dropping", None, &activity, Activity::bytes_written, || {
+    busy("dropping", || {
         database.drop_collection(name)?;
         // So that its files go now, and not some time.
         database.flush()
     })
     .map_err(failure)?;
-    database.close().map_err(failure)?;
+    close(database)?;
     report(
         session,
         arguments.format,

@@ -5,7 +5,7 @@ use super::upkeep::size_of;
 use crate::error::Failure;
 use crate::grammar::{Format, Verify};
 use crate::interrupt;
-use crate::output::{bytes, counted};
+use crate::output::{bytes, counted, plain, typed};
 use crate::progress::watched;
 use crate::session::Session;
 use bitkin::{Activity, Database};
@@ -32,7 +32,9 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
             Err(_) => bitkin::verify_with(path, &activity),
         },
     );
-    interrupt::check(|| "stopped; nothing was changed".to_owned())?;
+    if report.is_err() {
+        interrupt::check(|| "stopped; nothing was changed".to_owned())?;
+    }
     let report = report.map_err(|error| super::cannot_open(path, error))?;
     for problem in &report.problems {
         session
@@ -62,14 +64,14 @@ pub(crate) fn run(session: &mut Session, arguments: &Verify) -> Result<(), Failu
         return Err(
             Failure::new(format!("{}: {count}; {read}", path.display())).advise(format!(
                 "keep a copy of the directory; bitkin repair {} NEW saves what is whole",
-                path.display()
+                typed(path.as_os_str())
             )),
         );
     }
     if arguments.format == Format::Table {
         session
             .out
-            .line(format!("{} is whole: {read}", path.display()))?;
+            .line(plain(&format!("{} is whole: {read}", path.display())))?;
         if report.unfinished_bytes > 0 {
             session.out.line(format!(
                 "{} of a batch that was never finished lie at the end of the log; they are ignored",

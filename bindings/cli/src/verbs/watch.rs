@@ -34,10 +34,37 @@ const BATCH: usize = 256;
 
 /// Folders that are watched.
 pub(super) struct Watcher {
-    folders: Vec<PathBuf>,
+    folders: Vec<Folder>,
     events: Receiver<notify::Result<notify::Event>>,
     /// Events come as long as it lives.
     _watcher: notify::RecommendedWatcher,
+}
+
+/// A folder, as the user named it and as events may name it.
+struct Folder {
+    named: PathBuf,
+    others: [PathBuf; 2],
+}
+
+impl Folder {
+    fn new(named: &Path) -> Folder {
+        let absolute = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+        let real = std::fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
+        Folder {
+            named: named.to_owned(),
+            others: [real, absolute],
+        }
+    }
+
+    /// A path in it as the user would name it: rows from events and from the first pass have like sources.
+    fn named(&self, path: &Path) -> Option<PathBuf> {
+        let mut others = self.others.iter();
+        let below = others.find_map(|other| path.strip_prefix(other).ok())?;
+        match below.as_os_str().is_empty() {
+            true => Some(self.named.clone()),
+            false => Some(self.named.join(below)),
+        }
+    }
 }
 
 impl Watcher {
@@ -74,7 +101,7 @@ impl Watcher {
                 .map_err(cannot)?;
         }
         Ok(Watcher {
-            folders: folders.to_vec(),
+            folders: folders.iter().map(|folder| Folder::new(folder)).collect(),
             events,
             _watcher: watcher,
         })
@@ -136,7 +163,7 @@ pub(super) fn run(
             ))
             .advise("the same command takes what comes meanwhile, too"));
         }
-        if !watcher.folders.iter().any(|folder| folder.is_dir()) {
+        if !watcher.folders.iter().any(|folder| folder.named.is_dir()) {
             return Err(Failure::new("the folders that were watched are gone"));
         }
         let resting = take_resting(&mut pending);
@@ -155,12 +182,12 @@ pub(super) fn run(
 /// Notes the files of an event, to be looked at when they rest.
 fn note(
     event: notify::Result<notify::Event>,
-    folders: &[PathBuf],
+    folders: &[Folder],
     pending: &mut BTreeMap<PathBuf, Pending>,
 ) {
     let paths = match event {
         // Events were lost: everything has to be looked at again. What is known is passed over.
-        Ok(event) if event.need_rescan() => folders.to_vec(),
+        Ok(event) if event.need_rescan() => folders.iter().map(|f| f.named.clone()).collect(),
         Ok(event) => match event.kind {
             // Files that go, or are only read, change nothing.
             EventKind::Remove(_) | EventKind::Access(_) => return,
@@ -169,7 +196,8 @@ fn note(
         Err(error) => error.paths,
     };
     for path in paths {
-        look_at(&path, pending);
+        let named = folders.iter().find_map(|folder| folder.named(&path));
+        look_at(&named.unwrap_or(path), pending);
     }
 }
 

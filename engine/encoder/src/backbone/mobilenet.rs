@@ -8,7 +8,8 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::{Kind, TchError, Tensor};
 
-use super::{Architecture, Conv, ConvShape, Description};
+use super::arithmetic::Layers;
+use super::{Architecture, ConvShape, Description};
 
 /// Numbers in a feature vector.
 pub(super) const DIM: usize = 1024;
@@ -53,33 +54,36 @@ impl MobileNetV1 {
         shapes
     }
 
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        convs: &BTreeMap<String, Conv>,
-    ) -> Result<Tensor, TchError> {
-        let mut x = conv_same(x, &convs["stem"], 2)?;
-        for (i, (_, stride)) in BLOCKS.into_iter().enumerate() {
-            x = conv_same(&x, &convs[&format!("blocks.{i}.depthwise")], stride)?;
-            x = conv_same(&x, &convs[&format!("blocks.{i}.pointwise")], 1)?;
+    /// `[n, 3, h, w]` to f32 `[n, DIM]`.
+    pub(super) fn forward(&self, x: &Tensor, layers: &Layers) -> Result<Tensor, TchError> {
+        let mut x = conv_same(x, layers, "stem", 2, 1)?;
+        let mut width = 32;
+        for (i, (output, stride)) in BLOCKS.into_iter().enumerate() {
+            x = conv_same(&x, layers, &format!("blocks.{i}.depthwise"), stride, width)?;
+            x = conv_same(&x, layers, &format!("blocks.{i}.pointwise"), 1, 1)?;
+            width = output;
         }
         x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)
     }
 }
 
 /// Convolution with TensorFlow's SAME padding, whose odd pixel goes right and below, then ReLU6.
-fn conv_same(x: &Tensor, conv: &Conv, stride: i64) -> Result<Tensor, TchError> {
-    let kernel = conv.weight.size()[2];
-    let groups = x.size()[1] / conv.weight.size()[1];
+fn conv_same(
+    x: &Tensor,
+    layers: &Layers,
+    name: &str,
+    stride: i64,
+    groups: i64,
+) -> Result<Tensor, TchError> {
+    let kernel = layers.kernel(name);
     let missing = |n: i64| (((n + stride - 1) / stride - 1) * stride + kernel - n).max(0);
     let (down, across) = (missing(x.size()[2]), missing(x.size()[3]));
     let mut y = if down % 2 == 0 && across % 2 == 0 {
-        let padding = [down / 2, across / 2];
-        x.f_conv2d(&conv.weight, Some(&conv.bias), stride, padding, 1, groups)?
+        layers.convolve(name, x, stride, [down / 2, across / 2], groups)?
     } else {
         let (top, left) = (down / 2, across / 2);
         let x = x.f_constant_pad_nd([left, across - left, top, down - top])?;
-        x.f_conv2d(&conv.weight, Some(&conv.bias), stride, 0, 1, groups)?
+        layers.convolve(name, &x, stride, [0, 0], groups)?
     };
     y.f_clamp_(0.0, 6.0)
 }

@@ -1,10 +1,12 @@
 //! Backbones: convolutional networks from pictures to feature vectors, in inference form.
 //!
 //! Batch norm is always folded into the convolutions, so a backbone is a list of named
-//! convolutions with biases and a plan of how they are joined.
+//! convolutions with biases and a plan of how they are joined (or a [`torchscript`] module).
 
+mod arithmetic;
 mod mobilenet;
 mod residual;
+pub mod torchscript;
 mod torchvision;
 
 use std::collections::BTreeMap;
@@ -16,9 +18,12 @@ use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+pub use self::arithmetic::Arithmetic;
+use self::arithmetic::{Layers, Way};
 use self::mobilenet::MobileNetV1;
 pub use self::residual::COMPACT_STAGES;
-pub(crate) use self::residual::ResidualPlan;
+pub(crate) use self::residual::{ConvPlan, Convolve, ResidualPlan};
+use self::torchscript::TorchScript;
 use crate::device::use_one_thread;
 use crate::error::Error;
 
@@ -64,11 +69,24 @@ pub enum Architecture {
     /// MobileNetV1 with width multiplier 1 and TensorFlow's padding (Howard et al., 2017).
     #[serde(rename = "mobilenet_v1")]
     MobileNetV1,
+    /// A module that PyTorch compiled; see [`torchscript`].
+    #[serde(rename = "torchscript")]
+    TorchScript {
+        /// Numbers in a feature vector.
+        dim: u32,
+    },
 }
 
+/// How the convolutions of an architecture are joined.
 enum Plan {
     Residual(ResidualPlan),
     MobileNetV1(MobileNetV1),
+}
+
+/// What is computed.
+enum Network {
+    Layers(Plan, Layers),
+    TorchScript(TorchScript, usize),
 }
 
 /// Name, shape of the weight, of one convolution that an architecture needs.
@@ -77,18 +95,17 @@ pub(crate) struct ConvShape {
     pub(crate) weight: [i64; 4],
 }
 
-/// A backbone, loaded and ready to run on one device in f32.
+/// A backbone, loaded and ready to run on one device in one arithmetic.
 pub struct Backbone {
     description: Description,
-    plan: Plan,
-    convs: BTreeMap<String, Conv>,
+    network: Network,
     scale: Tensor,
     shift: Tensor,
     device: Device,
 }
 
-// SAFETY: after loading, the tensors are only read, and libtorch allows any number of threads to
-// read a tensor at once. No method hands out a tensor or changes one.
+// SAFETY: after loading, the tensors `scale` and `shift` are only read, and libtorch allows any number of
+// threads to read a tensor at once. No method hands out a tensor or changes one. The network is `Sync` itself.
 unsafe impl Sync for Backbone {}
 
 /// The backbone that ships with this crate.
@@ -130,8 +147,8 @@ pub fn read_file(path: &Path) -> Result<ModelFile, Error> {
 
 impl Description {
     /// The plan of the architecture and the convolutions that it needs, once all that a file may have
-    /// wrong is checked.
-    fn plan(&self) -> Result<(Plan, Vec<ConvShape>), Error> {
+    /// wrong is checked; none of what is not made of convolutions.
+    fn plan(&self) -> Result<Option<(Plan, Vec<ConvShape>)>, Error> {
         let fail = |reason: &str| Err(Error::Backbone(reason.to_string()));
         let finite = |x: &[f64; 3]| x.iter().all(|v| v.is_finite());
         if !finite(&self.scale) || !finite(&self.shift) {
@@ -151,15 +168,17 @@ impl Description {
                 None => return fail("there is no ResNet of its depth"),
             },
             Architecture::MobileNetV1 => {
-                return Ok((Plan::MobileNetV1(MobileNetV1), MobileNetV1.convs()));
+                let plan = Plan::MobileNetV1(MobileNetV1);
+                return Ok(Some((plan, MobileNetV1.convs())));
             }
+            Architecture::TorchScript { .. } => return Ok(None),
         };
         let shapes = plan.convs().iter().map(|c| ConvShape {
             name: c.name.clone(),
             weight: [c.output, c.input, c.kernel, c.kernel],
         });
         let shapes = shapes.collect();
-        Ok((Plan::Residual(plan), shapes))
+        Ok(Some((Plan::Residual(plan), shapes)))
     }
 }
 
@@ -168,8 +187,21 @@ impl Backbone {
     ///
     /// # Errors
     /// [`Error::Model`] when the file has no backbone, lacks a tensor or has one of another shape;
-    /// [`Error::Backbone`] when its description makes no sense.
-    pub fn load(file: &ModelFile, device: Device) -> Result<Backbone, Error> {
+    /// [`Error::Backbone`] when its description makes no sense, or it cannot be computed so.
+    pub fn load(
+        file: &ModelFile,
+        device: Device,
+        arithmetic: Arithmetic,
+    ) -> Result<Backbone, Error> {
+        Backbone::load_to_run(file, device, |packs| Way::best(arithmetic, device, packs))
+    }
+
+    /// The same, to be computed in the way that is chosen for networks that can be packed or not.
+    fn load_to_run(
+        file: &ModelFile,
+        device: Device,
+        way: impl FnOnce(bool) -> Way,
+    ) -> Result<Backbone, Error> {
         let Some(json) = &file.metadata().backbone else {
             return Err(ModelError::MissingKey {
                 key: "backbone".into(),
@@ -183,19 +215,31 @@ impl Backbone {
         if let Some(key) = json.keys().find(|key| known.get(key.as_str()).is_none()) {
             return Err(Error::Backbone(format!("its key {key:?} is not known")));
         }
-        let (plan, shapes) = description.plan()?;
-        let mut convs = BTreeMap::new();
-        for ConvShape { name, weight } in shapes {
-            let load = |part: &str, shape: &[i64]| {
-                let name = format!("backbone.{name}.{part}");
-                to_f32_tensor(&name, &file.tensor(&name)?, shape).map(|t| t.to_device(device))
-            };
-            let conv = Conv {
-                weight: channels_last(&load("weight", &weight)?),
-                bias: load("bias", &weight[..1])?,
-            };
-            convs.insert(name, conv);
-        }
+        let network = match (description.plan()?, &description.architecture) {
+            (Some((plan, shapes)), _) => {
+                let mut convs = BTreeMap::new();
+                for ConvShape { name, weight } in shapes {
+                    let load = |part: &str, shape: &[i64]| {
+                        let name = format!("backbone.{name}.{part}");
+                        to_f32_tensor(&name, &file.tensor(&name)?, shape)
+                    };
+                    let conv = Conv {
+                        weight: load("weight", &weight)?,
+                        bias: load("bias", &weight[..1])?,
+                    };
+                    convs.insert(name, conv);
+                }
+                let way = way(matches!(plan, Plan::Residual(_)));
+                Network::Layers(plan, Layers::new(convs, way, device)?)
+            }
+            (None, Architecture::TorchScript { dim }) if way(false) == Way::F32 => {
+                Network::TorchScript(TorchScript::load(file, device)?, *dim as usize)
+            }
+            _ => {
+                let what = "a TorchScript module computes in what it was compiled for: its model must say f32";
+                return Err(Error::Backbone(what.into()));
+            }
+        };
         let row = |x: &[f64; 3]| {
             Tensor::from_slice(&x.map(|v| v as f32))
                 .view([1, 3, 1, 1])
@@ -204,8 +248,7 @@ impl Backbone {
         let (scale, shift) = (row(&description.scale), row(&description.shift));
         Ok(Backbone {
             description,
-            plan,
-            convs,
+            network,
             scale,
             shift,
             device,
@@ -214,9 +257,10 @@ impl Backbone {
 
     /// Numbers in a feature vector.
     pub fn dim(&self) -> usize {
-        match &self.plan {
-            Plan::Residual(plan) => plan.dim() as usize,
-            Plan::MobileNetV1(_) => mobilenet::DIM,
+        match &self.network {
+            Network::Layers(Plan::Residual(plan), _) => plan.dim() as usize,
+            Network::Layers(Plan::MobileNetV1(_), _) => mobilenet::DIM,
+            Network::TorchScript(_, dim) => *dim,
         }
     }
 
@@ -258,13 +302,23 @@ impl Backbone {
                 .f_permute([0, 3, 1, 2])?
                 .f_to_kind(Kind::Float)?;
             let x = x.f_mul(&self.scale)?.f_add(&self.shift)?;
-            let y = match &self.plan {
-                Plan::Residual(plan) => plan.forward(&x, |c, x| {
-                    let conv = &self.convs[&c.name];
-                    x.f_conv2d(&conv.weight, Some(&conv.bias), c.stride, c.kernel / 2, 1, 1)
-                }),
-                Plan::MobileNetV1(plan) => plan.forward(&x, &self.convs),
-            }?;
+            let y = match &self.network {
+                Network::Layers(plan, layers) => {
+                    let x = layers.enter(&x)?;
+                    match plan {
+                        Plan::Residual(plan) => plan.forward(&x, layers),
+                        Plan::MobileNetV1(plan) => plan.forward(&x, layers),
+                    }?
+                }
+                Network::TorchScript(module, dim) => {
+                    let y = module.forward(&x)?;
+                    if y.size() != [n, *dim as i64] {
+                        let what = format!("its module gives a tensor of shape {:?}", y.size());
+                        return Err(Error::Backbone(what));
+                    }
+                    y
+                }
+            };
             Ok(Vec::try_from(y.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
         })
     }
@@ -352,11 +406,7 @@ pub fn in_precision(
     dtype: Dtype,
 ) -> Result<bitkin::model::Tensor, Error> {
     if dtype == view.dtype || !matches!(view.dtype, Dtype::F16 | Dtype::F32) {
-        return Ok(bitkin::model::Tensor {
-            dtype: view.dtype,
-            shape: view.shape.to_vec(),
-            bytes: view.bytes.to_vec(),
-        });
+        return Ok(view.to_tensor());
     }
     let shape: Vec<i64> = view.shape.iter().map(|&side| side as i64).collect();
     let tensor = to_f32_tensor(name, view, &shape)?;
@@ -396,3 +446,6 @@ pub(crate) fn from_torch(tensor: &Tensor) -> Result<bitkin::model::Tensor, Error
 pub(crate) fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,22 @@ pub(crate) struct ConvPlan {
     pub(crate) stride: i64,
 }
 
+/// Computes a plan's convolutions.
+pub(crate) trait Convolve {
+    /// Applies a convolution without activation.
+    fn conv(&self, plan: &ConvPlan, x: &Tensor) -> Result<Tensor, TchError>;
+
+    /// A sum, as the arithmetic has it.
+    fn settle(&self, x: Tensor) -> Result<Tensor, TchError> {
+        Ok(x)
+    }
+
+    /// The last layer's output as an ordinary tensor.
+    fn leave(&self, x: Tensor) -> Result<Tensor, TchError> {
+        Ok(x)
+    }
+}
+
 /// Places of a block's convolutions in the plan's list.
 struct Block {
     /// One after the other.
@@ -145,13 +161,9 @@ impl ResidualPlan {
         self.dim
     }
 
-    /// `[n, 3, h, w]` to `[n, dim]`; `conv` applies a convolution without activation.
-    pub(crate) fn forward(
-        &self,
-        x: &Tensor,
-        conv: impl Fn(&ConvPlan, &Tensor) -> Result<Tensor, TchError>,
-    ) -> Result<Tensor, TchError> {
-        let conv = |index: usize, x: &Tensor| conv(&self.convs[index], x);
+    /// `[n, 3, h, w]` to f32 `[n, dim]`.
+    pub(crate) fn forward(&self, x: &Tensor, layers: &impl Convolve) -> Result<Tensor, TchError> {
+        let conv = |index: usize, x: &Tensor| layers.conv(&self.convs[index], x);
         let mut x = conv(0, x)?.f_relu_()?;
         if self.pools {
             x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
@@ -161,12 +173,14 @@ impl ResidualPlan {
             for index in block.convs.start + 1..block.convs.end {
                 y = conv(index, &y.f_relu_()?)?;
             }
-            x = match block.shortcut {
+            let sum = match block.shortcut {
                 Some(shortcut) => y.f_add(&conv(shortcut, &x)?)?,
                 None => y.f_add(&x)?,
-            }
-            .f_relu_()?;
+            };
+            x = layers.settle(sum)?.f_relu_()?;
         }
-        x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+        layers
+            .leave(x)?
+            .f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)
     }
 }

@@ -5,6 +5,8 @@
 //! schedule starts on smaller crops, where an epoch costs a third, and ends at full size.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Instant;
 
 use rand::seq::SliceRandom;
@@ -14,8 +16,10 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use bitkin::encoder::ImageInput;
 
+use super::checkpoint::{Checkpoint, identity};
 use crate::backbone::{
-    Architecture, COMPACT_STAGES, Conv, Description, ResidualPlan, channels_last,
+    Architecture, COMPACT_STAGES, Conv, ConvPlan, Convolve, Description, ResidualPlan,
+    channels_last,
 };
 use crate::error::Error;
 
@@ -58,8 +62,26 @@ pub struct EpochReport {
     pub loss: f64,
     /// Share of held-out pictures classified rightly, where there are any.
     pub accuracy: Option<f64>,
-    /// Seconds since the start.
+    /// Seconds since this process began.
     pub seconds: f64,
+    /// Epochs done by this process.
+    pub here: usize,
+}
+
+/// How far a training is.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress {
+    /// A step is done.
+    Step {
+        /// Steps done.
+        done: usize,
+        /// Steps in all.
+        steps: usize,
+        /// Cross-entropy of the step's pictures, in nats.
+        loss: f64,
+    },
+    /// An epoch is done, and kept in the checkpoint if there is one.
+    Epoch(EpochReport),
 }
 
 struct BatchNorm {
@@ -145,7 +167,7 @@ pub(crate) fn normal(rng: &mut ChaCha8Rng, shape: &[i64], sd: f32) -> Tensor {
     Tensor::from_slice(&values).view(shape)
 }
 
-struct Network {
+pub(super) struct Network {
     convs: BTreeMap<String, TrainConv>,
     plan: ResidualPlan,
     classifier: Tensor,
@@ -173,14 +195,35 @@ impl Network {
     }
 
     fn features(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
-        self.plan
-            .forward(x, |conv, x| self.convs[&conv.name].forward(x, train))
+        let layers = &self.convs;
+        self.plan.forward(x, &Layers { layers, train })
     }
 
     fn logits(&self, features: &Tensor) -> Tensor {
         let f = unit_rows(features);
         let w = unit_rows(&self.classifier);
         f.matmul(&w.tr()) * &self.scale
+    }
+
+    /// Everything that training changes.
+    pub(super) fn state(&self) -> BTreeMap<String, Tensor> {
+        let mut state = BTreeMap::from([
+            ("classifier".to_owned(), self.classifier.shallow_clone()),
+            ("scale".to_owned(), self.scale.shallow_clone()),
+        ]);
+        for (name, conv) in &self.convs {
+            let norm = &conv.norm;
+            for (part, tensor) in [
+                ("weight", &conv.weight),
+                ("gamma", &norm.gamma),
+                ("beta", &norm.beta),
+                ("mean", &norm.mean),
+                ("var", &norm.var),
+            ] {
+                state.insert(format!("{name}.{part}"), tensor.shallow_clone());
+            }
+        }
+        state
     }
 
     /// Parameters with and without weight decay.
@@ -197,6 +240,18 @@ impl Network {
     }
 }
 
+/// The convolutions as they are trained, or as they are used.
+struct Layers<'a> {
+    layers: &'a BTreeMap<String, TrainConv>,
+    train: bool,
+}
+
+impl Convolve for Layers<'_> {
+    fn conv(&self, plan: &ConvPlan, x: &Tensor) -> Result<Tensor, TchError> {
+        self.layers[&plan.name].forward(x, self.train)
+    }
+}
+
 fn unit_rows(x: &Tensor) -> Tensor {
     let squared = x
         .square()
@@ -205,7 +260,7 @@ fn unit_rows(x: &Tensor) -> Tensor {
 }
 
 /// SGD with Nesterov momentum; written out because decay applies to some parameters only.
-struct Sgd {
+pub(super) struct Sgd {
     groups: [(Vec<Tensor>, f64); 2],
     momentum: Vec<Vec<Tensor>>,
 }
@@ -218,6 +273,16 @@ impl Sgd {
             groups: [(decayed, decay), (free, 0.0)],
             momentum,
         }
+    }
+
+    /// Everything that steps change beside the parameters.
+    pub(super) fn state(&self) -> BTreeMap<String, Tensor> {
+        let groups = self.momentum.iter().enumerate();
+        let tensors = groups.flat_map(|(group, tensors)| {
+            let tensors = tensors.iter().enumerate();
+            tensors.map(move |(i, m)| (format!("momentum.{group}.{i}"), m.shallow_clone()))
+        });
+        tensors.collect()
     }
 
     fn step(&mut self, rate: f64) {
@@ -317,68 +382,104 @@ pub fn describe(side: u32) -> Description {
     }
 }
 
-/// Trains the compact architecture on `pixels` (u8 `[n, 3, side, side]`) with class numbers
-/// `labels` (i64 `[n]`, 0 to `classes` − 1), and returns its folded convolutions by name.
+/// Pictures and their classes.
+#[derive(Clone, Copy)]
+pub struct Labelled<'a> {
+    /// u8 `[n, 3, side, side]`.
+    pub pixels: &'a Tensor,
+    /// Class numbers from 0: i64 `[n]`.
+    pub labels: &'a Tensor,
+}
+
+/// Trains the compact architecture on pictures of so many classes, and returns its folded convolutions by name.
 ///
-/// `held_out` pictures are classified after each epoch for the report, and are not trained on.
+/// * `held_out` pictures are classified after each epoch for the report, and are not trained on.
+/// * `checkpoint`: a file that holds what is needed to go on after the last whole epoch. If it is there, and of the
+///   same options and pictures, training goes on from it, and ends as if it had never been interrupted.
+/// * `progress` may break off.
 ///
 /// # Errors
-/// [`Error::Torch`] when libtorch fails.
+/// [`Error::Stopped`]; [`Error::Data`] for a checkpoint of another training; [`Error::Io`] when it cannot be
+/// written; [`Error::Torch`] when libtorch fails.
 pub fn train_compact(
     options: &BackboneTraining,
-    pixels: &Tensor,
-    labels: &Tensor,
+    pictures: Labelled<'_>,
     classes: i64,
-    held_out: Option<(&Tensor, &Tensor)>,
-    mut progress: impl FnMut(EpochReport),
+    held_out: Option<Labelled<'_>>,
+    checkpoint: Option<&Path>,
+    mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<BTreeMap<String, Conv>, Error> {
+    let Labelled { pixels, labels } = pictures;
+    let n = pixels.size()[0] as usize;
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let network = Network::new(classes, &mut rng);
     let (decayed, free) = network.parameters();
     let mut sgd = Sgd::new(decayed, free, options.weight_decay);
-    let n = pixels.size()[0] as usize;
-    let steps_per_epoch = n.div_ceil(options.batch);
-    let epochs: usize = options.schedule.iter().map(|s| s.1).sum();
-    let steps = (steps_per_epoch * epochs) as f64;
-    let warm_up = (steps / 20.0).max(1.0);
     let mut order: Vec<i64> = (0..n as i64).collect();
-    let (mut step, mut epoch, start) = (0usize, 0usize, Instant::now());
-    for &(side, epochs_here) in &options.schedule {
-        for _ in 0..epochs_here {
-            order.shuffle(&mut rng);
-            let mut loss_sum = 0.0;
-            for chunk in order.chunks(options.batch) {
-                let index = Tensor::from_slice(chunk);
-                let x = channels_last(&normalise(&augment(
-                    &pixels.index_select(0, &index),
-                    side,
-                    &mut rng,
-                )));
-                let logits = network.logits(&network.features(&x, true)?);
-                let loss = logits.cross_entropy_for_logits(&labels.index_select(0, &index));
-                loss.backward();
-                let s = step as f64;
-                let rate = if s < warm_up {
-                    options.learning_rate * (s + 1.0) / warm_up
-                } else {
-                    let done = (s - warm_up) / (steps - warm_up).max(1.0);
-                    options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
-                };
-                sgd.step(rate);
-                loss_sum += loss.double_value(&[]) * chunk.len() as f64;
-                step += 1;
-            }
-            epoch += 1;
-            progress(EpochReport {
-                epoch,
-                epochs,
-                loss: loss_sum / n as f64,
-                accuracy: held_out
-                    .map(|(x, y)| accuracy(&network, x, y))
-                    .transpose()?,
-                seconds: start.elapsed().as_secs_f64(),
-            });
+    let mut done = 0;
+    let checkpoint = checkpoint.map(|path| Checkpoint {
+        path,
+        identity: identity(options, pictures),
+    });
+    if let Some(checkpoint) = &checkpoint {
+        done = checkpoint.load(&network, &mut sgd, &mut order, &mut rng)?;
+    }
+    let steps_per_epoch = n.div_ceil(options.batch);
+    let stages = options.schedule.iter();
+    let sides: Vec<i64> = stages
+        .flat_map(|&(side, epochs)| std::iter::repeat_n(side, epochs))
+        .collect();
+    let steps = steps_per_epoch * sides.len();
+    let warm_up = (steps as f64 / 20.0).max(1.0);
+    let start = Instant::now();
+    let mut tell = |what| match progress(what) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Stopped),
+    };
+    let first = done;
+    for (epoch, &side) in sides.iter().enumerate().skip(first) {
+        order.shuffle(&mut rng);
+        let mut loss_sum = 0.0;
+        for (chunk, step) in order.chunks(options.batch).zip(epoch * steps_per_epoch..) {
+            let index = Tensor::from_slice(chunk);
+            let x = channels_last(&normalise(&augment(
+                &pixels.index_select(0, &index),
+                side,
+                &mut rng,
+            )));
+            let logits = network.logits(&network.features(&x, true)?);
+            let loss = logits.cross_entropy_for_logits(&labels.index_select(0, &index));
+            loss.backward();
+            let s = step as f64;
+            let rate = if s < warm_up {
+                options.learning_rate * (s + 1.0) / warm_up
+            } else {
+                let done = (s - warm_up) / (steps as f64 - warm_up).max(1.0);
+                options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            };
+            sgd.step(rate);
+            let loss = loss.f_double_value(&[])?;
+            loss_sum += loss * chunk.len() as f64;
+            tell(Progress::Step {
+                done: step + 1,
+                steps,
+                loss,
+            })?;
         }
+        done = epoch + 1;
+        if let Some(checkpoint) = &checkpoint {
+            checkpoint.save(&network, &sgd, &order, &rng, done)?;
+        }
+        tell(Progress::Epoch(EpochReport {
+            epoch: done,
+            epochs: sides.len(),
+            loss: loss_sum / n as f64,
+            accuracy: held_out
+                .map(|set| accuracy(&network, set.pixels, set.labels))
+                .transpose()?,
+            seconds: start.elapsed().as_secs_f64(),
+            here: done - first,
+        }))?;
     }
     Ok(network
         .convs

@@ -5,6 +5,8 @@
 //! few steps on the labelled examples of the new classes, with the diffusion operator of
 //! inference inside the loop, mixed with base pictures so that what was learnt is kept.
 
+use std::ops::ControlFlow;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -139,7 +141,7 @@ pub struct TrainingData<'a> {
     pub unlabelled: &'a Features,
 }
 
-/// Trains a model; `progress` is told the share of steps done, 0 to 1, and the running loss.
+/// Trains a model; `progress` is told the share of steps done, 0 to 1, and the running loss, and may break off.
 /// libtorch computes on the calling thread alone, then and afterwards.
 ///
 /// # Errors
@@ -148,7 +150,25 @@ pub struct TrainingData<'a> {
 pub fn train(
     options: &HashTraining,
     data: TrainingData<'_>,
-    progress: impl FnMut(f64, f64),
+    progress: impl FnMut(f64, f64) -> ControlFlow<()>,
+) -> Result<HashModel, Error> {
+    train_with(
+        &Prior::of(options.shrinkage, data.base)?,
+        options,
+        data,
+        progress,
+    )
+}
+
+/// The same, with what follows from the base pictures alone already computed.
+///
+/// # Errors
+/// As [`train`]; [`Error::Data`] when the prior is not of `data.base`, or of another shrinkage.
+pub fn train_with(
+    prior: &Prior,
+    options: &HashTraining,
+    data: TrainingData<'_>,
+    progress: impl FnMut(f64, f64) -> ControlFlow<()>,
 ) -> Result<HashModel, Error> {
     let all = [
         ("base", data.base),
@@ -164,21 +184,25 @@ pub fn train(
         let what = "no class to take prototypes of: leave them all out, or none";
         return Err(Error::Data(what.into()));
     }
+    if prior.shrinkage != options.shrinkage || prior.base.len() != data.base.len() {
+        let what = "the prior was computed of other base pictures, or with another shrinkage";
+        return Err(Error::Data(what.into()));
+    }
     use_one_thread();
-    let mut model = before_head(options, data.base)?;
-    let base = normalised(&model, data.base);
+    let mut model = prior.model(options.bits);
+    let base = &prior.base;
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     if options.prototypes_per_class > 0 {
         let per_class = options.prototypes_per_class;
         model.prototypes = Some(prior::prototypes(
-            &base,
+            base,
             &data.base.labels,
             per_class,
             options.prototype_classes,
             &mut rng,
         ));
     }
-    let x_base = embedded(&model, &base);
+    let x_base = embedded(&model, base);
     let network = Network::new(options, x_base[0].len(), &mut rng)?;
     let base = (matrix(&x_base), &data.base.labels[..]);
     learn(
@@ -192,21 +216,48 @@ pub fn train(
     )
 }
 
-/// A model that centres and whitens, and has nothing behind that.
-fn before_head(options: &HashTraining, base: &Features) -> Result<HashModel, Error> {
-    let centre = base.mean();
-    Ok(HashModel {
-        bits: options.bits,
-        whitening: options
-            .shrinkage
-            .map(|shrinkage| prior::whitening(base, &centre, shrinkage))
-            .transpose()?,
-        centre,
-        prototypes: None,
-        head: Vec::new(),
-        offset: vec![0.0; options.bits],
-        anchors: None,
-    })
+/// What follows from the base pictures before any network learns, and is the same in every training of the same
+/// shrinkage: centre and whitening, and the pictures' features so normalised.
+pub struct Prior {
+    shrinkage: Option<f64>,
+    centre: Vec<f32>,
+    whitening: Option<Vec<f32>>,
+    base: Vec<Vec<f32>>,
+}
+
+impl Prior {
+    /// Computes it; see [`HashTraining::shrinkage`].
+    ///
+    /// # Errors
+    /// As [`train`].
+    pub fn of(shrinkage: Option<f64>, base: &Features) -> Result<Prior, Error> {
+        check_shrinkage(shrinkage)?;
+        check_features("base", base, base.dim)?;
+        let centre = base.mean();
+        let mut prior = Prior {
+            shrinkage,
+            whitening: shrinkage
+                .map(|shrinkage| prior::whitening(base, &centre, shrinkage))
+                .transpose()?,
+            centre,
+            base: Vec::new(),
+        };
+        prior.base = normalised(&prior.model(0), base);
+        Ok(prior)
+    }
+
+    /// A model that centres and whitens, and has nothing behind that.
+    fn model(&self, bits: usize) -> HashModel {
+        HashModel {
+            bits,
+            centre: self.centre.clone(),
+            whitening: self.whitening.clone(),
+            prototypes: None,
+            head: Vec::new(),
+            offset: vec![0.0; bits],
+            anchors: None,
+        }
+    }
 }
 
 /// Pictures that are drawn around each prototype.
@@ -224,7 +275,7 @@ pub fn adapt(
     options: &HashTraining,
     adapt: &Features,
     unlabelled: &Features,
-    progress: impl FnMut(f64, f64),
+    progress: impl FnMut(f64, f64) -> ControlFlow<()>,
 ) -> Result<HashModel, Error> {
     if model.head.len() > 2 {
         let layers = model.head.len();
@@ -275,7 +326,11 @@ pub fn adapt(
 ///
 /// # Errors
 /// As [`train`].
-pub fn diffused_floats(options: &HashTraining, data: TrainingData<'_>) -> Result<HashModel, Error> {
+pub fn diffused_floats(
+    prior: &Prior,
+    options: &HashTraining,
+    data: TrainingData<'_>,
+) -> Result<HashModel, Error> {
     let dim = data.base.dim;
     let all = [
         ("base", data.base),
@@ -291,7 +346,7 @@ pub fn diffused_floats(options: &HashTraining, data: TrainingData<'_>) -> Result
         }),
         ..options.clone()
     };
-    let mut model = before_head(&options, data.base)?;
+    let mut model = prior.model(dim);
     let mut identity = vec![0.0; dim * dim];
     identity.iter_mut().step_by(dim + 1).for_each(|v| *v = 1.0);
     model.head = vec![Layer {
@@ -314,7 +369,7 @@ fn learn(
     (base, base_labels): (Tensor, &[u32]),
     (adapt, unlabelled): (&Features, &Features),
     rng: &mut ChaCha8Rng,
-    mut progress: impl FnMut(f64, f64),
+    mut progress: impl FnMut(f64, f64) -> ControlFlow<()>,
 ) -> Result<HashModel, Error> {
     let mut anchor_rows = normalised(&model, unlabelled);
     let adapt_rows = normalised(&model, adapt);
@@ -363,12 +418,7 @@ fn check(options: &HashTraining, sets: &[(&str, &Features)], dim: usize) -> Resu
     if !(8..=65_536).contains(&options.bits) {
         return fail(format!("codes of {} bits: give 8 to 65,536", options.bits));
     }
-    if options
-        .shrinkage
-        .is_some_and(|s| !(s.is_finite() && s > 0.0))
-    {
-        return fail("the shrinkage of the whitening must be a number above zero".into());
-    }
+    check_shrinkage(options.shrinkage)?;
     if options.batch == 0 {
         return fail("a batch needs at least one picture".into());
     }
@@ -380,49 +430,66 @@ fn check(options: &HashTraining, sets: &[(&str, &Features)], dim: usize) -> Resu
             let what = "no pictures to adapt to: give a few labelled ones of each new class";
             return fail(what.into());
         }
-        let rows = features.labels.len();
-        if rows.checked_mul(features.dim) != Some(features.values.len()) {
-            let (values, dim) = (features.values.len(), features.dim);
-            return fail(format!(
-                "{name} features: {values} numbers for {rows} rows of {dim}"
-            ));
-        }
-        if features
-            .labels
-            .iter()
-            .any(|&label| label as usize >= MOST_CLASSES)
-        {
-            return fail(format!(
-                "{name} features: a class number of {MOST_CLASSES} or more"
-            ));
-        }
-        if features.dim != dim && !features.values.is_empty() {
-            let got = features.dim;
-            return fail(format!(
-                "{name} features have {got} numbers, those of the model {dim}"
-            ));
-        }
-        if let Some(i) = features.values.iter().position(|v| !v.is_finite()) {
-            let row = i / features.dim.max(1);
-            return fail(format!(
-                "the {name} features of picture {row} are not finite numbers"
-            ));
-        }
+        check_features(name, features, dim)?;
     }
     Ok(())
 }
 
+fn check_shrinkage(shrinkage: Option<f64>) -> Result<(), Error> {
+    match shrinkage {
+        Some(share) if !(share.is_finite() && share > 0.0) => {
+            let what = "the shrinkage of the whitening must be a number above zero";
+            Err(Error::Data(what.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses features that are not `dim` numbers a row, all of them finite.
+fn check_features(name: &str, features: &Features, dim: usize) -> Result<(), Error> {
+    let fail = |what: String| Err(Error::Data(what));
+    let rows = features.labels.len();
+    if rows.checked_mul(features.dim) != Some(features.values.len()) {
+        let (values, dim) = (features.values.len(), features.dim);
+        return fail(format!(
+            "{name} features: {values} numbers for {rows} rows of {dim}"
+        ));
+    }
+    let labels = &features.labels;
+    if labels.iter().any(|&label| label as usize >= MOST_CLASSES) {
+        return fail(format!(
+            "{name} features: a class number of {MOST_CLASSES} or more"
+        ));
+    }
+    if features.dim != dim && !features.values.is_empty() {
+        let got = features.dim;
+        return fail(format!(
+            "{name} features have {got} numbers, those of the model {dim}"
+        ));
+    }
+    if let Some(i) = features.values.iter().position(|v| !v.is_finite()) {
+        let row = i / features.dim.max(1);
+        return fail(format!(
+            "the {name} features of picture {row} are not finite numbers"
+        ));
+    }
+    Ok(())
+}
+
+/// Rows that share a pass over a model's matrices.
+const TOGETHER: usize = 16;
+
 fn normalised(model: &HashModel, features: &Features) -> Vec<Vec<f32>> {
-    features
-        .rows()
-        .collect::<Vec<_>>()
-        .par_iter()
-        .map(|f| model.normalise(f))
+    let rows: Vec<&[f32]> = features.rows().collect();
+    rows.par_chunks(TOGETHER)
+        .flat_map_iter(|rows| model.normalise_all(rows))
         .collect()
 }
 
 fn embedded(model: &HashModel, rows: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    rows.par_iter().map(|e| model.embed(e)).collect()
+    rows.par_chunks(TOGETHER)
+        .flat_map_iter(|rows| model.embed_all(rows))
+        .collect()
 }
 
 fn matrix(rows: &[Vec<f32>]) -> Tensor {

@@ -1,5 +1,7 @@
 //! The head, and the decoder that mirrors it, under training: losses and steps.
 
+use std::ops::ControlFlow;
+
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -95,13 +97,19 @@ impl Network {
         options: &HashTraining,
         lessons: &Lessons<'_>,
         rng: &mut ChaCha8Rng,
-        progress: &mut impl FnMut(f64, f64),
+        progress: &mut impl FnMut(f64, f64) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let mut optimiser = nn::Adam::default().build(&self.store, options.learning_rate)?;
         let n = lessons.base_labels.len();
         let batch = options.batch.min(n);
         let (epochs, adapt_steps) = (options.epochs(), options.steps());
         let steps = epochs * n.div_ceil(batch.max(1)) + adapt_steps;
+        let mut tell = |step: usize, loss: &Tensor| -> Result<(), Error> {
+            match progress(step as f64 / steps as f64, loss.f_double_value(&[])?) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(Error::Stopped),
+            }
+        };
         let mut order: Vec<usize> = (0..n).collect();
         let mut step = 0;
         for _ in 0..epochs {
@@ -110,7 +118,7 @@ impl Network {
                 let loss = self.base_loss(options, lessons, chunk)?;
                 optimiser.backward_step(&loss);
                 step += 1;
-                progress(step as f64 / steps as f64, loss.f_double_value(&[])?);
+                tell(step, &loss)?;
             }
         }
         for _ in 0..adapt_steps {
@@ -121,7 +129,7 @@ impl Network {
             }
             optimiser.backward_step(&loss);
             step += 1;
-            progress(step as f64 / steps as f64, loss.f_double_value(&[])?);
+            tell(step, &loss)?;
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use bitkin::encoder::ImageInput;
 use bitkin::model::ModelFile;
-use bitkin_encoder::backbone::{self, Architecture, Backbone, Conv, Description};
+use bitkin_encoder::backbone::{self, Architecture, Arithmetic, Backbone, Conv, Description};
 use bitkin_encoder::encoder::build_file;
 use bitkin_encoder::features::Features;
 use bitkin_encoder::hash::HashModel;
@@ -100,7 +101,7 @@ fn model_of([base, adapt, unlabelled]: &[Features; 3], bits: usize, seed: u64) -
         adapt,
         unlabelled,
     };
-    train(&options, data, |_, _| {}).expect("training data are sound")
+    train(&options, data, |_, _| ControlFlow::Continue(())).expect("training data are sound")
 }
 
 /// `count` pictures of `SIDE` x `SIDE` pixels: coloured ramps and noise, each of its own kind.
@@ -130,7 +131,8 @@ pub(crate) fn pictures(count: usize, seed: u64) -> Vec<Vec<u8>> {
 pub(crate) fn tiny_model(bits: usize) -> ModelFile {
     let backbone = tiny_backbone(7);
     let input = ImageInput::stretch(SIDE, SIDE);
-    let network = Backbone::load(&backbone, tch::Device::Cpu).expect("a valid backbone");
+    let network =
+        Backbone::load(&backbone, tch::Device::Cpu, Arithmetic::F32).expect("a valid backbone");
     let sets = [(60, 1), (12, 2), (40, 3)].map(|(count, seed)| Features {
         dim: DIM,
         values: pictures(count, seed)
@@ -139,5 +141,12 @@ pub(crate) fn tiny_model(bits: usize) -> ModelFile {
             .collect(),
         labels: (0..count as u32).map(|i| i % 6).collect(),
     });
-    build_file(&model_of(&sets, bits, 1), &backbone, input, "").expect("a valid model")
+    build_file(
+        &model_of(&sets, bits, 1),
+        &backbone,
+        input,
+        Arithmetic::F32,
+        "",
+    )
+    .expect("a valid model")
 }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use bitkin::model::ModelFile;
 use bitkin_encoder::Error;
+use bitkin_encoder::backbone::Arithmetic;
 use bitkin_encoder::hash::HashModel;
 use bitkin_encoder::train::hash::adapt;
 
-use crate::common::{HashArguments, Source, progress_bar};
+use crate::common::{HashArguments, Source, learning_bar};
 use crate::train::{Examples, check_out, write};
 
 #[derive(clap::Args)]
@@ -38,7 +39,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     check_out(&arguments.out)?;
     let file = ModelFile::read(&arguments.model)?;
-    let mut source = Source::new(file.clone(), None, arguments.cache)?;
+    let arithmetic = file.arithmetic().and_then(Arithmetic::of_name);
+    let arithmetic = arithmetic.unwrap_or_default();
+    let mut source = Source::new(file.clone(), None, arithmetic, arguments.cache.as_deref())?;
     let model = HashModel::from_file(&file, source.dim())?;
     let examples = Examples::of(
         &mut source,
@@ -46,19 +49,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         arguments.unlabelled.as_deref(),
     )?;
     let options = arguments.hash.to_adapt(&model, arguments.seed)?;
-    let bar = progress_bar("adapting");
-    bar.set_length(1000);
     let adapted = adapt(
         &model,
         &options,
         &examples.adapt,
         &examples.unlabelled,
-        |done, loss| {
-            bar.set_position((done * 1000.0) as u64);
-            bar.set_message(format!("loss {loss:.4}"));
-        },
+        learning_bar("adapting"),
     )?;
-    bar.finish_and_clear();
     let notes = format!(
         "adapted from model {} with {examples}, seed {}; that one: {}",
         file.fingerprint(),

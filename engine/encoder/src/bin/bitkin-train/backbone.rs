@@ -6,8 +6,14 @@ use bitkin::encoder::ImageInput;
 use bitkin_encoder::Error;
 use bitkin_encoder::backbone::build_file;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::train::backbone::{BackboneTraining, describe, train_compact};
+use bitkin_encoder::train::backbone::{
+    BackboneTraining, EpochReport, Labelled, Progress, describe, train_compact,
+};
 use tch::Tensor;
+
+use crate::common::progress_bar;
+use crate::interrupt;
+use crate::train::check_out;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -26,6 +32,10 @@ pub(crate) struct Arguments {
     /// Seed of weights, order and augmentation
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Keep in this file what is needed to go on after an interruption; it is taken away in the end. OUT with
+    /// `.checkpoint` behind it, if left out
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
     /// What the pictures are and their terms of use; stored in the file
     #[arg(long, value_name = "TEXT")]
     terms: String,
@@ -47,6 +57,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
+    check_out(&arguments.out)?;
     let side = arguments.schedule.0.iter().map(|s| s.0).max().unwrap_or(64);
     let set = Dataset::open(&arguments.images)?;
     let (classes, labels) = set.classes();
@@ -79,25 +90,51 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         set.pictures.len(),
         classes.len()
     );
+    let checkpoint = arguments.checkpoint.unwrap_or_else(|| {
+        let mut name = arguments.out.clone().into_os_string();
+        name.push(".checkpoint");
+        PathBuf::from(name)
+    });
+    let labels = label_tensor(&labels);
+    let pictures = Labelled {
+        pixels: &pixels,
+        labels: &labels,
+    };
+    let held_out = held_out
+        .as_ref()
+        .map(|(pixels, labels)| Labelled { pixels, labels });
     let mut accuracy = None;
+    let bar = progress_bar("training");
     let convs = train_compact(
         &options,
-        &pixels,
-        &label_tensor(&labels),
+        pictures,
         classes.len() as i64,
-        held_out.as_ref().map(|(x, y)| (x, y)),
-        |report| {
-            accuracy = report.accuracy;
-            let left = report.seconds / report.epoch as f64 * (report.epochs - report.epoch) as f64;
-            let accuracy = report
-                .accuracy
-                .map_or(String::new(), |a| format!(", held-out {a:.4}"));
-            eprintln!(
-                "epoch {}/{}: loss {:.4}{accuracy}, {:.0} s, about {left:.0} s left",
-                report.epoch, report.epochs, report.loss, report.seconds
-            );
+        held_out,
+        Some(&checkpoint),
+        |progress| {
+            match progress {
+                Progress::Step { done, steps, loss } => {
+                    bar.set_length(steps as u64);
+                    bar.set_position(done as u64);
+                    bar.set_message(format!("loss {loss:.4}"));
+                }
+                Progress::Epoch(report) => {
+                    accuracy = report.accuracy;
+                    bar.suspend(|| told(&report));
+                }
+            }
+            interrupt::asked()
         },
-    )?;
+    )
+    .inspect_err(|error| {
+        if matches!(error, Error::Stopped) && checkpoint.exists() {
+            eprintln!(
+                "whole epochs are kept in {}: the same command goes on after them",
+                checkpoint.display()
+            );
+        }
+    })?;
+    bar.finish_and_clear();
     let notes = format!(
         "Trained by `bitkin-train backbone` on {} pictures of {} classes ({}), schedule {:?}, seed \
          {}; accuracy on held-out pictures of those classes: {}.",
@@ -110,8 +147,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     );
     let file = build_file(&describe(side as u32), &convs, &notes)?;
     file.write(&arguments.out)?;
+    // Of no use any more; and if it stays, the next training says whose it is.
+    let _ = std::fs::remove_file(&checkpoint);
     println!("{} ({} bytes)", arguments.out.display(), file.bytes().len());
     Ok(())
+}
+
+fn told(report: &EpochReport) {
+    let left = report.seconds / report.here as f64 * (report.epochs - report.epoch) as f64;
+    let accuracy = report.accuracy;
+    let accuracy = accuracy.map_or(String::new(), |a| format!(", held-out {a:.4}"));
+    eprintln!(
+        "epoch {}/{}: loss {:.4}{accuracy}, {:.0} s, about {left:.0} s left",
+        report.epoch, report.epochs, report.loss, report.seconds
+    );
 }
 
 fn label_tensor(labels: &[u32]) -> Tensor {

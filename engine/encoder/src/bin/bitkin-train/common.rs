@@ -1,17 +1,20 @@
 //! What the commands share: where pictures and backbones come from, and progress.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bitkin::encoder::ImageInput;
 use bitkin::model::ModelFile;
 use bitkin_encoder::Error;
-use bitkin_encoder::backbone::{self, Backbone};
+use bitkin_encoder::backbone::{self, Arithmetic, Backbone};
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::device::{DeviceChoice, resolve};
 use bitkin_encoder::features::{Extractor, Features};
 use bitkin_encoder::hash::{GraphSpace, HashModel};
 use bitkin_encoder::train::hash::{HashLoss, HashTraining, TrainOn};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::interrupt;
 
 /// Options that choose a backbone and how pictures are shown to it.
 #[derive(clap::Args)]
@@ -23,6 +26,9 @@ pub(crate) struct BackboneArguments {
     /// Side in pixels of the square that pictures are resized to; the backbone's own if left out
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(8..=1024))]
     side: Option<u32>,
+    /// What the backbone computes in: bf16 is faster where the processor or GPU has it
+    #[arg(long, value_enum, default_value = "f32")]
+    arithmetic: ArithmeticName,
     /// Keep features in this file, and take those already there
     #[arg(long, value_name = "FILE")]
     cache: Option<PathBuf>,
@@ -86,6 +92,22 @@ pub(crate) struct HashArguments {
     /// Where neighbours are sought: among features, or among distances to prototypes
     #[arg(long, value_enum)]
     graph_space: Option<SpaceName>,
+}
+
+/// [`Arithmetic`], as it is said at a shell.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ArithmeticName {
+    F32,
+    Bf16,
+}
+
+impl From<ArithmeticName> for Arithmetic {
+    fn from(name: ArithmeticName) -> Arithmetic {
+        match name {
+            ArithmeticName::F32 => Arithmetic::F32,
+            ArithmeticName::Bf16 => Arithmetic::Bf16,
+        }
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -194,9 +216,8 @@ impl HashArguments {
 pub(crate) struct Source {
     pub(crate) file: ModelFile,
     pub(crate) input: ImageInput,
+    pub(crate) arithmetic: Arithmetic,
     extractor: Extractor,
-    cache: Option<PathBuf>,
-    identity: String,
 }
 
 impl BackboneArguments {
@@ -206,7 +227,12 @@ impl BackboneArguments {
                 .map_err(|e| Error::Data(format!("{}: {e}", path.display())))?,
             None => backbone::shipped()?,
         };
-        Source::new(file, self.side, self.cache.clone())
+        Source::new(
+            file,
+            self.side,
+            self.arithmetic.into(),
+            self.cache.as_deref(),
+        )
     }
 
     /// A short name of the backbone for tables.
@@ -224,12 +250,13 @@ impl Source {
     pub(crate) fn new(
         file: ModelFile,
         side: Option<u32>,
-        cache: Option<PathBuf>,
+        arithmetic: Arithmetic,
+        cache: Option<&Path>,
     ) -> Result<Source, Error> {
         // Features are always taken on the CPU here, so that a model does not depend on whether
         // a GPU was at hand when it was trained.
         let device = resolve(DeviceChoice::Cpu).ok_or(Error::Device)?;
-        let backbone = Backbone::load(&file, device)?;
+        let backbone = Backbone::load(&file, device, arithmetic)?;
         let input = match side {
             Some(side) => ImageInput::stretch(side, side),
             None => file.input().unwrap_or(backbone.input()),
@@ -238,17 +265,16 @@ impl Source {
             .backbone_fingerprint()
             .map(|f| f.to_string())
             .unwrap_or_default();
-        let identity = format!("{fingerprint} {}", serde_json::json!(input));
         let mut extractor = Extractor::new(backbone, input);
-        if let Some(path) = &cache {
-            extractor.load(path, &identity)?;
+        if let Some(path) = cache {
+            let (input, arithmetic) = (serde_json::json!(input), arithmetic.name());
+            extractor.keep_in(path, &format!("{fingerprint} {input} {arithmetic}"))?;
         }
         Ok(Source {
             file,
             input,
+            arithmetic,
             extractor,
-            cache,
-            identity,
         })
     }
 
@@ -265,19 +291,28 @@ impl Source {
 
     pub(crate) fn features(&mut self, what: &str, set: &Dataset) -> Result<Features, Error> {
         let bar = progress_bar(what);
-        let before = self.extractor.known();
         let features = self.extractor.extract(set, |done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
+            interrupt::asked()
         })?;
         bar.finish_and_clear();
-        // The whole file is written anew: only when there is something to add.
-        if let Some(path) = &self.cache
-            && self.extractor.known() > before
-        {
-            self.extractor.save(path, &self.identity)?;
-        }
         Ok(features)
+    }
+}
+
+/// A progress bar for a training, told the share of steps done and the loss.
+pub(crate) fn learning_bar(what: &str) -> impl FnMut(f64, f64) -> ControlFlow<()> {
+    const SHOWN: f64 = 1000.0;
+    let bar = progress_bar(what);
+    bar.set_length(SHOWN as u64);
+    move |done, loss| {
+        bar.set_position((done * SHOWN) as u64);
+        bar.set_message(format!("loss {loss:.4}"));
+        if done >= 1.0 {
+            bar.finish_and_clear();
+        }
+        interrupt::asked()
     }
 }
 

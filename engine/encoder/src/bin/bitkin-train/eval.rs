@@ -1,13 +1,17 @@
 //! `bitkin-train eval`: the table of retrieval quality.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Measured, Split, Wanted, measure};
+use bitkin_encoder::evaluate::{Split, Wanted, measure};
 use bitkin_encoder::features::Features;
-use bitkin_encoder::train::hash::TrainingData;
-use serde::Serialize;
+use bitkin_encoder::train::hash::{Prior, TrainingData};
 
 use crate::common::{BackboneArguments, HashArguments, Source};
+use crate::interrupt;
+use crate::report::{Like, Report, Row, Shown, Study};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -56,6 +60,12 @@ pub(crate) struct Arguments {
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
     #[arg(long, value_delimiter = ',', value_name = "N")]
     prototypes: Vec<usize>,
+    /// Write all that is measured to a file too, one JSON object a line, and what is nearest to some queries
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Queries whose nearest pictures the report has, of the first seed
+    #[arg(long, default_value_t = 34, value_name = "N", requires = "report")]
+    show: usize,
     #[command(flatten)]
     hash: HashArguments,
 }
@@ -66,26 +76,14 @@ enum Format {
     Json,
 }
 
-/// One row of the result: a method at a width, over all seeds.
-#[derive(Serialize)]
-struct Row {
-    method: &'static str,
-    backbone: String,
-    /// Whether the backbone may have been trained on the new classes.
-    leaky: bool,
-    bits: Option<usize>,
-    /// Prior prototypes, where their number is what is looked at.
-    prototypes: Option<usize>,
-    shots: usize,
-    seeds: usize,
-    map_mean: f64,
-    /// Half the width of the 95 % interval over seeds, Student's t; none for one seed.
-    map_ci95: Option<f64>,
-}
-
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
+    let mut report = match &arguments.report {
+        None => None,
+        Some(path) => Some(Report::create(path)?),
+    };
     let mut source = arguments.backbone.open()?;
     let base = source.features("base pictures", &Dataset::open(&arguments.base)?)?;
+    let prior = Prior::of(arguments.hash.options(64, 0).shrinkage, &base)?;
     let pool = Dataset::open(&arguments.database)?;
     let query_set = Dataset::open(&arguments.queries)?;
     if pool.classes().0 != query_set.classes().0 {
@@ -95,6 +93,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     }
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
+    let shown = match report {
+        None => Vec::new(),
+        Some(_) => spread(&query_set, arguments.show),
+    };
+    let mut searched = pool.clone();
     let given = match &arguments.adapt {
         None => None,
         Some(adapt) => {
@@ -118,6 +121,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                     let sets = pool.draw(shots, arguments.anchors, seed).map_err(|e| {
                         Error::Data(format!("{e} (--shots and --anchors ask for fewer)"))
                     })?;
+                    if seed == arguments.seed {
+                        searched = sets.2.clone();
+                    }
                     drawn = Parts::of(&mut source, sets)?;
                     &drawn
                 }
@@ -136,39 +142,56 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 methods: arguments.methods.clone(),
                 bits: bits.clone(),
                 prototypes: arguments.prototypes.clone(),
+                shown: match seed == arguments.seed {
+                    true => shown.clone(),
+                    false => Vec::new(),
+                },
                 options: arguments
                     .hash
                     .options(bits.first().copied().unwrap_or(64), seed),
             };
-            runs.push(measure(split, &wanted)?);
+            runs.push(measure(split, &prior, &wanted)?);
             eprintln!("{shots} shots, seed {seed} done");
+            if interrupt::asked().is_break() {
+                return Err(Error::Stopped);
+            }
         }
-        let rows: Vec<Row> = (0..runs.first().map_or(0, Vec::len))
-            .map(|i| {
-                let Measured {
-                    method,
-                    bits,
-                    prototypes,
-                    ..
-                } = runs[0][i];
-                let maps: Vec<f64> = runs.iter().map(|run| run[i].map).collect();
-                let (map_mean, map_ci95) = interval(&maps);
-                Row {
-                    method,
-                    backbone: arguments.backbone.name(),
-                    leaky: source.is_leaky(),
-                    bits,
-                    prototypes,
-                    shots,
-                    seeds: maps.len(),
-                    map_mean,
-                    map_ci95,
-                }
-            })
-            .collect();
-        print(&rows, arguments.format);
+        let like = Like {
+            backbone: &arguments.backbone.name(),
+            leaky: source.is_leaky(),
+            shots,
+        };
+        let places = 0..runs.first().map_or(0, Vec::len);
+        let rows: Vec<Row> = places.map(|place| Row::of(&runs, place, like)).collect();
+        let studies = bits.iter().filter_map(|&bits| Study::of(&rows, bits, like));
+        let studies: Vec<Study> = studies.collect();
+        print(&rows, &studies, arguments.format);
+        if let Some(report) = &mut report {
+            report.add(&rows)?;
+            report.add(&studies)?;
+            for measured in runs.iter().flatten().filter(|m| !m.shown.is_empty()) {
+                report.add(&Shown::of(measured, shots, &query_set, &shown, &searched))?;
+            }
+        }
     }
-    Ok(())
+    match report {
+        None => Ok(()),
+        Some(report) => report.finish(),
+    }
+}
+
+/// Places of so many pictures, spread over the classes.
+fn spread(set: &Dataset, count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..set.pictures.len()).collect();
+    let mut met: BTreeMap<&str, usize> = BTreeMap::new();
+    // The first of each class, then the second of each, ...
+    order.sort_by_cached_key(|&place| {
+        let met = met.entry(set.pictures[place].label.as_str()).or_default();
+        *met += 1;
+        (*met, place)
+    });
+    order.truncate(count);
+    order
 }
 
 /// The pictures of the new classes, but for the queries.
@@ -193,10 +216,13 @@ impl Parts {
     }
 }
 
-fn print(rows: &[Row], format: Format) {
+fn print(rows: &[Row], studies: &[Study], format: Format) {
     if format == Format::Json {
         for row in rows {
             println!("{}", serde_json::json!(row));
+        }
+        for study in studies {
+            println!("{}", serde_json::json!(study));
         }
         return;
     }
@@ -208,9 +234,10 @@ fn print(rows: &[Row], format: Format) {
         );
     }
     println!(
-        "{:<22} {:>5} {:>8} {:>10}",
-        "method", "bits", "mAP", "± 95 %"
+        "{:<22} {:>5} {:>8} {:>10} {:>8} {:>8}",
+        "method", "bits", "mAP", "± 95 %", "mAP@100", "P@10"
     );
+    const TEN: usize = 2;
     for row in rows {
         let bits = row.bits.map_or("float".into(), |b| b.to_string());
         let interval = row.map_ci95.map_or("-".into(), |h| format!("{h:.4}"));
@@ -219,23 +246,23 @@ fn print(rows: &[Row], format: Format) {
             None => row.method.to_owned(),
         };
         println!(
-            "{method:<22} {bits:>5} {:>8.4} {interval:>10}",
-            row.map_mean
+            "{method:<22} {bits:>5} {:>8.4} {interval:>10} {:>8.4} {:>8.4}",
+            row.map_mean, row.map_at_100, row.precision[TEN].1
         );
     }
-}
-
-/// Mean and half width of the 95 % interval by Student's t.
-fn interval(values: &[f64]) -> (f64, Option<f64>) {
-    const T: [f64; 10] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    ];
-    let n = values.len();
-    let mean = values.iter().sum::<f64>() / n as f64;
-    if n < 2 {
-        return (mean, None);
+    for study in studies {
+        let lower = study.spearman_lower;
+        let lower = lower.map_or("-".into(), |lower| format!("{lower:.2}"));
+        let shares = study.share_of_most.iter();
+        let shares: Vec<String> = shares
+            .map(|(count, share)| format!("{count}: {share:.3}"))
+            .collect();
+        println!(
+            "{} bits, more prototypes: Spearman {:.2} (lower 95 % bound {lower}); mAP in parts of that with \
+             the most: {}",
+            study.bits,
+            study.spearman_mean,
+            shares.join(", ")
+        );
     }
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
-    let t = T.get(n - 2).copied().unwrap_or(1.96);
-    (mean, Some(t * (variance / n as f64).sqrt()))
 }

@@ -11,12 +11,16 @@ mod adapt;
 mod backbone;
 mod common;
 mod eval;
+mod interrupt;
 mod model;
+mod report;
 mod speed;
+mod stability;
 mod train;
 
 use std::process::ExitCode;
 
+use bitkin_encoder::Error;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -44,11 +48,14 @@ enum Command {
     Import(model::Import),
     /// Measure how fast a model encodes pictures, step by step and all in
     Speed(speed::Arguments),
-    /// Store a model's weights in another precision
+    /// Compare a model's codes in f32 with those in bf16, and on the GPU
+    Stability(stability::Arguments),
+    /// Store a model's weights in another precision, or have it computed in another arithmetic
     Convert(model::Convert),
 }
 
 fn main() -> ExitCode {
+    interrupt::watch();
     let done = match Arguments::parse().command {
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Train(arguments) => train::run(arguments),
@@ -56,10 +63,16 @@ fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(arguments),
         Command::Import(arguments) => model::import(arguments),
         Command::Speed(arguments) => speed::run(arguments),
+        Command::Stability(arguments) => stability::run(arguments),
         Command::Convert(arguments) => model::convert(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Stopped) => {
+            eprintln!("stopped");
+            // 128 + SIGINT, as shells report it.
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(1)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bitkin::encoder::Encoder;
 use bitkin::model::ModelFile;
 use bitkin_encoder::Error;
 use bitkin_encoder::device::DeviceChoice;
@@ -53,7 +54,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         println!("{}", serde_json::json!(speed));
         return Ok(());
     }
-    println!("{} pictures, {:?}", speed.pictures, encoder.device());
+    let arithmetic = encoder.arithmetic().name();
+    println!(
+        "{} pictures, {}, {arithmetic}",
+        speed.pictures,
+        encoder.device()
+    );
     for (what, rate) in [
         ("decode and resize", speed.decode_per_second),
         ("backbone", speed.forward_per_second),

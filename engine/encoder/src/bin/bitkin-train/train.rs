@@ -11,7 +11,7 @@ use bitkin_encoder::hash::HashModel;
 use bitkin_encoder::health::BitHealth;
 use bitkin_encoder::train::hash::{TrainingData, train};
 
-use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
+use crate::common::{BackboneArguments, HashArguments, Source, learning_bar};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -57,13 +57,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let options = arguments
         .hash
         .options(arguments.bits as usize, arguments.seed);
-    let bar = progress_bar("training");
-    bar.set_length(1000);
-    let model = train(&options, data, |done, loss| {
-        bar.set_position((done * 1000.0) as u64);
-        bar.set_message(format!("loss {loss:.4}"));
-    })?;
-    bar.finish_and_clear();
+    let model = train(&options, data, learning_bar("training"))?;
     let notes = format!(
         "PP + SCDM, {} base pictures, {examples}, seed {}, backbone {}",
         base.len(),
@@ -132,7 +126,7 @@ pub(crate) fn write(
     notes: &str,
     out: &Path,
 ) -> Result<(), Error> {
-    let file = build_file(model, backbone, source.input, notes)?;
+    let file = build_file(model, backbone, source.input, source.arithmetic, notes)?;
     file.write(out)?;
     println!(
         "{}: {} bits, model {}",

@@ -1,0 +1,255 @@
+//! What `eval` measured: rows of its table, and the report.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use bitkin::metrics::mean;
+use bitkin_encoder::Error;
+use bitkin_encoder::dataset::{Dataset, Picture};
+use bitkin_encoder::evaluate::{METHODS, Measured, TOPS, spearman};
+use serde::Serialize;
+
+/// One row of the result: a method at a width, over all seeds.
+#[derive(Serialize)]
+pub(crate) struct Row {
+    pub(crate) method: &'static str,
+    /// What the method is, and what it has seen beside the base classes.
+    pub(crate) what: &'static str,
+    pub(crate) backbone: String,
+    /// Whether the backbone may have been trained on the new classes.
+    pub(crate) leaky: bool,
+    pub(crate) bits: Option<usize>,
+    /// Prior prototypes, where their number is what is looked at.
+    pub(crate) prototypes: Option<usize>,
+    pub(crate) shots: usize,
+    pub(crate) seeds: usize,
+    pub(crate) map_mean: f64,
+    /// Half the width of the 95 % interval over seeds, Student's t; none for one seed.
+    pub(crate) map_ci95: Option<f64>,
+    /// Of each seed, in order.
+    pub(crate) maps: Vec<f64>,
+    /// Means over seeds of what else is measured.
+    pub(crate) map_at_100: f64,
+    /// Number of nearest rows, and their precision.
+    pub(crate) precision: Vec<(usize, f64)>,
+    pub(crate) precision_within_2: Option<f64>,
+    pub(crate) training_seconds: Option<f64>,
+}
+
+impl Row {
+    /// The rows of one place in every seed's measurements.
+    pub(crate) fn of(runs: &[Vec<Measured>], place: usize, like: Like<'_>) -> Row {
+        let rows: Vec<&Measured> = runs.iter().map(|run| &run[place]).collect();
+        let over = |value: &dyn Fn(&Measured) -> f64| mean(rows.iter().map(|row| value(row)));
+        let over_some = |value: &dyn Fn(&Measured) -> Option<f64>| {
+            let values: Option<Vec<f64>> = rows.iter().map(|row| value(row)).collect();
+            values.map(mean)
+        };
+        let maps: Vec<f64> = rows.iter().map(|row| row.quality.map).collect();
+        let (map_mean, map_ci95) = interval(&maps);
+        let tops = TOPS.iter().enumerate();
+        Row {
+            method: rows[0].method,
+            what: METHODS
+                .iter()
+                .find(|(name, _)| *name == rows[0].method)
+                .map_or("", |(_, what)| what),
+            backbone: like.backbone.to_owned(),
+            leaky: like.leaky,
+            bits: rows[0].bits,
+            prototypes: rows[0].prototypes,
+            shots: like.shots,
+            seeds: maps.len(),
+            map_mean,
+            map_ci95,
+            maps,
+            map_at_100: over(&|row| row.quality.map_at_100),
+            precision: tops
+                .map(|(i, &top)| (top, over(&|row| row.quality.precision[i])))
+                .collect(),
+            precision_within_2: over_some(&|row| row.quality.precision_within_2),
+            training_seconds: over_some(&|row| row.training_seconds),
+        }
+    }
+}
+
+/// What all rows of a table share.
+#[derive(Clone, Copy)]
+pub(crate) struct Like<'a> {
+    pub(crate) backbone: &'a str,
+    pub(crate) leaky: bool,
+    pub(crate) shots: usize,
+}
+
+/// Whether more prototypes retrieve better, at one width.
+#[derive(Serialize)]
+pub(crate) struct Study {
+    pub(crate) study: &'static str,
+    pub(crate) backbone: String,
+    pub(crate) leaky: bool,
+    pub(crate) bits: usize,
+    pub(crate) shots: usize,
+    pub(crate) seeds: usize,
+    /// Spearman's rank correlation of number of prototypes and mAP: mean over seeds, half the width of its 95 %
+    /// interval, and the lower bound.
+    pub(crate) spearman_mean: f64,
+    pub(crate) spearman_ci95: Option<f64>,
+    pub(crate) spearman_lower: Option<f64>,
+    /// Number of prototypes, and what its mean mAP is of that with the most.
+    pub(crate) share_of_most: Vec<(usize, f64)>,
+}
+
+impl Study {
+    /// Of the rows of one width that have a number of prototypes; none of fewer than three numbers.
+    pub(crate) fn of(rows: &[Row], bits: usize, like: Like<'_>) -> Option<Study> {
+        let points: Vec<(usize, &Row)> = rows
+            .iter()
+            .filter(|row| row.bits == Some(bits))
+            .filter_map(|row| Some((row.prototypes?, row)))
+            .collect();
+        let most = points.iter().max_by_key(|(count, _)| *count)?.1.map_mean;
+        let seeds = points[0].1.seeds;
+        let of_seed = |seed: usize| {
+            let pairs = points.iter();
+            let pairs: Vec<(f64, f64)> = pairs
+                .map(|(count, row)| (*count as f64, row.maps[seed]))
+                .collect();
+            spearman(&pairs)
+        };
+        let correlations: Option<Vec<f64>> = (0..seeds).map(of_seed).collect();
+        let (spearman_mean, spearman_ci95) = interval(&correlations.filter(|_| points.len() > 2)?);
+        Some(Study {
+            study: "prototypes",
+            backbone: like.backbone.to_owned(),
+            leaky: like.leaky,
+            bits,
+            shots: like.shots,
+            seeds,
+            spearman_mean,
+            spearman_ci95,
+            spearman_lower: spearman_ci95.map(|half| spearman_mean - half),
+            share_of_most: points
+                .iter()
+                .map(|(count, row)| (*count, row.map_mean / most))
+                .collect(),
+        })
+    }
+}
+
+/// A query and what is nearest to it by codes.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    shown: &'static str,
+    pub(crate) bits: Option<usize>,
+    pub(crate) prototypes: Option<usize>,
+    pub(crate) shots: usize,
+    query: Place,
+    nearest: Vec<Near>,
+}
+
+#[derive(Serialize)]
+struct Near {
+    #[serde(flatten)]
+    place: Place,
+    distance: u32,
+}
+
+/// A picture: its file, where in it (of an archive: offset and length), and its class.
+#[derive(Serialize)]
+struct Place {
+    path: PathBuf,
+    member: Option<(u64, u64)>,
+    label: String,
+}
+
+impl Place {
+    pub(crate) fn of(picture: &Picture) -> Place {
+        Place {
+            path: picture.path.clone(),
+            member: picture.member,
+            label: picture.label.clone(),
+        }
+    }
+}
+
+/// A file with everything that was measured.
+pub(crate) struct Report {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Report {
+    pub(crate) fn create(path: &Path) -> Result<Report, Error> {
+        let file = File::create(path).map_err(|source| Error::Io {
+            path: path.display().to_string(),
+            source,
+        })?;
+        Ok(Report {
+            path: path.to_owned(),
+            file: BufWriter::new(file),
+        })
+    }
+
+    pub(crate) fn add(&mut self, lines: &[impl Serialize]) -> Result<(), Error> {
+        let written = lines
+            .iter()
+            .try_for_each(|line| writeln!(self.file, "{}", serde_json::json!(line)));
+        self.whole(written)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        let written = self.file.flush();
+        self.whole(written)
+    }
+
+    fn whole(&self, written: std::io::Result<()>) -> Result<(), Error> {
+        written.map_err(|source| Error::Io {
+            path: self.path.display().to_string(),
+            source,
+        })
+    }
+}
+
+impl Shown {
+    /// What was found for each of the queries at `places`.
+    pub(crate) fn of(
+        measured: &Measured,
+        shots: usize,
+        queries: &Dataset,
+        places: &[usize],
+        database: &Dataset,
+    ) -> Vec<Shown> {
+        let found = places.iter().zip(&measured.shown);
+        let shown = found.map(|(&place, found)| Shown {
+            shown: measured.method,
+            bits: measured.bits,
+            prototypes: measured.prototypes,
+            shots,
+            query: Place::of(&queries.pictures[place]),
+            nearest: found
+                .iter()
+                .map(|found| Near {
+                    place: Place::of(&database.pictures[found.row]),
+                    distance: found.distance,
+                })
+                .collect(),
+        });
+        shown.collect()
+    }
+}
+
+/// Mean and half width of the 95 % interval by Student's t.
+fn interval(values: &[f64]) -> (f64, Option<f64>) {
+    const T: [f64; 10] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    ];
+    let n = values.len();
+    let mean = values.iter().sum::<f64>() / n as f64;
+    if n < 2 {
+        return (mean, None);
+    }
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
+    let t = T.get(n - 2).copied().unwrap_or(1.96);
+    (mean, Some(t * (variance / n as f64).sqrt()))
+}
