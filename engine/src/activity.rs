@@ -16,7 +16,7 @@ const PIECE: usize = 4 << 20;
 /// [`verify_with`](crate::verify_with), [`backup_with`](crate::backup_with) and
 /// [`repair_with`](crate::repair_with) take one, and a database that was opened
 /// [with one](crate::DatabaseOptions::activity) reports what is written to its segments by flushes, merges and
-/// [`compact`](crate::Database::compact).
+/// [`compact`](crate::Database::compact). A collection may be [stopped by one](crate::Collection::stopped_by).
 ///
 /// Work that was stopped ends with an error that says so, [`Error::Storage`](crate::Error::Storage), and leaves
 /// what any error at that place leaves: a database as it was, or an incomplete copy that is none. Rows that were
@@ -57,8 +57,12 @@ impl Activity {
         self.0.stopped.store(false, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Relaxed)
+    }
+
     fn check(&self) -> io::Result<()> {
-        if self.0.stopped.load(Ordering::Relaxed) {
+        if self.is_stopped() {
             return Err(io::Error::other("it was stopped"));
         }
         Ok(())
@@ -211,7 +215,9 @@ impl File for WatchedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CollectionConfig, Database, DatabaseOptions};
+    use std::ops::ControlFlow;
+
+    use crate::{CollectionConfig, Database, DatabaseOptions, Error, Filter, Way};
 
     /// A database of three segments and its directory.
     fn filled(activity: &Activity) -> (tempfile::TempDir, Database) {
@@ -253,6 +259,45 @@ mod tests {
         assert_eq!((codes.len().unwrap(), segments(&db)), (3001, 1));
         db.close().unwrap();
         assert!(crate::verify(dir.path().join("db")).unwrap().is_clean());
+    }
+
+    #[test]
+    fn what_is_read_of_a_collection_is_stopped_and_goes_on() {
+        let (_dir, db) = filled(&Activity::new());
+        let activity = Activity::new();
+        let codes = db.collection("c").unwrap().stopped_by(&activity);
+        let stopped = |what: Result<(), Error>| assert!(matches!(what, Err(Error::Stopped)));
+        let filter = Filter::parse("x is null").unwrap();
+        let query = [0; 16];
+        // In the middle of it.
+        let mut given = 0;
+        let all = codes.search(&query[..8]).for_each(|_| {
+            given += 1;
+            activity.stop();
+            ControlFlow::Continue(())
+        });
+        stopped(all.map(drop));
+        assert!((1..3000).contains(&given), "{given}");
+        activity.resume();
+        let mut rows = codes.rows().unwrap();
+        assert!(rows.by_ref().take(5).all(|row| row.is_ok()));
+        activity.stop();
+        stopped(rows.next().unwrap().map(drop));
+        assert!(rows.next().is_none());
+        // Before it.
+        stopped(codes.search(&query[..8]).run().map(drop));
+        stopped(codes.search(&query[..8]).explain().map(drop));
+        stopped(codes.search(&query[..8]).way(Way::Scan).run().map(drop));
+        stopped(codes.search_batch(&query).run().map(drop));
+        stopped(codes.count(&filter).map(drop));
+        stopped(codes.delete_where(&filter).map(drop));
+        stopped(codes.pairs(0).filter(&filter).run().map(drop));
+        assert_eq!(codes.len().unwrap(), 3000);
+        // Another handle is not concerned.
+        assert_eq!(db.collection("c").unwrap().count(&filter).unwrap(), 3000);
+        activity.resume();
+        assert_eq!(codes.search(&query[..8]).run().unwrap().hits.len(), 10);
+        assert_eq!(codes.count(&filter).unwrap(), 3000);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bitkin_storage::{Batch, CollectionId, CollectionInfo, CollectionStats, Storage};
 use serde::{Deserialize, Serialize};
 
+use crate::activity::Activity;
 use crate::database::Shared;
 use crate::encoder::{Encoder, Fingerprint};
 use crate::error::Error;
@@ -221,9 +222,19 @@ impl CollectionFacts {
 pub struct Collection {
     pub(crate) shared: Arc<Shared>,
     pub(crate) facts: Arc<CollectionFacts>,
+    /// What ends long reads of it.
+    pub(crate) stop: Option<Activity>,
 }
 
 impl Collection {
+    /// Lets `activity`, once it is [stopped](Activity::stop), end what this handle and its snapshots read:
+    /// searches, conditions on payloads and iterations over rows then fail with [`Error::Stopped`], soon.
+    /// Writes are never stopped, but for the conditions that choose their rows. Other handles are not concerned.
+    pub fn stopped_by(mut self, activity: &Activity) -> Self {
+        self.stop = Some(activity.clone());
+        self
+    }
+
     /// The collection's name.
     pub fn name(&self) -> &str {
         &self.facts.name
@@ -324,6 +335,7 @@ impl Collection {
             view,
             facts: Arc::clone(&self.facts),
             kernels: self.shared.kernels,
+            stop: self.stop.clone(),
         })
     }
 

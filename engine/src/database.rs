@@ -291,6 +291,7 @@ impl Database {
         Ok(Collection {
             shared: Arc::clone(&self.shared),
             facts,
+            stop: None,
         })
     }
 

@@ -107,6 +107,9 @@ pub enum Error {
     /// A text is no filter.
     #[error(transparent)]
     Filter(#[from] crate::filter::FilterError),
+    /// The caller stopped it; see [`Collection::stopped_by`](crate::Collection::stopped_by).
+    #[error("it was stopped")]
+    Stopped,
     /// What the database holds of a collection cannot be understood.
     #[error("collection {collection:?}: {reason}")]
     Damaged {
@@ -265,7 +268,7 @@ impl Error {
             Error::Model(ModelError::Io { .. }) => ErrorKind::Disk,
             Error::Model(ModelError::NewerFormat { .. }) => ErrorKind::UnknownFormat,
             Error::Model(_) => ErrorKind::InvalidInput,
-            Error::Encode(EncodeError::Failed(_)) => ErrorKind::Other,
+            Error::Encode(EncodeError::Failed(_)) | Error::Stopped => ErrorKind::Other,
             #[cfg(feature = "images")]
             Error::EncoderLibrary(LibraryError::Model(_)) => ErrorKind::InvalidInput,
             #[cfg(feature = "images")]

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use bitkin_storage::{CollectionView, Part};
 use roaring::RoaringBitmap;
 
+use crate::activity::Activity;
 use crate::collection::CollectionFacts;
 use crate::error::Error;
 use crate::filter::index::ReadError;
-use crate::filter::{self, Filter};
+use crate::filter::{self, Filter, Source};
 use crate::kernels::Kernels;
 use crate::kernels::probe::ProbeError;
 use crate::search::{BatchSearch, PairSearch, Search};
@@ -36,6 +37,45 @@ pub struct Snapshot {
     pub(crate) view: CollectionView,
     pub(crate) facts: Arc<CollectionFacts>,
     pub(crate) kernels: &'static Kernels,
+    /// What ends long reads of it.
+    pub(crate) stop: Option<Activity>,
+}
+
+/// A part whose payloads cannot be read any more once the user has stopped that.
+struct Stoppable<'a> {
+    part: &'a Part,
+    stop: &'a Activity,
+}
+
+impl Source for Stoppable<'_> {
+    type Index<'a>
+        = <Part as Source>::Index<'a>
+    where
+        Self: 'a;
+
+    fn rows(&self) -> u32 {
+        Source::rows(self.part)
+    }
+
+    fn deleted(&self) -> Option<&RoaringBitmap> {
+        self.part.deleted()
+    }
+
+    fn payload(&self, row: u32) -> Result<Option<&[u8]>, bitkin_storage::Error> {
+        match self.stop.is_stopped() {
+            false => self.part.payload(row),
+            // Becomes `Error::Stopped`.
+            true => Err(bitkin_storage::Error::Io {
+                operation: "read",
+                file: "payloads".to_owned(),
+                source: std::io::ErrorKind::Interrupted.into(),
+            }),
+        }
+    }
+
+    fn index(&self) -> Option<Self::Index<'_>> {
+        Source::index(self.part)
+    }
 }
 
 impl Snapshot {
@@ -111,10 +151,28 @@ impl Snapshot {
 
     /// The rows of a part that pass, without deleted ones.
     pub(crate) fn passing(&self, filter: &Filter, part: &Part) -> Result<RoaringBitmap, Error> {
-        filter::passing(filter, part).map_err(|error| match error {
+        let passing = match &self.stop {
+            None => filter::passing(filter, part),
+            Some(stop) => filter::passing(filter, &Stoppable { part, stop }),
+        };
+        self.check_stopped()?;
+        passing.map_err(|error| match error {
             ReadError::Storage(error) => error.into(),
             malformed => self.damaged(malformed.to_string()),
         })
+    }
+
+    /// Refuses to go on once the user has stopped it.
+    pub(crate) fn check_stopped(&self) -> Result<(), Error> {
+        match self.is_stopped() {
+            true => Err(Error::Stopped),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the user has stopped it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(Activity::is_stopped)
     }
 
     fn rows_of(&self, passing: Option<Vec<RoaringBitmap>>) -> Rows {
@@ -271,6 +329,10 @@ impl Iterator for Rows {
         if let Some(error) = self.error.take() {
             self.next.clear();
             return Some(Err(error));
+        }
+        if self.snapshot.is_stopped() && !self.next.is_empty() {
+            self.next.clear();
+            return Some(Err(Error::Stopped));
         }
         let Reverse((id, part, row)) = self.next.pop()?;
         if let Some(following) = row.checked_add(1) {

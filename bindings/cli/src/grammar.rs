@@ -1,13 +1,15 @@
 //! The one grammar of the program: verbs, their arguments and their help.
 //!
-//! A line of the command line and a line typed elsewhere (the demo's own steps) go through the
-//! same parser. Every verb that works on a database names it first, so that a caller who has one
-//! open can put it in for the user.
+//! A line of the command line and a line typed elsewhere (in a shell, the demo's own steps) go through
+//! the same parser. Every verb that works on a database calls it `database` and names it first, so that a
+//! shell, which has one open, can put it in for the user: see [`shell`].
 
 mod reading;
+pub(crate) mod shell;
 
 use bitkin::{Filter, IndexField};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell as ShellKind;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -84,6 +86,12 @@ pub(crate) enum Command {
     Eval(Passed),
     /// Look into model files, and make some
     Model(Model),
+    /// Sit down in front of a database: the same verbs, line by line
+    Shell(Shell),
+    /// Write what makes a shell such as bash complete verbs and options
+    Completions(Completions),
+    /// Write manual pages
+    Man(Man),
 }
 
 /// How results are written.
@@ -508,6 +516,69 @@ pub(crate) struct ModelInfo {
     pub(crate) format: Format,
 }
 
+/// Arguments of `shell`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every line is a verb of bitkin, without the name of the database: search birds --image wren.jpg -k 5. In a \
+terminal there are completion (Tab), a history (arrow up, Ctrl-R) and hints; Ctrl-C cancels what runs. \
+Otherwise, and with -c, lines are run until one fails, and the exit code is that line's; # begins a \
+comment. A line that begins with bitkin is a whole command line, of another database if it names one.
+
+The database is opened to write if it can be, otherwise to read; in the latter case every line sees what \
+others have written before it. The history is kept in bitkin/history in the folder for state of the user \
+($XDG_STATE_HOME), or in $BITKIN_HISTORY; lines that begin with a space are not.
+
+Examples:
+  bitkin shell photos.bitkin
+  bitkin shell photos.bitkin -c stats -c 'search birds --image wren.jpg -k 5'
+  bitkin shell photos.bitkin --read-only --keep-going < questions.txt")]
+pub(crate) struct Shell {
+    /// The database; create makes it if it does not exist
+    #[arg(value_name = "DB", value_hint = ValueHint::DirPath)]
+    pub(crate) database: PathBuf,
+    /// Run this line instead of reading any (repeatable)
+    #[arg(short = 'c', value_name = "LINE", allow_hyphen_values = true)]
+    pub(crate) lines: Vec<String>,
+    /// Open the database to read, though nobody writes it
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Go on with the next line when one fails
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Tell how long each line took, as in a terminal
+    #[arg(long)]
+    pub(crate) timing: bool,
+    /// Neither read the history nor write it
+    #[arg(long)]
+    pub(crate) no_history: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bitkin completions bash > ~/.local/share/bash-completion/completions/bitkin
+  bitkin completions zsh > ~/.zfunc/_bitkin
+  bitkin completions fish > ~/.config/fish/completions/bitkin.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: ShellKind,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes bitkin.1 and a page for each verb. man reads them from man1 in the folders of its path.
+
+Examples:
+  bitkin man ~/.local/share/man/man1")]
+pub(crate) struct Man {
+    /// Where the pages are written: a directory, made if it does not exist
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+}
+
 /// Arguments that another program understands.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -569,6 +640,80 @@ mod tests {
                 "{help}"
             );
         }
+    }
+
+    /// The command lines among the examples of a verb's help, without what a shell does with them.
+    fn examples(verb: &clap::Command) -> Vec<String> {
+        let help = verb
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let lines = help
+            .split_once("Examples:\n")
+            .map(|(_, lines)| lines.to_owned());
+        let lines = lines.unwrap_or_default();
+        let commands = lines.lines().filter_map(|line| {
+            let parts = line.trim().split(['|', '<', '>']);
+            // Conditions hold such signs, too, within quotes.
+            match line.contains('"') {
+                true => Some(line.trim().to_owned()),
+                false => parts
+                    .map(str::trim)
+                    .find(|part| part.starts_with("bitkin "))
+                    .map(str::to_owned),
+            }
+        });
+        commands.collect()
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        let shell = shell::grammar(std::path::Path::new("photos.bitkin"));
+        let mut count = 0;
+        for verb in Line::command().get_subcommands() {
+            for example in examples(verb) {
+                let words = shell_words::split(&example).unwrap();
+                let parsed = Line::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count}");
+        for verb in shell.get_subcommands() {
+            let help = verb
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(!help.contains(" photos.bitkin"), "{help}");
+            let lines = help
+                .split_once("Examples:\n")
+                .map_or("", |(_, lines)| lines);
+            for line in lines
+                .lines()
+                .filter(|line| !line.contains(['|', '>']) || line.contains('"'))
+            {
+                let words = shell_words::split(line).unwrap();
+                let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+                let parsed = shell::parse(&shell, &words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_search_can_be_explained() {
+        for line in [
+            "bitkin explain db c --code ff -k 3",
+            "bitkin explain search db c --code ff -k 3",
+        ] {
+            let Ok(Command::Explain(explain)) = parse(line) else {
+                panic!("no explanation: {line}");
+            };
+            let search = explain.search().unwrap();
+            assert_eq!((&*search.name, search.wanted.k), ("c", 3));
+        }
+        assert!(parse("bitkin explain db").is_err());
+        assert!(parse("bitkin explain").is_err());
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub mod page;
 mod parquet_file;
 pub mod pictures;
 mod progress;
+mod screen;
 mod session;
+mod shell;
 mod trainer;
 mod verbs;
 

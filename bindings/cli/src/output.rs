@@ -63,7 +63,8 @@ pub(crate) fn plain(text: &str) -> String {
 pub(crate) fn typed(word: &std::ffi::OsStr) -> String {
     let word = word.to_string_lossy();
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+~".contains(c);
-    if !word.is_empty() && word.chars().all(harmless) {
+    // A tilde at the beginning would be the home.
+    if !word.is_empty() && !word.starts_with('~') && word.chars().all(harmless) {
         word.into_owned()
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))

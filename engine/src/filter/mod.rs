@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub(crate) use self::ast::FieldPath;
 pub use self::error::{FilterError, FilterPlace};
 pub(crate) use self::payload::{Parser, check};
-pub(crate) use self::plan::passing;
+pub(crate) use self::plan::{Source, passing};
 
 use crate::error::Error;
 

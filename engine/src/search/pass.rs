@@ -110,6 +110,7 @@ impl Pass<'_> {
         mut explanation: Option<&mut Explanation>,
     ) -> Result<(), Error> {
         for part in self.parts {
+            self.snapshot.check_stopped()?;
             let explained = self.part(part, asked, explanation.is_some())?;
             if let (Some(explanation), Some(explained)) = (&mut explanation, explained) {
                 explanation.parts.push(explained);
@@ -151,6 +152,7 @@ impl Pass<'_> {
                     way: self.wanted.way,
                 };
                 for asked in asked.iter_mut() {
+                    self.snapshot.check_stopped()?;
                     let Asked {
                         query,
                         answer,
@@ -202,11 +204,14 @@ impl Pass<'_> {
                     }
                     _ => {
                         Scan::new(self.snapshot.kernels, &queries).scan(&columns, &mut answers);
+                        // Else it would be taken for a quick one.
+                        self.snapshot.check_stopped()?;
                         costs.learn_scan(queries.len(), begun.elapsed().as_nanos() as f32);
                     }
                 }
             }
         }
+        self.snapshot.check_stopped()?;
         if let (Some(tables), true) = (known, teaches) {
             for asked in asked.iter() {
                 if let Some(distance) = asked.answer.worst_distance() {
@@ -267,6 +272,7 @@ impl Pass<'_> {
                 codes: Cow::Borrowed(&columns.codes[start * stride..end * stride]),
                 hidden: columns.hidden,
                 first_row: start as u32,
+                stop: columns.stop,
             };
             scan.scan(&piece, &mut [&mut asked.answer]);
             asked.limit.spend((end - start) as u64);

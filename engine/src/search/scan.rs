@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::nearest::Nearest;
 use super::together;
 use super::visible::Hidden;
+use crate::activity::Activity;
 use crate::kernels::{Candidate, Kernels, QueryBatch};
 
 /// Bytes of codes in the largest block for one query: enough to read it in streams, and thresholds shrink
@@ -28,6 +29,8 @@ pub(super) struct Columns<'a> {
     pub(super) hidden: Hidden<'a>,
     /// What `hidden` calls the first row.
     pub(super) first_row: u32,
+    /// Ends the scan before its end, when it is stopped.
+    pub(super) stop: Option<&'a Activity>,
 }
 
 /// Queries that are scanned for together, and the memory that it takes.
@@ -59,6 +62,7 @@ pub(super) fn scan_together(
             codes: Cow::Borrowed(&part.codes[start * stride..end * stride]),
             hidden: part.hidden,
             first_row: part.first_row + start as u32,
+            stop: part.stop,
         };
         let mut own = Nearest::from(wanted);
         Scan::new(kernels, &[query]).scan(&stretch, &mut [&mut own]);
@@ -82,7 +86,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Offers every row of `part`, which has the queries' width, that may be wanted to each
-    /// query's answer. One pass over the codes serves all of them.
+    /// query's answer. One pass over the codes serves all of them. A scan that was stopped offers some.
     pub(super) fn scan(&mut self, part: &Columns<'_>, answers: &mut [&mut Nearest<'_>]) {
         let Some(stride) = self.queries.first().map(|query| query.len()) else {
             return;
@@ -93,7 +97,7 @@ impl<'a> Scan<'a> {
         };
         let mut rows = FIRST_ROWS;
         let mut start = 0;
-        while start < part.ids.len() {
+        while start < part.ids.len() && !part.stop.is_some_and(Activity::is_stopped) {
             let end = part.ids.len().min(start + rows);
             let threshold = |answer: &&mut Nearest<'_>| answer.threshold(part.ids[start]);
             self.thresholds.clear();
@@ -166,6 +170,7 @@ mod tests {
                 codes: Cow::Borrowed(&codes[2 * from..2 * to]),
                 hidden: Hidden::Rows(&hidden),
                 first_row: from as u32,
+                stop: None,
             };
             let query: &[u8] = &[1, 2];
             for kernels in Kernels::available() {

@@ -137,7 +137,7 @@ pub(super) fn passing(
 }
 
 fn whole<'a>(
-    snapshot: &Snapshot,
+    snapshot: &'a Snapshot,
     part: &'a Part,
     hidden: Hidden<'a>,
 ) -> Result<Columns<'a>, Error> {
@@ -151,12 +151,13 @@ fn whole<'a>(
         codes: Cow::Borrowed(codes),
         hidden,
         first_row: 0,
+        stop: snapshot.stop.as_ref(),
     })
 }
 
 /// Copies the columns of `rows`; only the blocks that hold them are read.
 fn gather<'a>(
-    snapshot: &Snapshot,
+    snapshot: &'a Snapshot,
     part: &'a Part,
     rows: &RoaringBitmap,
 ) -> Result<Columns<'a>, Error> {
@@ -164,6 +165,7 @@ fn gather<'a>(
     let mut ids = Vec::with_capacity(rows.len() as usize);
     let mut codes = Vec::with_capacity(rows.len() as usize * stride);
     for row in rows {
+        snapshot.check_stopped()?;
         let (Some(id), Some(code)) = (part.id(row)?, part.code(row)?) else {
             return Err(snapshot.damaged(format!("row {row} of a part has no code")));
         };
@@ -175,5 +177,6 @@ fn gather<'a>(
         codes: Cow::Owned(codes),
         hidden: Hidden::Nothing,
         first_row: 0,
+        stop: snapshot.stop.as_ref(),
     })
 }

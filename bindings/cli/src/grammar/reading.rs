@@ -1,7 +1,7 @@
 //! Arguments of the verbs that read: `search`, `explain`, `bench`, `get`, `stats`, `verify`.
 
 use bitkin::{Budget, Filter};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,10 +25,12 @@ and the same; codes without pictures are drawn bit by bit. At most 50 queries an
 
 Examples:
   bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978
-  bitkin search photos.bitkin birds --image wren.jpg -k 5
+  bitkin search photos.bitkin birds --image wren.jpg -k 5 --show
   bitkin search photos.bitkin birds --image wren.jpg --html wren.html
   bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
   bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
+// Whether `explain` was given a search of its own is told by a group with a member.
+#[group(arg = "name")]
 pub(crate) struct Search {
     /// The database
     #[arg(value_name = "DB")]
@@ -44,6 +46,9 @@ pub(crate) struct Search {
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]
     pub(crate) html: Option<PathBuf>,
+    /// Show the pictures in the terminal too, if it can
+    #[arg(long)]
+    pub(crate) show: bool,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -59,10 +64,30 @@ many shells of keys, buckets and candidates were looked at, and to which distanc
 Examples:
   bitkin explain photos.bitkin hashes --code 0f1e2d3c4b5a6978
   bitkin explain photos.bitkin hashes --queries q.npy --radius 31 --format json")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(disable_help_subcommand = true)]
 pub(crate) struct Explain {
     /// The search
     #[command(flatten)]
-    pub(crate) search: Search,
+    plain: Option<Search>,
+    /// The search, as it was typed before it was to be explained
+    #[command(subcommand)]
+    whole: Option<Explained>,
+}
+
+/// What can be explained.
+#[derive(Debug, Subcommand)]
+enum Explained {
+    /// The same, put before a whole search
+    Search(Search),
+}
+
+impl Explain {
+    /// The search.
+    pub(crate) fn search(&self) -> Option<&Search> {
+        let whole = self.whole.as_ref().map(|Explained::Search(search)| search);
+        whole.or(self.plain.as_ref())
+    }
 }
 
 /// What to search for.
@@ -172,6 +197,7 @@ pub(crate) struct Bench {
 #[command(after_help = "\
 Examples:
   bitkin get photos.bitkin birds 42
+  bitkin get photos.bitkin birds 42 --show
   bitkin get photos.bitkin birds 42 --html bird.html
   bitkin get photos.bitkin birds 42 --format json")]
 pub(crate) struct Get {
@@ -185,6 +211,9 @@ pub(crate) struct Get {
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]
     pub(crate) html: Option<PathBuf>,
+    /// Show the pictures in the terminal too, if it can
+    #[arg(long)]
+    pub(crate) show: bool,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -1,6 +1,6 @@
 //! `bitkin bench`: how fast searches of a user's own collection are, here and now.
 
-use super::{check_file, collection, failure, open_to_read, outside};
+use super::{check_file, collection, failure, outside};
 use crate::dice::Dice;
 use crate::error::Failure;
 use crate::grammar::{Bench, Format};
@@ -41,7 +41,7 @@ impl Measured {
 /// # Errors
 /// When the collection has no rows, the queries do not fit it, or something cannot be read.
 pub(crate) fn run(session: &mut Session, arguments: &Bench) -> Result<(), Failure> {
-    let database = open_to_read(&arguments.database)?;
+    let database = session.open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let snapshot = collection.snapshot().map_err(failure)?;
     if snapshot.is_empty() {

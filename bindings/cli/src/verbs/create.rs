@@ -1,12 +1,13 @@
 //! `bitkin create`.
 
-use super::{close, discard, failure, is_empty_directory, named, open_to_write};
+use super::{close, discard, failure, is_empty_directory};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
 use crate::output::{plain, say};
+use crate::session::Session;
+use bitkin::CollectionConfig;
 use bitkin::encoder::{Device, EncoderLibrary};
 use bitkin::model::{ModelFile, ModelKind};
-use bitkin::{CollectionConfig, Database};
 use std::path::Path;
 
 /// Creates a collection, and the database if there is none.
@@ -14,7 +15,7 @@ use std::path::Path;
 /// # Errors
 /// When the model cannot be used, the name is taken, or the database cannot be written; a
 /// database that was begun for it is taken away again.
-pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
+pub(crate) fn run(session: &mut Session, arguments: &Create) -> Result<(), Failure> {
     let path = &arguments.database;
     // The model is read first: if it is of no use, nothing is made.
     let (config, what) = match (
@@ -54,9 +55,9 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
     });
     let (fresh, was_empty) = (!path.exists(), is_empty_directory(path));
     let database = if fresh || was_empty {
-        Database::create(path).map_err(|error| named(path, error))?
+        session.create(path)?
     } else {
-        open_to_write(path)?
+        session.open_to_write(path)?
     };
     let created = database
         .create_collection(&arguments.name, config)
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: &Create) -> Result<(), Failure> {
     let closed = close(database);
     if created.is_err() && (fresh || was_empty) {
         // Made by this very command, a moment ago, and holding nothing.
+        session.forget(path);
         discard(path, fresh);
     }
     created?;

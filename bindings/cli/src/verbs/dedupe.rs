@@ -1,7 +1,7 @@
 //! `bitkin dedupe`.
 
 use super::gallery::{self, Gallery};
-use super::{close, collection, failure, open_to_read, open_to_write};
+use super::{close, collection, failure};
 use crate::error::Failure;
 use crate::grammar::{Dedupe, Format};
 use crate::interrupt;
@@ -22,8 +22,8 @@ use std::ops::ControlFlow;
 pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failure> {
     let path = &arguments.database;
     let database = match arguments.delete {
-        true => open_to_write(path)?,
-        false => open_to_read(path)?,
+        true => session.open_to_write(path)?,
+        false => session.open_to_read(path)?,
     };
     let collection = collection(&database, &arguments.name)?;
     let is_pdq = collection.model() == Some(Pdq.fingerprint());

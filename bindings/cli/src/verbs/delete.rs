@@ -1,6 +1,6 @@
 //! `bitkin delete`.
 
-use super::{close, collection, failure, open_to_write, outside, report};
+use super::{close, collection, failure, outside, report};
 use crate::error::Failure;
 use crate::grammar::Delete;
 use crate::output::counted;
@@ -18,7 +18,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failu
     let rows = &arguments.rows;
     // Ids that are none are told before anything is opened.
     let ranges = rows.ids.as_deref().map(parse_ids).transpose()?;
-    let database = open_to_write(&arguments.database)?;
+    let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let ids = match (ranges, &rows.ids_file, &rows.filter) {
         (Some(ranges), ..) => Some(held(&collection, &ranges)?),

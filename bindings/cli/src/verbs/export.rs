@@ -1,7 +1,7 @@
 //! `bitkin export`.
 
 use super::rows::FileKind;
-use super::{collection, failure, open_to_read, report};
+use super::{collection, failure, report};
 use crate::destination::{Destination, cannot_write, is_standard};
 use crate::error::Failure;
 use crate::grammar::{Export, Format};
@@ -39,7 +39,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Export) -> Result<(), Failu
         }
     };
     check_files(arguments, kind)?;
-    let database = open_to_read(&arguments.database)?;
+    let database = session.open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     // One moment: others may write meanwhile.
     let snapshot = collection.snapshot().map_err(failure)?;

@@ -1,7 +1,8 @@
 //! `bitkin get`.
 
 use super::gallery::{self, Gallery};
-use super::{collection, failure, hex, open_to_read};
+use super::show;
+use super::{collection, failure, hex};
 use crate::error::Failure;
 use crate::grammar::{Format, Get};
 use crate::output::plain;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 /// # Errors
 /// When there is no such row.
 pub(crate) fn run(session: &mut Session, arguments: &Get) -> Result<(), Failure> {
-    let database = open_to_read(&arguments.database)?;
+    let database = session.open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let Some(row) = collection.get(arguments.id).map_err(failure)? else {
         let (id, name) = (arguments.id, &arguments.name);
@@ -24,6 +25,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Get) -> Result<(), Failure>
             _ => failure.advise("the collection is empty"),
         });
     };
+    let graphics = show::graphics(arguments.show, arguments.format)?;
     let code = hex(&row.code);
     let payload: Value = row.payload.as_deref().map_or(Value::Null, |text| {
         serde_json::from_str(text).unwrap_or(json!(text))
@@ -66,7 +68,13 @@ pub(crate) fn run(session: &mut Session, arguments: &Get) -> Result<(), Failure>
             if fields.is_empty() {
                 session.out.line("payload  {}")?;
             }
-            Ok(())
+            match graphics {
+                Some(graphics) => {
+                    let row = [(row, format!("row {}", arguments.id))];
+                    show::rows(session, graphics, &arguments.database, None, &row)
+                }
+                None => Ok(()),
+            }
         }
     }
 }

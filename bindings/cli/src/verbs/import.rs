@@ -1,7 +1,7 @@
 //! `bitkin import` and `bitkin upsert`.
 
 use super::rows::{Chunk, Rows};
-use super::{close, collection, failure, open_to_write, report};
+use super::{close, collection, failure, report};
 use crate::error::Failure;
 use crate::grammar::{Import, RowFiles, Upsert};
 use crate::interrupt;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// When a file cannot be used or an id is taken: nothing is then inserted. A failure to write in
 /// the middle says how many rows are in.
 pub(crate) fn run(session: &mut Session, arguments: &Import) -> Result<(), Failure> {
-    let database = open_to_write(&arguments.database)?;
+    let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let rows = Rows::open(&arguments.rows, &collection, true)?;
     let has_ids = rows.has_ids;
@@ -83,7 +83,7 @@ fn extend(assigned: &mut Option<Range<u64>>, ids: Range<u64>) {
 /// When a file cannot be used: nothing is then changed. A failure to write in the middle says
 /// how many rows are in.
 pub(crate) fn upsert(session: &mut Session, arguments: &Upsert) -> Result<(), Failure> {
-    let database = open_to_write(&arguments.database)?;
+    let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let rows = Rows::open(&arguments.rows, &collection, false)?;
     if !rows.has_ids && rows.count > 0 {

@@ -1,6 +1,6 @@
 //! `bitkin ingest`.
 
-use super::{close, collection, encoder, failure, open_to_write, report, watch};
+use super::{close, collection, failure, report, watch};
 use crate::error::Failure;
 use crate::grammar::Ingest as Arguments;
 use crate::interrupt;
@@ -21,13 +21,13 @@ pub(crate) fn run(
     session: &mut Session,
     arguments: &Arguments,
 ) -> Result<(u64, Duration), Failure> {
-    let database = open_to_write(&arguments.database)?;
+    let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     interrupt::watch();
     // A source that is not there is told before the model is loaded.
     let sources = Sources::open(&arguments.sources)
         .map_err(|error| failure(error).advise("name folders, .tar archives and picture files"))?;
-    let encoder = encoder(&collection)?;
+    let encoder = session.encoder(&collection)?;
     // Before the first pass, so that nothing falls between it and the watch.
     let watcher = match arguments.watch {
         true => Some(watch::Watcher::start(&arguments.sources)?),

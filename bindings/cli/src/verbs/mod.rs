@@ -11,9 +11,11 @@ pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod model;
+pub(crate) mod paper;
 mod prometheus;
 pub(crate) mod rows;
 pub(crate) mod search;
+mod show;
 pub(crate) mod stats;
 pub(crate) mod upkeep;
 pub(crate) mod verify;
@@ -21,9 +23,10 @@ mod watch;
 
 use crate::error::Failure;
 use crate::grammar::Format;
+use crate::interrupt;
 use crate::output::{plain, say, typed};
 use crate::progress::busy;
-use crate::session::Session;
+use crate::session::{Handle, Session};
 use crate::trainer::Trainer;
 use bitkin::encoder::{Device, Encoder};
 use bitkin::npy::{CodesReader, NpyError, NpyReason};
@@ -35,6 +38,9 @@ use std::sync::Arc;
 
 /// An error of the engine, as the user sees it.
 pub(crate) fn failure(error: bitkin::Error) -> Failure {
+    if let bitkin::Error::Stopped = error {
+        return Failure::interrupted("stopped");
+    }
     let failure = Failure::new(error.to_string());
     match is_full(&error) {
         true => failure.advise("make room on the disk of the database; what was committed is safe"),
@@ -84,27 +90,25 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Database, Failure> {
     Database::open_read_only(path).map_err(|error| cannot_open(path, error))
 }
 
-/// Opens a database to write.
+/// Opens a database to write; `activity` watches its segments being written.
 ///
 /// # Errors
 /// When there is none, it cannot be opened, or another process writes it.
-pub(crate) fn open_to_write(path: &Path) -> Result<Database, Failure> {
-    open_watched(path, &Activity::new())
-}
-
-/// As [`open_to_write`], with what its segments are written by.
-fn open_watched(path: &Path, activity: &Activity) -> Result<Database, Failure> {
+pub(crate) fn open_to_write(path: &Path, activity: &Activity) -> Result<Database, Failure> {
     expect_database(path)?;
     let options = DatabaseOptions::new().activity(activity.clone());
     options.open(path).map_err(|error| cannot_open(path, error))
 }
 
-/// Closes a database that was written: a merge that goes on behind may have to come to a point where it can end.
+/// Closes a database that was written, unless the session keeps it open: a merge that goes on behind may have to come to a point where it can end.
 ///
 /// # Errors
 /// What storage reports of its last writes.
-fn close(database: Database) -> Result<(), Failure> {
-    busy("finishing", || database.close()).map_err(failure)
+pub(crate) fn close(database: Handle) -> Result<(), Failure> {
+    match database {
+        Handle::Own(database) => busy("finishing", || database.close()).map_err(failure),
+        Handle::Kept(_) => Ok(()),
+    }
 }
 
 /// Why a database cannot be opened, and what to do about it.
@@ -180,12 +184,12 @@ fn discard(path: &Path, folder_too: bool) {
     }
 }
 
-fn is_empty_directory(path: &Path) -> bool {
+pub(crate) fn is_empty_directory(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// An error with the file or database it is about, unless it names it itself.
-fn named(path: &Path, error: impl std::fmt::Display) -> Failure {
+pub(crate) fn named(path: &Path, error: impl std::fmt::Display) -> Failure {
     let (text, path) = (error.to_string(), path.display().to_string());
     Failure::new(if text.contains(&path) {
         text
@@ -204,12 +208,12 @@ fn problem_line(format: Format, problem: &Problem, key: &str) -> String {
     }
 }
 
-/// The collection of that name.
+/// The collection of that name; Ctrl-C stops what is read of it.
 ///
 /// # Errors
 /// When there is none; the message names those that exist.
 pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, Failure> {
-    database.collection(name).map_err(|error| match &error {
+    let found = database.collection(name).map_err(|error| match &error {
         bitkin::Error::UnknownCollection { existing, .. } if existing.is_empty() => failure(error)
             .advise(format!(
                 "bitkin create {} {} --bits N makes it",
@@ -217,7 +221,8 @@ pub(crate) fn collection(database: &Database, name: &str) -> Result<Collection, 
                 typed(name.as_ref())
             )),
         _ => failure(error),
-    })
+    })?;
+    Ok(found.stopped_by(interrupt::reads()))
 }
 
 /// The encoder of a collection: the one that is built in, or its model, loaded into the encoder library.

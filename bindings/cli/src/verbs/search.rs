@@ -1,13 +1,13 @@
 //! `bitkin search` and `bitkin explain`.
 
 use super::gallery::{self, Gallery, Query};
-use super::{
-    check_file, collection, encoder, failure, field, open_to_read, outside, parse_code,
-    read_picture,
-};
+use super::show;
+use super::{check_file, collection, failure, field, outside, parse_code, read_picture};
 use crate::error::Failure;
 use crate::grammar::{Explain, Format, Search, Wanted};
+use crate::interrupt;
 use crate::output::{Column, bytes, counted, grouped, plain};
+use crate::screen::Graphics;
 use crate::session::Session;
 use bitkin::npy::CodesReader;
 use bitkin::{Answer, BatchSearch, Collection, Explanation, PartExplanation};
@@ -34,7 +34,10 @@ pub(crate) fn run(session: &mut Session, arguments: &Search) -> Result<(), Failu
 /// # Errors
 /// As [`run`].
 pub(crate) fn explain(session: &mut Session, arguments: &Explain) -> Result<(), Failure> {
-    each_batch(session, &arguments.search, tell)
+    match arguments.search() {
+        Some(search) => each_batch(session, search, tell),
+        None => Err(Failure::usage("say which search to explain")),
+    }
 }
 
 /// Queries that are searched together.
@@ -47,19 +50,22 @@ struct Batch<'a> {
     name: &'a dyn Fn(usize) -> Value,
     /// The file of the picture that the only query is the code of.
     picture: Option<&'a [u8]>,
+    /// How pictures of what is found are shown.
+    graphics: Option<Graphics>,
 }
 
 /// What is done with a batch of queries.
 type Deal = fn(&mut Session, &Batch<'_>, &mut Option<Gallery<'_>>) -> Result<(), Failure>;
 
 fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(), Failure> {
-    let database = open_to_read(&arguments.database)?;
+    let database = session.open_to_read(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let mut gallery = arguments
         .html
         .as_ref()
         .map(|_| Gallery::new(&collection, &arguments.database));
     let query = &arguments.query;
+    let graphics = show::graphics(arguments.show, arguments.format)?;
     let one = |codes: &[u8],
                picture: Option<&[u8]>,
                name: &dyn Fn(usize) -> Value,
@@ -71,6 +77,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
             codes,
             name,
             picture,
+            graphics,
         };
         deal(session, &batch, gallery)
     };
@@ -83,11 +90,11 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         };
         if collection.model().is_none() {
             // Whatever the file is, this collection has nothing to do with pictures.
-            encoder(&collection)?;
+            session.encoder(&collection)?;
         }
         // A file that is not there is told before the model is loaded.
         let picture = read_picture(file).map_err(|e| failed(&e))?;
-        let encoder = encoder(&collection)?;
+        let encoder = session.encoder(&collection)?;
         let code = collection.encode_image(&*encoder, &picture);
         let code = code.map_err(|e| failed(&e))?;
         let name = |_| json!(file.to_string_lossy());
@@ -101,6 +108,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         };
         let mut first = 0;
         loop {
+            interrupt::check(|| "stopped".to_owned())?;
             let batch = codes.read(size).map_err(outside)?;
             if batch.is_empty() {
                 break;
@@ -184,6 +192,23 @@ impl Batch<'_> {
     }
 }
 
+impl Batch<'_> {
+    /// Shows what was found in the terminal, if that is wanted.
+    fn show_here(&self, session: &mut Session, answer: &Answer) -> Result<(), Failure> {
+        let Some(graphics) = self.graphics else {
+            return Ok(());
+        };
+        let mut rows = Vec::new();
+        for (rank, hit) in (1..).zip(&answer.hits) {
+            if let Some(row) = self.collection.get(hit.id).map_err(failure)? {
+                rows.push((row, format!("{rank}: {} at {}", hit.id, hit.distance)));
+            }
+        }
+        let database = &self.arguments.database;
+        show::rows(session, graphics, database, self.picture, &rows)
+    }
+}
+
 impl Wanted {
     /// The search for these rows.
     pub(crate) fn of_many<'a>(&self, search: BatchSearch<'a>) -> BatchSearch<'a> {
@@ -239,6 +264,7 @@ fn answer(
             Format::Table => as_table(session, collection, &name, found)?,
         }
         batch.show(gallery, row, found)?;
+        batch.show_here(session, found)?;
     }
     // A reader of many answers need not wait for all of them.
     session.out.flush()
@@ -273,6 +299,7 @@ fn tell(
             }
         }
         batch.show(gallery, row, &answer)?;
+        batch.show_here(session, &answer)?;
     }
     session.out.flush()
 }

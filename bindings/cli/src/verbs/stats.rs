@@ -1,6 +1,6 @@
 //! `bitkin stats`.
 
-use super::{collection, failure, open_to_read, prometheus};
+use super::{collection, failure, prometheus};
 use crate::error::Failure;
 use crate::grammar::{Stats, StatsFormat};
 use crate::output::{Column, bytes, counted, grouped, plain};
@@ -83,7 +83,7 @@ impl CollectionFigures {
 /// When it cannot be read, or has no such collection.
 pub(crate) fn run(session: &mut Session, arguments: &Stats) -> Result<(), Failure> {
     let path = &arguments.database;
-    let database = open_to_read(path)?;
+    let database = session.open_to_read(path)?;
     let collections = match &arguments.name {
         Some(name) => vec![collection(&database, name)?],
         None => database.collections().map_err(failure)?,

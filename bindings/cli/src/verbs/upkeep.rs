@@ -2,7 +2,7 @@
 
 use super::{
     cannot_open, close, collection, discard, expect_database, expect_outside, failure,
-    is_empty_directory, named, open_to_write, open_watched, problem_line, report,
+    is_empty_directory, named, problem_line, report,
 };
 use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
@@ -21,8 +21,7 @@ use std::path::Path;
 /// then.
 pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), Failure> {
     let path = &arguments.database;
-    let activity = Activity::new();
-    let database = open_watched(path, &activity)?;
+    let (database, activity) = session.open_watched(path)?;
     let before = database.stats().map_err(failure)?.segment_bytes;
     let collections = match &arguments.name {
         Some(name) => vec![collection(&database, name)?],
@@ -38,9 +37,9 @@ pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), 
         |activity| activity.bytes_written() - started,
         || collections.iter().try_for_each(|c| c.compact()),
     );
+    // What a shell keeps open goes on; and the rows that are in memory, if any, may be written after all.
+    activity.resume();
     if compacted.is_err() && interrupt::asked() {
-        // The rows that are in memory, if any, may be written after all.
-        activity.resume();
         close(database)?;
         return Err(Failure::interrupted(
             "stopped; no row is lost, and what was not finished is as it was",
@@ -160,6 +159,7 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
 /// # Errors
 /// When anything is lost, or the new database cannot be written, or the user stops it.
 pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Failure> {
+    session.forget(&arguments.database);
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
     expect_outside(path, dest)?;
@@ -230,7 +230,7 @@ pub(super) fn size_of(directory: &Path) -> u64 {
 /// When there is none of that name, or writing fails.
 pub(crate) fn drop(session: &mut Session, arguments: &Drop) -> Result<(), Failure> {
     let name = &arguments.name;
-    let database = open_to_write(&arguments.database)?;
+    let database = session.open_to_write(&arguments.database)?;
     let rows = collection(&database, name)?.len().map_err(failure)?;
     busy("dropping", || {
         database.drop_collection(name)?;
