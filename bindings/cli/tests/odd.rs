@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Place, Run, noise};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
