@@ -4,14 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::path::Path;
-
 use bitkin::{Budget, CollectionConfig, Database, Error, FieldKind, Filter};
-
-fn main() -> Result<(), Error> {
-    let directory = std::env::args().nth(1);
-    run(Path::new(directory.as_deref().unwrap_or("codes.bitkin")))
-}
 
 /// Codes of 64 bits that anybody can make: of a whole number, well mixed.
 fn code(number: u64) -> [u8; 8] {
@@ -19,9 +12,9 @@ fn code(number: u64) -> [u8; 8] {
     (mixed ^ mixed >> 29).to_le_bytes()
 }
 
-/// Makes a database in a new directory and uses it.
-pub fn run(directory: &Path) -> Result<(), Error> {
-    let db = Database::create(directory)?;
+fn main() -> Result<(), Error> {
+    let directory = std::env::args().nth(1);
+    let db = Database::create(directory.as_deref().unwrap_or("codes.bitkin"))?;
     let config = CollectionConfig::bits(64).index("year", FieldKind::Int);
     let codes = db.create_collection("codes", config)?;
 
@@ -36,23 +29,24 @@ pub fn run(directory: &Path) -> Result<(), Error> {
     codes.insert_with_payloads(Some(&ids), &rows, &payloads)?;
 
     let query = code(7);
-    let answer = codes.search(&query).k(3).run()?;
-    assert_eq!((answer.hits[0].id, answer.hits[0].distance), (7, 0));
-    println!("nearest: {:?}", answer.hits);
+    for hit in &codes.search(&query).k(3).run()? {
+        println!("row {} at distance {}", hit.id, hit.distance);
+    }
 
     let recent = Filter::parse("year >= 2020")?;
     let answer = codes.search(&query).k(3).filter(&recent).run()?;
-    println!("of those since 2020: {:?}", answer.hits);
+    println!("since 2020: rows {:?}", answer.ids().collect::<Vec<_>>());
 
     // However little it may spend, it says how far its answer can be trusted.
-    let answer = codes
-        .search(&query)
-        .k(3)
-        .budget(Budget::Candidates(500))
-        .run()?;
-    println!("certain to distance {:?}", answer.certified_radius);
+    let quick = codes.search(&query).k(3).budget(Budget::Candidates(500));
+    let answer = quick.run()?;
+    let (certain, all) = (answer.certain().len(), answer.hits.len());
+    println!("of {all} hits {certain} are certain");
 
-    println!("{} deleted", codes.delete_where(&recent)?);
-    assert_eq!(codes.count(&recent)?, 0);
+    println!(
+        "{} deleted, {} left",
+        codes.delete_where(&recent)?,
+        codes.len()?
+    );
     db.close()
 }

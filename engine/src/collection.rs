@@ -22,6 +22,7 @@ use crate::snapshot::{Row, Rows, Snapshot};
 
 /// What a new collection is to be.
 #[derive(Clone, Debug)]
+#[must_use = "a configuration does nothing until a collection is created with it"]
 pub struct CollectionConfig {
     pub(crate) bits: u32,
     pub(crate) model: Option<ModelFile>,
@@ -123,6 +124,13 @@ impl FromStr for IndexField {
     }
 }
 
+/// As it is parsed.
+impl fmt::Display for IndexField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.field, self.kind)
+    }
+}
+
 /// What a payload field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,6 +144,17 @@ pub enum FieldKind {
     Text,
     /// True or false.
     Bool,
+}
+
+impl fmt::Display for FieldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FieldKind::Int => "int",
+            FieldKind::Float => "float",
+            FieldKind::Text => "text",
+            FieldKind::Bool => "bool",
+        })
+    }
 }
 
 /// What the engine keeps with a collection, as JSON in its properties.
@@ -537,7 +556,9 @@ pub fn check_payloads(payloads: &[Option<&str>]) -> Result<(), Error> {
 }
 
 /// Payloads as storage takes them, once it is certain that filters can read them.
-fn checked<'a>(payloads: &[Option<&'a str>]) -> Result<Option<Vec<Option<&'a [u8]>>>, Error> {
+pub(crate) fn checked<'a>(
+    payloads: &[Option<&'a str>],
+) -> Result<Option<Vec<Option<&'a [u8]>>>, Error> {
     if payloads.is_empty() {
         return Ok(None);
     }

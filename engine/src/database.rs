@@ -11,6 +11,7 @@ use bitkin_storage::{
 use sha2::{Digest, Sha256};
 
 use crate::activity::Activity;
+use crate::batch::Batch;
 use crate::collection::{Collection, CollectionConfig, CollectionFacts, ModelRef, Properties};
 use crate::error::Error;
 use crate::filter::index::{IndexBuilder, check_fields};
@@ -18,8 +19,9 @@ use crate::kernels::Kernels;
 use crate::model::{ModelFile, ModelKind};
 use crate::tables::TableBuilder;
 
-/// How a database is opened.
+/// How a database is opened for writing; [`Database::open_read_only`] has nothing to choose.
 #[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a database is opened with them"]
 pub struct DatabaseOptions {
     storage: Options,
     activity: Option<Activity>,
@@ -84,6 +86,21 @@ impl DatabaseOptions {
         }
     }
 
+    /// Opens the database in a directory, and makes one if the directory is not there or empty.
+    ///
+    /// # Errors
+    /// As [`Database::open`]; [`Error::NotADatabase`] if there is something else in the directory.
+    pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Database, Error> {
+        let path = path.as_ref();
+        match self.clone().open(path) {
+            Err(not_one @ Error::NotADatabase { .. }) => match self.create(path) {
+                Err(Error::Storage(bitkin_storage::Error::NotEmpty { .. })) => Err(not_one),
+                created => created,
+            },
+            opened => opened,
+        }
+    }
+
     /// Every storage that writes segments writes the engine's sections into them.
     fn for_writing(self) -> Options {
         Options {
@@ -119,7 +136,7 @@ pub struct Database {
 pub(crate) struct Shared {
     /// `None` once closed. Operations hold the lock for reading, closing for writing.
     storage: RwLock<Option<Storage>>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) kernels: &'static Kernels,
 }
 
@@ -155,6 +172,15 @@ impl Database {
     /// and what storage reports.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         DatabaseOptions::new().open(path)
+    }
+
+    /// Opens the database in a directory for reading and writing, and makes one if the directory is not
+    /// there or empty; with the default options.
+    ///
+    /// # Errors
+    /// As [`Database::open`]; [`Error::NotADatabase`] if there is something else in the directory.
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self, Error> {
+        DatabaseOptions::new().open_or_create(path)
     }
 
     /// Opens a database for reading, beside whatever process writes it. It shows the moment of
@@ -281,6 +307,11 @@ impl Database {
             head_file: store(&head)?,
             backbone_file: backbone.as_deref().map(store).transpose()?,
         })
+    }
+
+    /// Begins writes that are committed together, to several collections if need be.
+    pub fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.shared))
     }
 
     /// Sizes of the database.

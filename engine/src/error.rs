@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "images")]
+use crate::encoder::LibraryError;
 use crate::encoder::{EncodeError, Fingerprint};
+use crate::jsonl::JsonlReason;
 use crate::kernels::KernelError;
 use crate::model::ModelError;
+use crate::npy::NpyReason;
 
 /// What can go wrong in a database. Unless a variant says otherwise, nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -228,6 +232,10 @@ pub enum ErrorKind {
     Closed,
     /// A file cannot be read or written, or an earlier write failed.
     Disk,
+    /// A picture cannot be used: it is damaged, of an unknown format, or too large. Others may be good.
+    BadPicture,
+    /// The encoder that pictures need cannot be had: its library is not installed, or is of another version.
+    NoEncoder,
     /// Anything else: the message says what.
     Other,
 }
@@ -245,7 +253,11 @@ impl Error {
             | Error::ReservedId { .. }
             | Error::InvalidPayload { .. }
             | Error::BadIndexField { .. }
-            | Error::Filter(_) => ErrorKind::InvalidInput,
+            | Error::Filter(_)
+            | Error::Kernel(_)
+            | Error::NoModel { .. }
+            | Error::ModelMismatch { .. }
+            | Error::Encode(EncodeError::Shape { .. }) => ErrorKind::InvalidInput,
             Error::Damaged { .. } => ErrorKind::Corrupt,
             Error::Locked { .. } => ErrorKind::Locked,
             Error::NotADatabase { .. } => ErrorKind::NotADatabase,
@@ -253,8 +265,25 @@ impl Error {
             Error::ReadOnly => ErrorKind::ReadOnly,
             Error::Closed => ErrorKind::Closed,
             Error::Io { .. } => ErrorKind::Disk,
+            Error::Model(ModelError::Io { .. }) => ErrorKind::Disk,
+            Error::Model(ModelError::NewerFormat { .. }) => ErrorKind::UnknownFormat,
+            Error::Model(_) => ErrorKind::InvalidInput,
+            Error::Encode(EncodeError::Failed(_)) => ErrorKind::Other,
+            #[cfg(feature = "images")]
+            Error::EncoderLibrary(LibraryError::Model(_)) => ErrorKind::InvalidInput,
+            #[cfg(feature = "images")]
+            Error::EncoderLibrary(_) => ErrorKind::NoEncoder,
+            #[cfg(feature = "images")]
+            Error::Image(_) | Error::Picture { .. } => ErrorKind::BadPicture,
+            Error::Jsonl(error) => match error.reason {
+                JsonlReason::Io(_) => ErrorKind::Disk,
+                _ => ErrorKind::InvalidInput,
+            },
+            Error::Npy(error) => match error.reason {
+                NpyReason::Io(_) => ErrorKind::Disk,
+                _ => ErrorKind::InvalidInput,
+            },
             Error::Storage(error) => kind_of_storage(error),
-            _ => ErrorKind::Other,
         }
     }
 }

@@ -182,11 +182,6 @@ impl JsonlReader {
         self.lines.line
     }
 
-    /// Bytes that were read so far.
-    pub fn bytes(&self) -> u64 {
-        self.lines.bytes
-    }
-
     fn row(&mut self) -> Result<JsonlRow, JsonlReason> {
         let (text, bits) = (&self.lines.text, self.bits);
         self.parser.parse(text, |parsed| {
@@ -316,8 +311,6 @@ struct Lines {
     file: Box<dyn BufRead + Send>,
     /// Number of the line that was read last.
     line: u64,
-    /// Bytes of all lines so far.
-    bytes: u64,
     text: Vec<u8>,
 }
 
@@ -327,7 +320,6 @@ impl Lines {
             path,
             file: Box::new(BufReader::with_capacity(1 << 16, file)),
             line: 0,
-            bytes: 0,
             text: Vec::new(),
         }
     }
@@ -357,7 +349,6 @@ impl Lines {
             if self.text.len() > MAX_LINE {
                 return Err(self.error(JsonlReason::TooLong));
             }
-            self.bytes += self.text.len() as u64;
             if !self.text.iter().all(u8::is_ascii_whitespace) {
                 return Ok(true);
             }

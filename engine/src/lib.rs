@@ -34,7 +34,10 @@
 //! (numpy's `packbits(..., bitorder="little")`). Padding bits must be zero. Many codes are one
 //! slice, row by row.
 
+#![warn(missing_debug_implementations)]
+
 mod activity;
+mod batch;
 mod bytes;
 mod collection;
 mod database;
@@ -45,6 +48,9 @@ pub mod image;
 #[cfg(feature = "images")]
 pub mod ingest;
 pub mod jsonl;
+// Distances between codes that are in no database: for measurements of this workspace. What it has, and how it
+// is called, may change with any version.
+#[doc(hidden)]
 pub mod kernels;
 mod layout;
 pub mod metrics;
@@ -56,21 +62,23 @@ mod snapshot;
 mod tables;
 
 pub use bitkin_storage::{
-    BackupReport, CollectionStats, Durability, Error as StorageError, Problem, RepairReport,
-    SegmentBytes, Stats, VerifyReport,
+    BackupReport, CollectionId, CollectionStats, Durability, Error as StorageError, Problem,
+    RepairReport, SegmentBytes, Stats, VerifyReport,
 };
 
 pub use self::activity::Activity;
+pub use self::batch::{Batch, Committed};
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField, check_payloads};
 pub use self::database::{
     Database, DatabaseOptions, backup, backup_with, repair, repair_with, verify, verify_with,
 };
 pub use self::error::{Error, ErrorKind};
 pub use self::filter::{Filter, FilterError, FilterPlace};
+pub use self::kernels::KernelError;
 pub use self::layout::SegmentLayout;
 pub use self::search::{
     Answer, BatchSearch, Budget, Explanation, Group, Hit, Pair, PairOutcome, PairSearch,
-    PartExplanation, Search, Streamed, Way,
+    PartExplanation, Search, SearchOptions, Streamed, Way,
 };
 pub use self::snapshot::{Row, Rows, Snapshot};
 

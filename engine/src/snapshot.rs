@@ -20,6 +20,7 @@ use crate::search::{BatchSearch, PairSearch, Search};
 
 /// A row of a collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Row {
     /// The row's key.
     pub id: u64,

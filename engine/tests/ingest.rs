@@ -330,10 +330,8 @@ fn bad_pictures_are_skipped_by_name_and_the_rest_goes_in() {
 fn files_over_the_limit_are_not_read() {
     let fixture = Fixture::new();
     write(fixture.pictures().join("a.png"), vec![0; 5000]);
-    let limits = Limits {
-        max_file_bytes: 4999,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.max_file_bytes = 4999;
     let encoder = MeanColour::new();
     let sources = Sources::open(&[fixture.pictures()]).unwrap();
     let ingest = Ingest::new(&fixture.collection, &encoder)

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+
 use bitkin::{Answer, CollectionConfig, Database, Snapshot};
 use common::{Random, naive};
 use proptest::prelude::*;
@@ -240,4 +242,44 @@ fn a_snapshot_sees_one_moment() {
         Err(bitkin::Error::Closed)
     ));
     assert_eq!(before.search(&[0]).k(9).run().unwrap().hits.len(), 1);
+}
+
+#[test]
+fn a_batch_gives_its_answers_one_by_one_until_it_is_told_to_stop() {
+    let mut random = Random(9);
+    let codes = random.codes(64, 3_000, None);
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::create(directory.path().join("db")).unwrap();
+    let collection = db
+        .create_collection("c", CollectionConfig::bits(64))
+        .unwrap();
+    collection.append(&codes.concat()).unwrap();
+    // More than one pass for each thread.
+    let queries = codes[..1_200].concat();
+    let expected = collection.search_batch(&queries).k(3).run().unwrap();
+    for threads in [1, 3] {
+        let mut answers = vec![None; 1_200];
+        let search = collection.search_batch(&queries).k(3).threads(threads);
+        let given = search.for_each(|number, answer| {
+            assert!(answers[number].replace(answer).is_none());
+            ControlFlow::Continue(())
+        });
+        given.unwrap();
+        let answers: Option<Vec<Answer>> = answers.into_iter().collect();
+        assert_eq!(answers.as_ref(), Some(&expected), "{threads} threads");
+
+        let mut given = 0;
+        let search = collection.search_batch(&queries).k(3).threads(threads);
+        let stopped = search.for_each(|_, _| {
+            given += 1;
+            match given {
+                300 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        stopped.unwrap();
+        assert_eq!(given, 300);
+    }
+    let wrong = collection.search_batch(&queries[..9]);
+    assert!(wrong.for_each(|_, _| ControlFlow::Continue(())).is_err());
 }

@@ -26,6 +26,7 @@ const CHUNK: usize = 1 << 20;
 
 /// What a backup did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackupReport {
     /// Number of the last commit that the backup holds.
     pub sequence: u64,

@@ -7,6 +7,7 @@ use crate::segment::SectionBuilder;
 
 /// When a commit is on disk for certain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// When `commit` returns. Commits of several threads share one sync.
     #[default]

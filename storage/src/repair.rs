@@ -27,6 +27,7 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// What [`repair`] saved, and what it could not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// The collections of the new database: name, and rows.
     pub collections: Vec<(String, u64)>,

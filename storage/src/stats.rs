@@ -6,6 +6,7 @@ use crate::writer::FileSizes;
 
 /// Sizes of a database at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Number of the last visible commit.
     pub sequence: u64,
@@ -35,6 +36,7 @@ pub struct Stats {
 
 /// Sizes of one collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CollectionStats {
     /// The collection.
     pub id: CollectionId,
@@ -56,6 +58,7 @@ pub struct CollectionStats {
 
 /// Bytes on disk, by what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SegmentBytes {
     /// Ids.
     pub ids: u64,

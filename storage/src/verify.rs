@@ -27,6 +27,7 @@ const ATTEMPTS: usize = 4;
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// What is wrong; empty for a whole database.
     pub problems: Vec<Problem>,

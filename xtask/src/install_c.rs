@@ -12,10 +12,16 @@ use crate::cargo;
 /// do not start.
 const INTERFACE: u32 = 0;
 
-/// Builds the libraries, and installs them with the header and the file for pkg-config under `prefix`.
-pub(crate) fn install_c(prefix: &OsStr) -> Result<(), Box<dyn Error>> {
+/// Installs the libraries with the header and the files for pkg-config under `prefix`: those in the folder
+/// `built`, as cargo names them, or else such as it builds now.
+pub(crate) fn install_c(prefix: &OsStr, built: Option<&OsStr>) -> Result<(), Box<dyn Error>> {
     let prefix = std::path::absolute(prefix)?;
-    let files = cargo::build_c()?;
+    let files = match built {
+        Some(folder) => ["libbitkin_c.so", "libbitkin_c.a"]
+            .map(|name| Path::new(folder).join(name))
+            .to_vec(),
+        None => cargo::build_c()?,
+    };
     let built = |suffix: &str| {
         let found = files
             .iter()
@@ -45,11 +51,13 @@ fn install(
     let link = lib.join("libbitkin.so");
     let _ = fs::remove_file(&link);
     symlink(&named, &link)?;
-    let description = fs::read_to_string(source.join("bitkin.pc.in"))?;
-    let description = description
-        .replace("@prefix@", &prefix.display().to_string())
-        .replace("@version@", env!("CARGO_PKG_VERSION"));
-    fs::write(pkgconfig.join("bitkin.pc"), description)?;
+    for name in ["bitkin.pc", "bitkin-static.pc"] {
+        let description = fs::read_to_string(source.join(format!("{name}.in")))?;
+        let description = description
+            .replace("@prefix@", &prefix.display().to_string())
+            .replace("@version@", env!("CARGO_PKG_VERSION"));
+        fs::write(pkgconfig.join(name), description)?;
+    }
     Ok(())
 }
 
@@ -72,8 +80,18 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("source/include")).expect("made");
         fs::write(at("source/include/bitkin.h"), "header").expect("written");
-        let description = include_str!("../../bindings/c/bitkin.pc.in");
-        fs::write(at("source/bitkin.pc.in"), description).expect("written");
+        for (name, description) in [
+            (
+                "bitkin.pc.in",
+                include_str!("../../bindings/c/bitkin.pc.in"),
+            ),
+            (
+                "bitkin-static.pc.in",
+                include_str!("../../bindings/c/bitkin-static.pc.in"),
+            ),
+        ] {
+            fs::write(at("source").join(name), description).expect("written");
+        }
         let prefix = at("usr");
         let installed = |name: &str| fs::read_to_string(prefix.join(name)).expect(name);
         // The second takes the place of the first, while programs run with that.
@@ -86,9 +104,11 @@ mod tests {
             assert_eq!(installed("lib/libbitkin.so.0"), format!("shared {build}"));
             assert_eq!(installed("lib/libbitkin.a"), format!("static {build}"));
         }
-        let description = installed("lib/pkgconfig/bitkin.pc");
-        assert!(description.contains(&format!("prefix={}\n", prefix.display())));
-        assert!(!description.contains('@'));
+        for name in ["bitkin.pc", "bitkin-static.pc"] {
+            let description = installed(&format!("lib/pkgconfig/{name}"));
+            assert!(description.contains(&format!("prefix={}\n", prefix.display())));
+            assert!(!description.contains('@'));
+        }
         assert_eq!(fs::read_dir(prefix.join("lib")).expect("read").count(), 4);
     }
 }

@@ -9,6 +9,7 @@
 mod cargo;
 mod install_c;
 mod libtorch;
+mod public_api;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -22,8 +23,12 @@ cargo xtask demo [ARGS]...   set up if needed, build, and run `bitkin demo ARGS`
 cargo xtask test [ARGS]...   set up if needed, and run `cargo test --workspace ARGS`
 cargo xtask bench [ARGS]...  build the harness and measure Bitkin beside other systems; --help says
                              what (no libtorch; the peers are installed by pip, once)
-cargo xtask install-c PREFIX build the C library and install it, its header and its file for
-                             pkg-config under PREFIX (no libtorch)
+cargo xtask install-c PREFIX build the C library and install it, its header and its files for
+                             pkg-config under PREFIX (no libtorch); --built DIR: install the one
+                             that cargo left in DIR
+cargo xtask public-api       what the library `bitkin` offers, beside the listing that is checked in,
+                             engine/public-api.txt; --write: write that anew. Takes nightly Rust and
+                             cargo-public-api; where they are missing, it says so and does nothing
 cargo xtask help             this text
 
 A libtorch of your own wins over the fetched one: set LIBTORCH to its folder, or
@@ -37,7 +42,13 @@ enum Chore {
     Demo(Vec<OsString>),
     Test(Vec<OsString>),
     Bench(Vec<OsString>),
-    InstallC(OsString),
+    InstallC {
+        prefix: OsString,
+        built: Option<OsString>,
+    },
+    PublicApi {
+        write: bool,
+    },
     Help,
 }
 
@@ -58,11 +69,25 @@ impl Chore {
             Some("demo") => Ok(Chore::Demo(rest)),
             Some("test") => Ok(Chore::Test(rest)),
             Some("bench") => Ok(Chore::Bench(rest)),
-            Some("install-c") => match <[OsString; 1]>::try_from(rest) {
-                Ok([prefix]) if !prefix.as_encoded_bytes().starts_with(b"-") => {
-                    Ok(Chore::InstallC(prefix))
+            Some("install-c") => {
+                let is_folder = |a: &OsString| !a.as_encoded_bytes().starts_with(b"-");
+                let (prefix, built) = match &rest[..] {
+                    [prefix] => (prefix, None),
+                    [prefix, option, folder] if option == "--built" => (prefix, Some(folder)),
+                    _ => return Err("install-c takes a directory, and --built DIR".into()),
+                };
+                if ![Some(prefix), built].into_iter().flatten().all(is_folder) {
+                    return Err("install-c takes a directory, and --built DIR".into());
                 }
-                _ => Err("install-c takes a directory".into()),
+                Ok(Chore::InstallC {
+                    prefix: prefix.clone(),
+                    built: built.cloned(),
+                })
+            }
+            Some("public-api") => match rest.iter().map(|a| a.to_str()).collect::<Vec<_>>()[..] {
+                [] => Ok(Chore::PublicApi { write: false }),
+                [Some("--write")] => Ok(Chore::PublicApi { write: true }),
+                _ => Err("public-api takes only --write".into()),
             },
             Some("help" | "--help" | "-h") => Ok(Chore::Help),
             _ => Err(format!("unknown chore {chore:?}")),
@@ -92,7 +117,10 @@ fn main() -> ExitCode {
             set_up(libtorch::Want::Any).and_then(|()| cargo::test(&arguments))
         }
         Chore::Bench(arguments) => cargo::bench(&arguments),
-        Chore::InstallC(prefix) => install_c::install_c(&prefix).map(|()| ExitCode::SUCCESS),
+        Chore::InstallC { prefix, built } => {
+            install_c::install_c(&prefix, built.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
+        Chore::PublicApi { write } => public_api::public_api(write),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -126,6 +154,10 @@ mod tests {
             Ok(Chore::Setup(libtorch::Want::Cuda))
         );
         assert_eq!(
+            parse("public-api --write"),
+            Ok(Chore::PublicApi { write: true })
+        );
+        assert_eq!(
             parse("demo --images photos"),
             Ok(Chore::Demo(vec!["--images".into(), "photos".into()]))
         );
@@ -136,12 +168,25 @@ mod tests {
         );
         assert_eq!(
             parse("install-c /usr/local"),
-            Ok(Chore::InstallC("/usr/local".into()))
+            Ok(Chore::InstallC {
+                prefix: "/usr/local".into(),
+                built: None
+            })
+        );
+        assert_eq!(
+            parse("install-c /usr/local --built target/debug"),
+            Ok(Chore::InstallC {
+                prefix: "/usr/local".into(),
+                built: Some("target/debug".into())
+            })
         );
         for wrong in [
             "",
             "install-c",
+            "public-api write",
             "install-c a b",
+            "install-c a --built",
+            "install-c a --built --help",
             "install-c --help",
             "setup --gpu",
             "setup --cuda --cuda",

@@ -1,11 +1,15 @@
 //! Collections, and writing their rows.
 
 use std::ffi::c_char;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
+use bitkin::encoder::Encoder;
 use bitkin::{Collection, Filter};
 
 use crate::handles::{Handle, Handles};
 use crate::memory::{Out, array, lend, optional_text, text};
+use crate::rows::RowOut;
 use crate::status::{Failure, bitkin_status, guarded};
 
 /// A collection of codes of one width, by id.
@@ -13,12 +17,35 @@ pub struct bitkin_collection {
     _opaque: (),
 }
 
+/// A collection, and what makes the codes of its pictures once that was needed.
+pub struct Opened {
+    collection: Collection,
+    pub(crate) encoder: Mutex<Option<Arc<dyn Encoder>>>,
+}
+
+impl Opened {
+    pub(crate) fn new(collection: Collection) -> Opened {
+        Opened {
+            collection,
+            encoder: Mutex::default(),
+        }
+    }
+}
+
+impl Deref for Opened {
+    type Target = Collection;
+
+    fn deref(&self) -> &Collection {
+        &self.collection
+    }
+}
+
 impl Handle for bitkin_collection {
-    type Value = Collection;
+    type Value = Opened;
     const NAME: &'static str = "collection";
 
-    fn all() -> &'static Handles<Collection> {
-        static ALL: Handles<Collection> = Handles::new();
+    fn all() -> &'static Handles<Opened> {
+        static ALL: Handles<Opened> = Handles::new();
         &ALL
     }
 }
@@ -70,6 +97,35 @@ pub unsafe extern "C" fn bitkin_bits(
         // SAFETY: the caller's.
         let out = unsafe { Out::one(bits, "bits")? };
         out.set(bitkin_collection::get(collection)?.bits());
+        Ok(())
+    })
+}
+
+/// Gives, in `field`, what is declared for fast filtering as number `number`, from 0: FIELD:KIND, as
+/// bitkin_create_collection takes it; BITKIN_NOT_FOUND beyond the last. Free it with bitkin_string_free.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `field` is NULL or points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_collection_index(
+    collection: *const bitkin_collection,
+    number: usize,
+    field: *mut *const c_char,
+) -> bitkin_status {
+    guarded(|| {
+        // SAFETY: the caller's.
+        let out = unsafe { Out::one(field, "field")? };
+        let collection = bitkin_collection::get(collection)?;
+        let Some(field) = collection.index().get(number) else {
+            let count = collection.index().len();
+            return Err(Failure {
+                status: bitkin_status::BITKIN_NOT_FOUND,
+                message: format!("there is no declared field {number}: there are {count}, from 0"),
+            });
+        };
+        out.set(lend(field.to_string())?);
         Ok(())
     })
 }
@@ -142,9 +198,12 @@ pub extern "C" fn bitkin_collection_compact(collection: *mut bitkin_collection) 
 
 /// The payloads of `rows` rows; none at all if there is no array.
 ///
+/// # Errors
+/// As [`array`] and [`text`].
+///
 /// # Safety
 /// `payloads` is NULL, or `rows` pointers, each NULL or to a text that ends with a zero byte.
-unsafe fn payloads<'a>(
+pub(crate) unsafe fn payloads<'a>(
     payloads: *const *const c_char,
     rows: usize,
 ) -> Result<Vec<Option<&'a str>>, Failure> {
@@ -158,6 +217,46 @@ unsafe fn payloads<'a>(
         .iter()
         .map(|payload| unsafe { optional_text(*payload, "a payload") });
     texts.collect()
+}
+
+/// Ids of the caller's, one a row; none, if they are to be assigned.
+///
+/// # Errors
+/// As [`array`].
+///
+/// # Safety
+/// As [`array`], unless it is NULL.
+pub(crate) unsafe fn ids<'a>(ids: *const u64, rows: usize) -> Result<Option<&'a [u64]>, Failure> {
+    match ids.is_null() {
+        true => Ok(None),
+        // SAFETY: the caller's.
+        false => Ok(Some(unsafe { array(ids, rows, "ids")? })),
+    }
+}
+
+/// The codes of `rows` rows.
+///
+/// # Errors
+/// As [`array`], and for bytes that are not so many codes.
+///
+/// # Safety
+/// As [`array`].
+unsafe fn codes<'a>(
+    collection: &Collection,
+    rows: usize,
+    codes: *const u8,
+    codes_size: usize,
+) -> Result<&'a [u8], Failure> {
+    // SAFETY: the caller's.
+    let codes = unsafe { array(codes, codes_size, "codes")? };
+    let size = collection.code_bytes();
+    if rows.checked_mul(size) == Some(codes.len()) {
+        return Ok(codes);
+    }
+    let (bits, found) = (collection.bits(), codes.len());
+    Err(Failure::invalid(format!(
+        "codes of {bits} bits have {size} bytes each: {found} bytes are not {rows} codes"
+    )))
 }
 
 /// Inserts rows, all or none, durably.
@@ -185,21 +284,15 @@ pub unsafe extern "C" fn bitkin_insert(
     guarded(|| {
         let collection = bitkin_collection::get(collection)?;
         // SAFETY: the caller's.
-        let (given, codes, texts, out) = unsafe {
-            let given = match ids.is_null() {
-                true => None,
-                false => Some(array(ids, rows, "ids")?),
-            };
-            let room = if assigned.is_null() { 0 } else { rows };
+        let (ids, codes, payloads, out) = unsafe {
             (
-                given,
-                array(codes, codes_size, "codes")?,
+                self::ids(ids, rows)?,
+                self::codes(&collection, rows, codes, codes_size)?,
                 self::payloads(payloads, rows)?,
-                Out::new(assigned, room, 0, "assigned")?,
+                Out::unless_null(assigned, rows, rows, "assigned")?,
             )
         };
-        check_rows(&collection, rows, codes)?;
-        let inserted = collection.insert_with_payloads(given, codes, &texts)?;
+        let inserted = collection.insert_with_payloads(ids, codes, &payloads)?;
         for (row, id) in inserted.into_iter().enumerate() {
             out.put(row, id);
         }
@@ -228,30 +321,17 @@ pub unsafe extern "C" fn bitkin_upsert(
     guarded(|| {
         let collection = bitkin_collection::get(collection)?;
         // SAFETY: the caller's.
-        let (ids, codes, texts, out) = unsafe {
+        let (ids, codes, payloads, out) = unsafe {
             (
                 array(ids, rows, "ids")?,
-                array(codes, codes_size, "codes")?,
+                self::codes(&collection, rows, codes, codes_size)?,
                 self::payloads(payloads, rows)?,
                 Out::optional(replaced, "replaced")?,
             )
         };
-        check_rows(&collection, rows, codes)?;
-        out.set(collection.upsert_with_payloads(ids, codes, &texts)?);
+        out.set(collection.upsert_with_payloads(ids, codes, &payloads)?);
         Ok(())
     })
-}
-
-/// Refuses codes that are not as many as the rows.
-fn check_rows(collection: &Collection, rows: usize, codes: &[u8]) -> Result<(), Failure> {
-    let size = collection.code_bytes();
-    if rows.checked_mul(size) == Some(codes.len()) {
-        return Ok(());
-    }
-    let (bits, found) = (collection.bits(), codes.len());
-    Err(Failure::invalid(format!(
-        "codes of {bits} bits have {size} bytes each: {found} bytes are not {rows} codes"
-    )))
 }
 
 /// Deletes the rows of these ids, all or none, durably; `deleted`, which may be NULL, receives how many
@@ -323,28 +403,14 @@ pub unsafe extern "C" fn bitkin_get(
 ) -> bitkin_status {
     guarded(|| {
         let collection = bitkin_collection::get(collection)?;
-        let least = collection.code_bytes();
         // SAFETY: the caller's.
-        let (code, text) = unsafe {
-            let code = match code.is_null() {
-                true => Out::new(code, 0, 0, "code")?,
-                false => Out::new(code, code_size, least, "code")?,
-            };
-            (code, Out::optional(payload, "payload")?)
-        };
+        let out = unsafe { RowOut::new(code, code_size, collection.code_bytes(), payload)? };
         let Some(row) = collection.get(id)? else {
             return Err(Failure {
                 status: bitkin_status::BITKIN_NOT_FOUND,
                 message: format!("collection {:?} has no id {id}", collection.name()),
             });
         };
-        if !payload.is_null() {
-            let lent = row.payload.map(lend).transpose()?;
-            text.set(lent.unwrap_or(std::ptr::null()));
-        }
-        for (at, byte) in row.code.into_iter().enumerate() {
-            code.put(at, byte);
-        }
-        Ok(())
+        out.put(row)
     })
 }

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use bitkin::{CollectionConfig, Database, DatabaseOptions, Durability, Error, IndexField};
+use bitkin::model::ModelFile;
+use bitkin::{CollectionConfig, Database, DatabaseOptions, Durability, Error, IndexField, Problem};
 
-use crate::collection::bitkin_collection;
+use crate::collection::{Opened, bitkin_collection};
 use crate::handles::{Handle, Handles};
-use crate::memory::{Out, array, lend, path, text};
+use crate::memory::{Out, array, lend, lend_shown, path, text, texts};
 use crate::status::{Failure, bitkin_status, guarded};
 
 /// An open database.
@@ -126,6 +127,23 @@ pub unsafe extern "C" fn bitkin_open(
     guarded(|| unsafe { opened(directory, options, database, |o, at| o.open(at)) })
 }
 
+/// Opens a database for writing, and makes it if the directory is not there or empty. `options` may be NULL.
+/// Close it with bitkin_close.
+///
+/// Threads: any.
+///
+/// # Safety
+/// As for bitkin_create.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_open_or_create(
+    directory: *const c_char,
+    options: *const bitkin_open_options,
+    database: *mut *mut bitkin_database,
+) -> bitkin_status {
+    // SAFETY: the caller's.
+    guarded(|| unsafe { opened(directory, options, database, |o, at| o.open_or_create(at)) })
+}
+
 /// Opens a database for reading, beside whoever writes it. It shows the moment of opening, or of the last
 /// bitkin_refresh. Close it with bitkin_close.
 ///
@@ -181,31 +199,89 @@ pub unsafe extern "C" fn bitkin_create_collection(
     index_count: usize,
     collection: *mut *mut bitkin_collection,
 ) -> bitkin_status {
-    guarded(|| {
+    let config = || Ok(CollectionConfig::bits(bits));
+    // SAFETY: the caller's.
+    guarded(|| unsafe { created(database, name, config, (index, index_count), collection) })
+}
+
+/// Makes a collection of pictures whose codes are perceptual hashes of 256 bits (PDQ), which need no model:
+/// copies of a picture lie within BITKIN_PDQ_RADIUS of each other. Otherwise as bitkin_create_collection.
+///
+/// Threads: any.
+///
+/// # Safety
+/// As for bitkin_create_collection.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_create_pdq_collection(
+    database: *mut bitkin_database,
+    name: *const c_char,
+    index: *const *const c_char,
+    index_count: usize,
+    collection: *mut *mut bitkin_collection,
+) -> bitkin_status {
+    let config = || Ok(CollectionConfig::pdq());
+    // SAFETY: the caller's.
+    guarded(|| unsafe { created(database, name, config, (index, index_count), collection) })
+}
+
+/// Makes a collection of pictures whose codes are made by the model in the file `model`, which is copied into
+/// the database. Otherwise as bitkin_create_collection. To encode pictures takes the encoder library: see
+/// bitkin_open_encoder.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `model` is NULL or ends with a zero byte; otherwise as for bitkin_create_collection.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_create_model_collection(
+    database: *mut bitkin_database,
+    name: *const c_char,
+    model: *const c_char,
+    index: *const *const c_char,
+    index_count: usize,
+    collection: *mut *mut bitkin_collection,
+) -> bitkin_status {
+    let config = || {
         // SAFETY: the caller's.
-        let (name, fields, out) = unsafe {
-            let out = Out::optional(collection, "collection")?;
-            (
-                text(name, "name")?,
-                array(index, index_count, "index")?,
-                out,
-            )
-        };
-        let mut config = CollectionConfig::bits(bits);
-        for field in fields {
-            // SAFETY: the caller's.
-            let field = unsafe { text(*field, "a field of index")? };
-            let IndexField { field, kind } = field.parse()?;
-            config = config.index(field, kind);
-        }
-        let made = with(database, |database| {
-            database.create_collection(name, config)
-        })?;
-        if !collection.is_null() {
-            out.set(bitkin_collection::new(made));
-        }
-        Ok(())
-    })
+        let model = unsafe { path(model, "model")? };
+        let model = ModelFile::read(model).map_err(Error::from)?;
+        Ok(CollectionConfig::model(&model))
+    };
+    // SAFETY: the caller's.
+    guarded(|| unsafe { created(database, name, config, (index, index_count), collection) })
+}
+
+/// Makes a collection and hands it to the caller.
+///
+/// # Safety
+/// Those of bitkin_create_collection.
+unsafe fn created(
+    database: *mut bitkin_database,
+    name: *const c_char,
+    config: impl FnOnce() -> Result<CollectionConfig, Failure>,
+    (index, index_count): (*const *const c_char, usize),
+    collection: *mut *mut bitkin_collection,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's.
+    let (name, fields, out) = unsafe {
+        (
+            text(name, "name")?,
+            texts(index, index_count, "index")?,
+            Out::optional(collection, "collection")?,
+        )
+    };
+    let mut config = config()?;
+    for field in fields {
+        let IndexField { field, kind } = field.parse()?;
+        config = config.index(field, kind);
+    }
+    let made = with(database, |database| {
+        database.create_collection(name, config)
+    })?;
+    if out.is_wanted() {
+        out.set(bitkin_collection::new(Opened::new(made)));
+    }
+    Ok(())
 }
 
 /// Gives a handle of the collection of that name. Free it with bitkin_collection_free.
@@ -227,7 +303,7 @@ pub unsafe extern "C" fn bitkin_open_collection(
             (text(name, "name")?, out)
         };
         let found = with(database, |database| database.collection(name))?;
-        out.set(bitkin_collection::new(found));
+        out.set(bitkin_collection::new(Opened::new(found)));
         Ok(())
     })
 }
@@ -276,6 +352,55 @@ pub unsafe extern "C" fn bitkin_drop_collection(
         // SAFETY: the caller's.
         let name = unsafe { text(name, "name")? };
         with(database, |database| database.drop_collection(name))
+    })
+}
+
+/// Sizes of a database, over all its collections.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct bitkin_totals {
+    /// Rows that are not deleted.
+    pub rows: u64,
+    /// Bytes that rows take in memory that are not yet in a segment.
+    pub memory_bytes: u64,
+    /// Bytes of logs on disk,
+    pub log_bytes: u64,
+    /// and of segments.
+    pub segment_bytes: u64,
+}
+
+/// Gives the sizes of a database, and in `failure`, which may be NULL, why the last flush or merge in the
+/// background failed: NULL if none did. Nothing is lost by that, and it is tried again. Free the text with
+/// bitkin_string_free.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `stats` and `failure` are NULL or point to what they are said to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_database_stats(
+    database: *const bitkin_database,
+    stats: *mut bitkin_totals,
+    failure: *mut *const c_char,
+) -> bitkin_status {
+    guarded(|| {
+        // SAFETY: the caller's.
+        let (out, text) = unsafe {
+            let text = Out::optional(failure, "failure")?;
+            (Out::one(stats, "stats")?, text)
+        };
+        let found = with(database, Database::stats)?;
+        if text.is_wanted() {
+            let failure = found.background_error.as_deref().map(lend_shown);
+            text.set(failure.transpose()?.unwrap_or(std::ptr::null()));
+        }
+        out.set(bitkin_totals {
+            rows: found.rows,
+            memory_bytes: found.memory_bytes,
+            log_bytes: found.log_bytes,
+            segment_bytes: found.segment_bytes,
+        });
+        Ok(())
     })
 }
 
@@ -356,19 +481,78 @@ pub unsafe extern "C" fn bitkin_verify(
     problems: *mut u64,
     report: *mut *const c_char,
 ) -> bitkin_status {
-    guarded(|| {
-        // SAFETY: the caller's.
-        let (count, text) = unsafe {
-            let text = Out::optional(report, "report")?;
-            (Out::optional(problems, "problems")?, text)
-        };
-        let found = with(database, Database::verify)?.problems;
-        if !report.is_null() {
-            let lines = found.iter().map(|problem| format!("{problem}\n"));
-            let lines: String = lines.collect();
-            text.set(lend(lines.replace('\0', "\u{fffd}"))?);
-        }
-        count.set(found.len() as u64);
-        Ok(())
+    // SAFETY: the caller's.
+    guarded(|| unsafe {
+        let check = || Ok(with(database, Database::verify)?.problems);
+        listed(problems, report, check)
     })
+}
+
+/// Reads and checks the database in `directory` as bitkin_verify does, without opening it: also one that
+/// cannot be opened any more.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `directory` is NULL or ends with a zero byte; otherwise as for bitkin_verify.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_verify_directory(
+    directory: *const c_char,
+    problems: *mut u64,
+    report: *mut *const c_char,
+) -> bitkin_status {
+    // SAFETY: the caller's.
+    guarded(|| unsafe {
+        let directory = path(directory, "directory")?;
+        let check = || Ok(bitkin::verify(directory)?.problems);
+        listed(problems, report, check)
+    })
+}
+
+/// Saves what is whole of the database in `directory`, which nobody may be writing, into a new database in
+/// `destination`, a new or empty directory. Nothing is written to `directory`. Says in `losses` how many
+/// things could not be saved, and in `report`, one in a line, which. Either may be NULL. Free the report
+/// with bitkin_string_free.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `directory` and `destination` are NULL or end with a zero byte; otherwise as for bitkin_verify.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_repair(
+    directory: *const c_char,
+    destination: *const c_char,
+    losses: *mut u64,
+    report: *mut *const c_char,
+) -> bitkin_status {
+    // SAFETY: the caller's.
+    guarded(|| unsafe {
+        let directory = path(directory, "directory")?;
+        let destination = path(destination, "destination")?;
+        let repair = || Ok(bitkin::repair(directory, destination)?.lost);
+        listed(losses, report, repair)
+    })
+}
+
+/// Hands the number of problems to the caller, and what they are.
+///
+/// # Safety
+/// Those of bitkin_verify.
+unsafe fn listed(
+    number: *mut u64,
+    report: *mut *const c_char,
+    find: impl FnOnce() -> Result<Vec<Problem>, Failure>,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's.
+    let (number, text) = unsafe {
+        let text = Out::optional(report, "report")?;
+        (Out::optional(number, "the number of them")?, text)
+    };
+    let found = find()?;
+    if text.is_wanted() {
+        let lines: String = found.iter().map(|problem| format!("{problem}\n")).collect();
+        text.set(lend_shown(&lines)?);
+    }
+    number.set(found.len() as u64);
+    Ok(())
 }

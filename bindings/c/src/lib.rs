@@ -12,14 +12,20 @@
 mod collection;
 mod database;
 mod handles;
+mod ingest;
 mod memory;
+mod pairs;
+mod pictures;
 mod rows;
 mod search;
 mod status;
 
 pub use self::collection::*;
 pub use self::database::*;
+pub use self::ingest::*;
 pub use self::memory::bitkin_string_free;
+pub use self::pairs::*;
+pub use self::pictures::*;
 pub use self::rows::*;
 pub use self::search::*;
 pub use self::status::*;

@@ -59,6 +59,27 @@ impl<T: Copy> Out<T> {
         Ok(Out { pointer, len })
     }
 
+    /// As [`Out::new`], of an array that the caller may not want: NULL takes nothing.
+    ///
+    /// # Errors
+    /// As [`Out::new`].
+    ///
+    /// # Safety
+    /// As [`Out::new`].
+    pub(crate) unsafe fn unless_null(
+        pointer: *mut T,
+        len: usize,
+        least: usize,
+        name: &str,
+    ) -> Result<Self, Failure> {
+        let (len, least) = match pointer.is_null() {
+            true => (0, 0),
+            false => (len, least),
+        };
+        // SAFETY: the caller's.
+        unsafe { Out::new(pointer, len, least, name) }
+    }
+
     /// A single value, which the caller may not want: NULL takes none.
     ///
     /// # Errors
@@ -67,9 +88,8 @@ impl<T: Copy> Out<T> {
     /// # Safety
     /// As [`Out::new`].
     pub(crate) unsafe fn optional(pointer: *mut T, name: &str) -> Result<Self, Failure> {
-        let len = usize::from(!pointer.is_null());
         // SAFETY: the caller's.
-        unsafe { Out::new(pointer, len, 0, name) }
+        unsafe { Out::unless_null(pointer, 1, 1, name) }
     }
 
     /// A single value that the caller must want.
@@ -82,6 +102,11 @@ impl<T: Copy> Out<T> {
     pub(crate) unsafe fn one(pointer: *mut T, name: &str) -> Result<Self, Failure> {
         // SAFETY: the caller's.
         unsafe { Out::new(pointer, 1, 1, name) }
+    }
+
+    /// Whether anything can be written.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.len > 0
     }
 
     /// Writes value `at`, if there is room.
@@ -151,6 +176,28 @@ pub(crate) unsafe fn optional_text<'a>(
     unsafe { text(pointer, name).map(Some) }
 }
 
+/// Texts of the caller's.
+///
+/// # Errors
+/// As [`array`] and [`text`].
+///
+/// # Safety
+/// As [`array`], and as [`text`] for each; `'a` is that of the texts, too.
+pub(crate) unsafe fn texts<'a>(
+    pointer: *const *const c_char,
+    len: usize,
+    name: &str,
+) -> Result<Vec<&'a str>, Failure> {
+    // SAFETY: the caller's.
+    let pointers = unsafe { array(pointer, len, name)? };
+    let name = format!("a text of {name}");
+    // SAFETY: the caller's.
+    let texts = pointers
+        .iter()
+        .map(|pointer| unsafe { text(*pointer, &name) });
+    texts.collect()
+}
+
 /// A path of the caller's: any bytes.
 ///
 /// # Errors
@@ -188,6 +235,11 @@ pub(crate) fn lend(text: String) -> Result<*const c_char, Failure> {
     let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
     lent.insert(pointer.addr(), text);
     Ok(pointer)
+}
+
+/// As [`lend`], of a text that may show what is not ours: zero bytes in it are replaced.
+pub(crate) fn lend_shown(text: &str) -> Result<*const c_char, Failure> {
+    lend(text.replace('\0', "\u{fffd}"))
 }
 
 /// Frees a text that a function gave. Anything else, and a text that was freed before, is

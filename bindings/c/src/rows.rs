@@ -3,12 +3,12 @@
 use std::ffi::c_char;
 use std::sync::{Mutex, PoisonError};
 
-use bitkin::{Filter, Rows};
+use bitkin::{Filter, Row, Rows};
 
 use crate::collection::bitkin_collection;
 use crate::handles::{Handle, Handles};
 use crate::memory::{Out, lend, optional_text};
-use crate::status::{bitkin_status, guarded};
+use crate::status::{Failure, bitkin_status, guarded};
 
 /// The rows of a collection at one moment, one after another.
 pub struct bitkin_rows {
@@ -25,6 +25,51 @@ impl Handle for bitkin_rows {
     fn all() -> &'static Handles<Left> {
         static ALL: Handles<Left> = Handles::new();
         &ALL
+    }
+}
+
+/// Where a row goes: its code and its payload, of which the caller may want neither.
+pub(crate) struct RowOut {
+    code: Out<u8>,
+    payload: Out<*const c_char>,
+}
+
+impl RowOut {
+    /// Room of the caller's, for a code of `code_bytes`.
+    ///
+    /// # Errors
+    /// As [`Out::new`].
+    ///
+    /// # Safety
+    /// As [`Out::new`].
+    pub(crate) unsafe fn new(
+        code: *mut u8,
+        code_size: usize,
+        code_bytes: usize,
+        payload: *mut *const c_char,
+    ) -> Result<RowOut, Failure> {
+        // SAFETY: the caller's.
+        unsafe {
+            Ok(RowOut {
+                code: Out::unless_null(code, code_size, code_bytes, "code")?,
+                payload: Out::optional(payload, "payload")?,
+            })
+        }
+    }
+
+    /// Hands the row over.
+    ///
+    /// # Errors
+    /// As [`lend`]; nothing is handed over then.
+    pub(crate) fn put(&self, row: Row) -> Result<(), Failure> {
+        if self.payload.is_wanted() {
+            let lent = row.payload.map(lend).transpose()?;
+            self.payload.set(lent.unwrap_or(std::ptr::null()));
+        }
+        for (at, byte) in row.code.into_iter().enumerate() {
+            self.code.put(at, byte);
+        }
+        Ok(())
     }
 }
 
@@ -81,16 +126,11 @@ pub unsafe extern "C" fn bitkin_rows_next(
         let left = bitkin_rows::get(rows)?;
         let (left, code_bytes) = &*left;
         // SAFETY: the caller's.
-        let (more, id, code, text) = unsafe {
-            let code = match code.is_null() {
-                true => Out::new(code, 0, 0, "code")?,
-                false => Out::new(code, code_size, *code_bytes, "code")?,
-            };
+        let (more, id_out, out) = unsafe {
             (
                 Out::one(more, "more")?,
                 Out::optional(id, "id")?,
-                code,
-                Out::optional(payload, "payload")?,
+                RowOut::new(code, code_size, *code_bytes, payload)?,
             )
         };
         let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -98,15 +138,10 @@ pub unsafe extern "C" fn bitkin_rows_next(
             more.set(false);
             return Ok(());
         };
-        if !payload.is_null() {
-            let lent = row.payload.map(lend).transpose()?;
-            text.set(lent.unwrap_or(std::ptr::null()));
-        }
+        let id = row.id;
+        out.put(row)?;
         more.set(true);
-        id.set(row.id);
-        for (at, byte) in row.code.into_iter().enumerate() {
-            code.put(at, byte);
-        }
+        id_out.set(id);
         Ok(())
     })
 }

@@ -1,14 +1,14 @@
 //! Searches.
 
 use std::ffi::{c_char, c_void};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
-use bitkin::{Answer, Budget, Filter, RESERVED_ID};
+use bitkin::{Answer, Budget, Filter, RESERVED_ID, SearchOptions, Way};
 
 use crate::collection::bitkin_collection;
 use crate::handles::{Handle, Handles};
-use crate::memory::{Out, array, optional_text};
+use crate::memory::{Out, array, lend, optional_text};
+use crate::pairs::go_on;
 use crate::status::{Failure, bitkin_status, guarded};
 
 /// The id that stands where there is no hit; no row can have it.
@@ -19,12 +19,24 @@ pub const BITKIN_NO_DISTANCE: u32 = u32::MAX;
 
 const _: () = assert!(BITKIN_NO_ID == RESERVED_ID);
 
+/// For `way`: as the planner thinks best.
+pub const BITKIN_WAY_PLANNED: u32 = 0;
+
+/// For `way`: every code is compared.
+pub const BITKIN_WAY_SCAN: u32 = 1;
+
+/// For `way`: rows are looked up in search tables, where there are any.
+pub const BITKIN_WAY_TABLES: u32 = 2;
+
 /// How is searched. All zero is the usual way: exactly, among all rows.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bitkin_search_options {
     /// Only rows that pass are found: a condition in SQL on their payloads. NULL for all rows.
     pub filter: *const c_char,
+    /// Only rows at that distance or nearer are found, in functions that have no argument for that; NULL for
+    /// any distance.
+    pub radius: *const u32,
     /// Each query ends when about so many rows were compared; 0 for no such bound.
     pub candidates: u64,
     /// Each query ends after about so many microseconds; 0 for no such bound. Not together with
@@ -32,8 +44,8 @@ pub struct bitkin_search_options {
     pub microseconds: u64,
     /// Threads that share the work; 0 for as many as there are cores. Answers are the same for any.
     pub threads: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// BITKIN_WAY_PLANNED, or another for measurements. Answers are the same for any.
+    pub way: u32,
 }
 
 /// The answers to the queries of a radius search.
@@ -58,69 +70,131 @@ impl Handle for bitkin_hits {
 pub type bitkin_hit_callback =
     Option<extern "C" fn(context: *mut c_void, id: u64, distance: u32) -> bool>;
 
-/// Receives a pair of rows, a below b; false ends the search. It must not unwind, and may call any
-/// function of Bitkin.
-pub type bitkin_pair_callback =
-    Option<extern "C" fn(context: *mut c_void, a: u64, b: u64, distance: u32) -> bool>;
-
 /// The options as the engine takes them.
-#[derive(Default)]
-struct Options {
-    filter: Option<Filter>,
-    budget: Option<Budget>,
-    threads: usize,
-}
-
-impl Options {
-    /// # Errors
-    /// For what cannot be.
-    ///
-    /// # Safety
-    /// `options` is NULL or points to some, whose filter is NULL or ends with a zero byte.
-    unsafe fn read(options: *const bitkin_search_options) -> Result<Options, Failure> {
-        if options.is_null() {
-            return Ok(Options::default());
-        }
-        // SAFETY: the caller's.
-        let (options, filter) = unsafe {
-            let options = array(options, 1, "options")?[0];
-            (options, optional_text(options.filter, "filter")?)
+///
+/// # Errors
+/// For what cannot be.
+///
+/// # Safety
+/// `options` is NULL or points to some, whose filter is NULL or ends with a zero byte, and whose radius is
+/// NULL or points to a number.
+pub(crate) unsafe fn read(options: *const bitkin_search_options) -> Result<SearchOptions, Failure> {
+    let read = SearchOptions::new();
+    if options.is_null() {
+        return Ok(read);
+    }
+    // SAFETY: the caller's.
+    let (options, filter, radius) = unsafe {
+        let options = array(options, 1, "options")?[0];
+        let radius = match options.radius.is_null() {
+            true => None,
+            false => Some(array(options.radius, 1, "options.radius")?[0]),
         };
-        if options.reserved != 0 {
+        (
+            options,
+            optional_text(options.filter, "options.filter")?,
+            radius,
+        )
+    };
+    let mut read = read.threads(options.threads as usize);
+    read = match options.way {
+        BITKIN_WAY_PLANNED => read,
+        BITKIN_WAY_SCAN => read.way(Way::Scan),
+        BITKIN_WAY_TABLES => read.way(Way::Tables),
+        other => {
+            return Err(Failure::invalid(format!(
+                "options.way cannot be {other}: were they initialised?"
+            )));
+        }
+    };
+    read = match (options.candidates, options.microseconds) {
+        (0, 0) => read,
+        (rows, 0) => read.budget(Budget::Candidates(rows)),
+        (0, micros) => read.budget(Budget::Time(Duration::from_micros(micros))),
+        _ => {
             return Err(Failure::invalid(
-                "options.reserved is not 0: were they initialised?",
+                "a budget is either of candidates or of microseconds, not of both",
             ));
         }
-        let budget = match (options.candidates, options.microseconds) {
-            (0, 0) => None,
-            (rows, 0) => Some(Budget::Candidates(rows)),
-            (0, micros) => Some(Budget::Time(Duration::from_micros(micros))),
-            _ => {
-                return Err(Failure::invalid(
-                    "a budget is either of candidates or of microseconds, not of both",
-                ));
-            }
-        };
-        Ok(Options {
-            filter: filter.map(Filter::parse).transpose()?,
-            budget,
-            threads: options.threads as usize,
-        })
+    };
+    if let Some(filter) = filter {
+        read = read.filter(&Filter::parse(filter)?);
     }
+    if let Some(radius) = radius {
+        read = read.radius(radius);
+    }
+    Ok(read)
 }
 
-/// Sets a search up, single or batched, as the options say.
-macro_rules! with_options {
-    ($search:expr, $options:expr) => {{
-        let mut search = $search.threads($options.threads);
-        if let Some(filter) = &$options.filter {
-            search = search.filter(filter);
+/// As [`read`], for a function that has a radius of its own.
+///
+/// # Errors
+/// As [`read`], and for options with another one.
+///
+/// # Safety
+/// As [`read`].
+pub(crate) unsafe fn read_within(
+    options: *const bitkin_search_options,
+    radius: u32,
+) -> Result<SearchOptions, Failure> {
+    // SAFETY: the caller's.
+    let read = unsafe { read(options)? };
+    // SAFETY: they were read just now.
+    if !options.is_null() && !unsafe { (*options).radius }.is_null() {
+        return Err(Failure::invalid(
+            "options.radius is for functions that have no radius of their own",
+        ));
+    }
+    Ok(read.radius(radius))
+}
+
+/// Where the nearest rows go.
+pub(crate) struct Nearest {
+    k: usize,
+    ids: Out<u64>,
+    distances: Out<u32>,
+    radii: Out<i64>,
+}
+
+impl Nearest {
+    /// Room of the caller's, for `k` hits of each of so many queries.
+    ///
+    /// # Errors
+    /// As [`Out::new`].
+    ///
+    /// # Safety
+    /// As [`Out::new`].
+    pub(crate) unsafe fn new(
+        queries: usize,
+        k: usize,
+        (ids, distances, capacity): (*mut u64, *mut u32, usize),
+        certified_radius: *mut i64,
+    ) -> Result<Nearest, Failure> {
+        let least = queries.saturating_mul(k);
+        // SAFETY: the caller's.
+        unsafe {
+            Ok(Nearest {
+                k,
+                ids: Out::new(ids, capacity, least, "ids")?,
+                distances: Out::new(distances, capacity, least, "distances")?,
+                radii: Out::unless_null(certified_radius, queries, queries, "certified_radius")?,
+            })
         }
-        if let Some(budget) = $options.budget {
-            search = search.budget(budget);
+    }
+
+    pub(crate) fn put(&self, answers: &[Answer]) {
+        for (number, answer) in answers.iter().enumerate() {
+            self.radii.put(number, certified(answer));
+            for at in 0..self.k {
+                let hit = answer.hits.get(at);
+                let (id, distance) = hit.map_or((BITKIN_NO_ID, BITKIN_NO_DISTANCE), |hit| {
+                    (hit.id, hit.distance)
+                });
+                self.ids.put(number * self.k + at, id);
+                self.distances.put(number * self.k + at, distance);
+            }
         }
-        search
-    }};
+    }
 }
 
 /// -1 for nothing.
@@ -158,33 +232,20 @@ pub unsafe extern "C" fn bitkin_search(
     guarded(|| {
         let collection = bitkin_collection::get(collection)?;
         let rows = queries_size / collection.code_bytes();
-        let least = rows.saturating_mul(k);
         // SAFETY: the caller's.
-        let (queries, options, ids, distances, radii) = unsafe {
-            let radii = if certified_radius.is_null() { 0 } else { rows };
+        let (queries, options, out) = unsafe {
             (
                 array(queries, queries_size, "queries")?,
-                Options::read(options)?,
-                Out::new(ids, capacity, least, "ids")?,
-                Out::new(distances, capacity, least, "distances")?,
-                Out::new(certified_radius, radii, 0, "certified_radius")?,
+                read(options)?.k(k),
+                Nearest::new(rows, k, (ids, distances, capacity), certified_radius)?,
             )
         };
         let answers = match rows {
             // What a batch does beforehand costs more than a search among few rows.
-            1 => vec![with_options!(collection.search(queries).k(k), options).run()?],
-            _ => with_options!(collection.search_batch(queries).k(k), options).run()?,
+            1 => vec![collection.search(queries).options(&options).run()?],
+            _ => collection.search_batch(queries).options(&options).run()?,
         };
-        for (number, answer) in answers.iter().enumerate() {
-            radii.put(number, certified(answer));
-            for at in 0..k {
-                let hit = answer.hits.get(at);
-                let id = hit.map_or(BITKIN_NO_ID, |hit| hit.id);
-                ids.put(number * k + at, id);
-                let distance = hit.map_or(BITKIN_NO_DISTANCE, |hit| hit.distance);
-                distances.put(number * k + at, distance);
-            }
-        }
+        out.put(&answers);
         Ok(())
     })
 }
@@ -212,12 +273,11 @@ pub unsafe extern "C" fn bitkin_search_radius(
         let (queries, options, out) = unsafe {
             (
                 array(queries, queries_size, "queries")?,
-                Options::read(options)?,
+                read_within(options, radius)?,
                 Out::one(hits, "hits")?,
             )
         };
-        let search = collection.search_batch(queries).radius(radius);
-        let answers = with_options!(search, options).run()?;
+        let answers = collection.search_batch(queries).options(&options).run()?;
         let found = answers.into_iter().map(|answer| {
             let ids = answer.hits.iter().map(|hit| hit.id).collect();
             let distances = answer.hits.iter().map(|hit| hit.distance).collect();
@@ -304,55 +364,48 @@ pub unsafe extern "C" fn bitkin_search_each(
         let (query, options, out) = unsafe {
             (
                 array(query, query_size, "query")?,
-                Options::read(options)?,
+                read_within(options, radius)?,
                 Out::optional(found, "found")?,
             )
         };
         let each = each.ok_or_else(|| Failure::invalid("each is NULL"))?;
-        let search = collection.search(query).radius(radius);
-        let done = with_options!(search, options).for_each(|hit| {
-            match each(context, hit.id, hit.distance) {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        })?;
+        let search = collection.search(query).options(&options);
+        let done = search.for_each(|hit| go_on(each(context, hit.id, hit.distance)))?;
         out.set(done.hits);
         Ok(())
     })
 }
 
-/// Gives every pair of rows within `radius` of each other to `each`, with `context`, each pair once, in no
-/// order, until that says false: none is kept. `options` may be NULL; a budget has no effect. `found`,
-/// which may be NULL, receives how many there were.
+/// Searches for one query as bitkin_search does, and says in `text` how the answer was found: for each
+/// segment, and for the rows in memory, whether they were scanned or looked up in tables, what the planner
+/// expected of either, and what it took. `k` of SIZE_MAX, with a radius in `options`, stands for all rows within
+/// that. The text is for people: its wording may change. Free it with bitkin_string_free.
 ///
-/// Threads: any; `each` is called on the calling one.
+/// Threads: any.
 ///
 /// # Safety
-/// `options` and its filter are as for bitkin_search; `found` is NULL or points to a number; `each` may be
-/// called with `context`.
+/// Each pointer is NULL or points to what is said; the filter ends with a zero byte.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn bitkin_pairs(
+pub unsafe extern "C" fn bitkin_explain(
     collection: *const bitkin_collection,
-    radius: u32,
+    query: *const u8,
+    query_size: usize,
+    k: usize,
     options: *const bitkin_search_options,
-    each: bitkin_pair_callback,
-    context: *mut c_void,
-    found: *mut u64,
+    text: *mut *const c_char,
 ) -> bitkin_status {
     guarded(|| {
         let collection = bitkin_collection::get(collection)?;
         // SAFETY: the caller's.
-        let (options, out) = unsafe { (Options::read(options)?, Out::optional(found, "found")?) };
-        let each = each.ok_or_else(|| Failure::invalid("each is NULL"))?;
-        let mut search = collection.pairs(radius).threads(options.threads);
-        if let Some(filter) = &options.filter {
-            search = search.filter(filter);
-        }
-        let done = search.for_each(|pair| match each(context, pair.a, pair.b, pair.distance) {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        })?;
-        out.set(done.pairs);
+        let (query, options, out) = unsafe {
+            (
+                array(query, query_size, "query")?,
+                read(options)?.k(k),
+                Out::one(text, "text")?,
+            )
+        };
+        let (_, explanation) = collection.search(query).options(&options).explain()?;
+        out.set(lend(explanation.to_string())?);
         Ok(())
     })
 }

@@ -1,30 +1,14 @@
 /* Calls every function, rightly and wrongly. Prints "all is well" at the end. */
 
-#include <bitkin.h>
+#include "expect.h"
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define EXPECT(condition)                                                                        \
-    do {                                                                                         \
-        if (!(condition)) {                                                                      \
-            fprintf(stderr, "%s:%d: not so: %s (%s)\n", __FILE__, __LINE__, #condition,          \
-                    bitkin_error_message());                                                     \
-            exit(1);                                                                             \
-        }                                                                                        \
-    } while (0)
+/* Fewer where every instruction is looked at. */
+#ifndef ROWS
+#define ROWS 3000
+#endif
 
-/* That a call fails in this way and says why. */
-#define FAILS(status, call)                                                                      \
-    do {                                                                                         \
-        EXPECT((call) == (status));                                                              \
-        EXPECT(bitkin_error_message()[0] != '\0');                                               \
-    } while (0)
-
-#define SAYS(text) EXPECT(strstr(bitkin_error_message(), text) != NULL)
-
-enum { ROWS = 3000, SIZE = 8, K = 5 };
+enum { SIZE = 8, K = 5 };
 
 static uint8_t codes[ROWS * SIZE];
 
@@ -50,6 +34,7 @@ struct seen {
     uint64_t hits;
     uint64_t most;
     uint32_t radius;
+    double share;
 };
 
 static bool see(void *context, uint64_t id, uint32_t distance)
@@ -67,6 +52,14 @@ static bool see_pair(void *context, uint64_t a, uint64_t b, uint32_t distance)
     return ++seen->hits < seen->most;
 }
 
+static bool see_share(void *context, double share)
+{
+    struct seen *seen = context;
+    EXPECT(seen->share <= share && share <= 1);
+    seen->share = share;
+    return true;
+}
+
 static bitkin_collection *shared;
 
 /* Searches for row after row, each of which is its own nearest. */
@@ -81,6 +74,21 @@ static void *search_many(void *unused)
         EXPECT(distance == 0);
         FAILS(BITKIN_BAD_HANDLE, bitkin_search(NULL, codes, SIZE, 1, NULL, &id, &distance, 1, NULL));
     }
+    return NULL;
+}
+
+/* Searches until the database is closed under it. */
+static void *search_on(void *unused)
+{
+    (void)unused;
+    bitkin_status status;
+    do {
+        uint64_t id;
+        uint32_t distance;
+        status = bitkin_search(shared, codes, SIZE, 1, NULL, &id, &distance, 1, NULL);
+        EXPECT(status == BITKIN_CLOSED || (status == BITKIN_OK && distance == 0));
+    } while (status == BITKIN_OK);
+    SAYS("closed");
     return NULL;
 }
 
@@ -188,14 +196,14 @@ static void rows_and_searches(bitkin_database *database)
         FAILS(BITKIN_BAD_HANDLE, bitkin_hits_get(hits, 0, NULL, NULL, NULL, NULL));
         struct seen pairs = {.most = UINT64_MAX, .radius = 10}, few = {.most = 2, .radius = 20};
         uint64_t given = 0, due = 0;
-        EXPECT(bitkin_pairs(collection, 10, NULL, see_pair, &pairs, &given) == BITKIN_OK);
+        EXPECT(bitkin_pairs(collection, 10, NULL, see_share, see_pair, &pairs, &given) == BITKIN_OK);
         for (int a = 0; a < ROWS; a++) {
             for (int b = a + 1; b < ROWS; b++) {
                 due += apart(codes + a * SIZE, codes + b * SIZE) <= 10;
             }
         }
-        EXPECT(pairs.hits == due && given == due);
-        EXPECT(bitkin_pairs(collection, 20, NULL, see_pair, &few, &given) == BITKIN_OK);
+        EXPECT(pairs.hits == due && given == due && pairs.share == 1);
+        EXPECT(bitkin_pairs(collection, 20, NULL, NULL, see_pair, &few, &given) == BITKIN_OK);
         EXPECT(few.hits == 2 && given == 2);
         EXPECT(bitkin_flush(database) == BITKIN_OK);
         EXPECT(bitkin_compact(database) == BITKIN_OK);
@@ -219,9 +227,27 @@ static void rows_and_searches(bitkin_database *database)
     options.microseconds = 1;
     FAILS(BITKIN_INVALID_INPUT,
           bitkin_search(collection, codes, SIZE, K, &options, found, distances, K, &radius));
-    options = (bitkin_search_options){.reserved = 1};
+    options = (bitkin_search_options){.way = 7};
     FAILS(BITKIN_INVALID_INPUT,
           bitkin_search(collection, codes, SIZE, K, &options, found, distances, K, &radius));
+
+    /* Every way gives the same, within a radius too; and is told of. */
+    uint32_t near = 22;
+    for (uint32_t way = BITKIN_WAY_PLANNED; way <= BITKIN_WAY_TABLES; way++) {
+        options = (bitkin_search_options){.way = way, .radius = &near};
+        EXPECT(bitkin_search(collection, codes, 2 * SIZE, K, &options, found, distances, 2 * K, NULL)
+               == BITKIN_OK);
+        for (int hit = 0; hit < 2 * K; hit++) {
+            EXPECT(distances[hit] <= near || distances[hit] == BITKIN_NO_DISTANCE);
+        }
+        const char *text;
+        EXPECT(bitkin_explain(collection, codes, SIZE, SIZE_MAX, &options, &text) == BITKIN_OK);
+        HAS(text, ": scan in "); /* Segments so small have no tables. */
+    }
+    FAILS(BITKIN_INVALID_INPUT, bitkin_explain(collection, codes, SIZE - 1, K, NULL, NULL));
+    FAILS(BITKIN_INVALID_INPUT,
+          bitkin_search_each(collection, codes, SIZE, 3, &options, see, NULL, NULL));
+    SAYS("radius of their own");
 
     /* Wrong sizes, NULL, and k of all kinds. */
     FAILS(BITKIN_INVALID_INPUT,
@@ -238,7 +264,7 @@ static void rows_and_searches(bitkin_database *database)
     FAILS(BITKIN_INVALID_INPUT, bitkin_search_radius(collection, codes, SIZE, 3, NULL, NULL));
     FAILS(BITKIN_INVALID_INPUT,
           bitkin_search_each(collection, codes, SIZE, 3, NULL, NULL, NULL, NULL));
-    FAILS(BITKIN_INVALID_INPUT, bitkin_pairs(collection, 3, NULL, NULL, NULL, NULL));
+    FAILS(BITKIN_INVALID_INPUT, bitkin_pairs(collection, 3, NULL, NULL, NULL, NULL, NULL));
 
     /* Rows, one by one. */
     uint8_t code[SIZE];
@@ -350,8 +376,33 @@ int main(int count, char **arguments)
     EXPECT(bitkin_backup(database, copy) == BITKIN_OK);
     EXPECT(bitkin_open_read_only(copy, &other) == BITKIN_OK && bitkin_close(other) == BITKIN_OK);
 
-    /* What is closed says so. */
+    EXPECT(bitkin_verify_directory(copy, &problems, &report) == BITKIN_OK && problems == 0);
+    EXPECT(bitkin_string_free(report) == BITKIN_OK);
+    FAILS(BITKIN_NOT_A_DATABASE, bitkin_verify_directory("/nowhere", &problems, NULL));
+    char saved[4096];
+    snprintf(saved, sizeof saved, "%s-saved", directory);
+    uint64_t losses = 1;
+    EXPECT(bitkin_repair(copy, saved, &losses, &report) == BITKIN_OK && losses == 0);
+    HAS(report, "");
+    FAILS(BITKIN_NOT_A_DATABASE, bitkin_repair(copy, saved, &losses, NULL));
+    SAYS("not empty");
+    EXPECT(bitkin_open_or_create(saved, NULL, &other) == BITKIN_OK);
+    bitkin_totals totals;
+    EXPECT(bitkin_database_stats(other, &totals, &report) == BITKIN_OK && report == NULL);
+    EXPECT(totals.rows == after && totals.segment_bytes > 0);
+    EXPECT(bitkin_close(other) == BITKIN_OK);
+
+    /* What is closed says so, to threads that are at work on it too. */
+    shared = collection;
+    EXPECT(bitkin_upsert(collection, &(uint64_t){0}, 1, codes, SIZE, NULL, NULL) == BITKIN_OK);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        EXPECT(pthread_create(&threads[i], NULL, search_on, NULL) == 0);
+    }
     EXPECT(bitkin_close(database) == BITKIN_OK);
+    for (int i = 0; i < 3; i++) {
+        EXPECT(pthread_join(threads[i], NULL) == 0);
+    }
     FAILS(BITKIN_BAD_HANDLE, bitkin_close(database));
     FAILS(BITKIN_BAD_HANDLE, bitkin_sync(database));
     FAILS(BITKIN_CLOSED, bitkin_count(collection, NULL, &after));

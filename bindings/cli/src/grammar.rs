@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Train(Passed),
     /// Make a model for new classes out of another; the arguments go to bitkin-train
     Adapt(Passed),
-    /// Measure a model; the arguments go to bitkin-train
+    /// Measure retrieval, and make a page of it with --html FILE; the other arguments go to bitkin-train
     Eval(Passed),
     /// Look into model files, and make some
     Model(Model),

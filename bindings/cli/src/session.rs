@@ -255,7 +255,7 @@ impl Session {
             Command::Bench(arguments) => verbs::bench::run(self, arguments),
             Command::Train(passed) => verbs::train("train", &passed.arguments),
             Command::Adapt(passed) => verbs::train("adapt", &passed.arguments),
-            Command::Eval(passed) => verbs::train("eval", &passed.arguments),
+            Command::Eval(passed) => verbs::evaluate::run(&passed.arguments),
             Command::Model(arguments) => verbs::model::run(self, arguments),
             Command::Shell(arguments) => crate::shell::run(self, arguments),
             Command::Completions(arguments) => verbs::paper::completions(self, arguments),

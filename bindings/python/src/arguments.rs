@@ -3,23 +3,24 @@
 //! Arrays are copied. The engine works while other Python threads run, and numpy lets them write
 //! into an array at any time: rust-numpy's borrows bind its own users alone. A slice of such memory
 //! would be undefined behaviour, and rows could change between the check of their padding bits, the
-//! log and memory. The copy takes a hundredth of the time of an insert of 10,000 rows, up to a fifth
-//! with a million, and next to none for queries. It is made while the interpreter's lock is held, so
-//! no Python code runs beside it.
+//! log and memory. The copy takes a hundredth of the time of an insert of 10,000 rows, and next to none
+//! for queries. It is made while the interpreter's lock is held, so no Python code runs beside it.
 
-use bitkin::Budget;
+use bitkin::{Budget, Durability};
+use bytemuck::Pod;
 use numpy::{PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray};
 use numpy::{PyReadonlyArray, PyUntypedArrayMethods, ndarray};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDelta, PyFloat, PyString};
 
+use crate::copied::Copied;
 use crate::error::invalid;
 
 /// Codes of one width.
 pub(crate) struct Codes {
     /// Row-major, `ceil(bits / 8)` bytes a row.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Copied<u8>,
     pub(crate) rows: usize,
 }
 
@@ -63,15 +64,15 @@ pub(crate) fn codes(value: &Bound<'_, PyAny>, name: &str, bits: u32) -> PyResult
 }
 
 /// All elements in the order of the last index, wherever they lie.
-fn copied<T, D>(array: &PyReadonlyArray<'_, T, D>) -> Vec<T>
+fn copied<T, D>(array: &PyReadonlyArray<'_, T, D>) -> Copied<T>
 where
-    T: numpy::Element + Copy,
+    T: numpy::Element + Pod,
     D: ndarray::Dimension,
 {
     match array.as_slice() {
         // `as_slice` takes arrays of column-major order, too.
-        Ok(slice) if array.is_c_contiguous() => slice.to_vec(),
-        _ => array.as_array().iter().copied().collect(),
+        Ok(slice) if array.is_c_contiguous() => Copied::of(slice),
+        _ => array.as_array().iter().copied().collect::<Vec<T>>().into(),
     }
 }
 
@@ -80,11 +81,11 @@ where
 ///
 /// # Errors
 /// `TypeError` for anything else, `InvalidInput` for another shape and numbers that are no ids.
-pub(crate) fn ids(value: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
+pub(crate) fn ids(value: &Bound<'_, PyAny>) -> PyResult<Copied<u64>> {
     if let Ok(array) = value.cast::<PyArray1<u64>>()
         && let Ok(slice) = array.try_readonly()?.as_slice()
     {
-        return Ok(slice.to_vec());
+        return Ok(Copied::of(slice));
     }
     if let Ok(array) = value.cast::<PyUntypedArray>() {
         return ids_of_array(array);
@@ -102,14 +103,15 @@ pub(crate) fn ids(value: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
         Ok(numbers) if !text => numbers,
         _ => return Err(wanted()?),
     };
-    numbers
+    let ids = numbers
         .enumerate()
         .map(|(row, number)| whole(&number?, &format_args!("ids[{row}]")))
-        .collect()
+        .collect::<PyResult<Vec<u64>>>();
+    ids.map(Copied::from)
 }
 
 /// Ids of another dtype than uint64, or with gaps between them.
-fn ids_of_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Vec<u64>> {
+fn ids_of_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Copied<u64>> {
     let shape = Shape(array.shape());
     if array.ndim() != 1 {
         return Err(invalid(format!(
@@ -118,7 +120,7 @@ fn ids_of_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Vec<u64>> {
     }
     let wide = match array.dtype().kind() {
         // numpy makes an empty array one of floats.
-        _ if array.is_empty() => return Ok(Vec::new()),
+        _ if array.is_empty() => return Ok(Vec::new().into()),
         b'u' => "uint64",
         b'i' => "int64",
         _ => {
@@ -140,7 +142,8 @@ fn ids_of_array(array: &Bound<'_, PyUntypedArray>) -> PyResult<Vec<u64>> {
             ))
         })
     };
-    signed.into_iter().enumerate().map(number).collect()
+    let ids = signed.iter().copied().enumerate().map(number);
+    ids.collect::<PyResult<Vec<u64>>>().map(Copied::from)
 }
 
 /// A whole number from 0 up.
@@ -220,6 +223,37 @@ pub(crate) fn budget(value: &Bound<'_, PyAny>) -> PyResult<Option<Budget>> {
         ));
     }
     Ok(Some(Budget::Candidates(whole(value, &"budget")?)))
+}
+
+/// The argument `durability`: `"sync"`, `"none"`, or a `datetime.timedelta`.
+pub(crate) fn durability(value: &Bound<'_, PyAny>) -> PyResult<Durability> {
+    if value.is_instance_of::<PyDelta>() {
+        let time = value.extract();
+        return time
+            .map(Durability::Interval)
+            .map_err(|_| invalid(format!("durability must not be negative, as {value} is")));
+    }
+    match value.extract::<String>().as_deref() {
+        Ok("sync") => Ok(Durability::Sync),
+        Ok("none") => Ok(Durability::None),
+        _ => Err(invalid(format!(
+            "durability must be 'sync', 'none' or a datetime.timedelta, not {}",
+            value.repr()?
+        ))),
+    }
+}
+
+/// A number of bytes or rows, 1 or more.
+pub(crate) fn size(value: &Bound<'_, PyAny>, name: &str) -> PyResult<usize> {
+    match whole(value, &name)? {
+        0 => Err(invalid(format!("{name} must be 1 or more"))),
+        size => Ok(usize::try_from(size).unwrap_or(usize::MAX)),
+    }
+}
+
+/// The argument `size` of batches.
+pub(crate) fn batch_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    size(value, "size")
 }
 
 /// A shape as Python writes it.

@@ -1,34 +1,67 @@
 //! The class `Database`, and `open`.
 
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use bitkin::{CollectionConfig, Error, FieldKind, StorageError};
+use bitkin::model::ModelFile;
+use bitkin::{CollectionConfig, DatabaseOptions, Durability, Error, FieldKind, StorageError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::arguments;
 use crate::collection::Collection;
-use crate::error::{invalid, raised, raised_at};
+use crate::encoders::Encoders;
+use crate::error::{bad_model, invalid, raised, raised_at};
 use crate::ours::Ours;
+use crate::upkeep;
 
 /// Opens the database in the directory `path`; makes one if the directory is not there or empty.
 ///
 /// One process writes a database. Any number may read it beside, with `read_only=True`: they see
 /// the moment of opening, or of the last `refresh`, and nothing is made where nothing is.
 ///
-/// Raises Locked, NotADatabase, UnknownFormat, Corrupt, DiskError.
+/// What a writer may choose: durability says when what was written is on disk for certain: "sync",
+/// when the call that wrote it returns; a datetime.timedelta, at most so long after; "none", when the
+/// system pleases, or after `sync`. With any, nothing is lost when only the process dies. memory_limit:
+/// bytes of rows kept in memory before they are written into segments; None for 64 MiB. flush_rows:
+/// the same in rows, in the background; None for 65,536.
+///
+/// Raises InvalidInput, Locked, NotADatabase, UnknownFormat, Corrupt, DiskError.
 #[pyfunction]
-#[pyo3(signature = (path, *, read_only=false))]
-pub(crate) fn open(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<Database> {
+#[pyo3(
+    signature = (path, *, read_only=false, durability=Durability::Sync, memory_limit=None, flush_rows=None),
+    text_signature = "(path, *, read_only=False, durability='sync', memory_limit=None, flush_rows=None)"
+)]
+pub(crate) fn open(
+    py: Python<'_>,
+    path: PathBuf,
+    read_only: bool,
+    #[pyo3(from_py_with = arguments::durability)] durability: Durability,
+    memory_limit: Option<&Bound<'_, PyAny>>,
+    flush_rows: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Database> {
+    let chosen = durability != Durability::Sync || memory_limit.is_some() || flush_rows.is_some();
+    if read_only && chosen {
+        return Err(invalid(
+            "durability, memory_limit and flush_rows are for databases that are written, not for read_only=True",
+        ));
+    }
+    let mut options = DatabaseOptions::new().durability(durability);
+    if let Some(bytes) = memory_limit {
+        options = options.memory_limit(arguments::size(bytes, "memory_limit")?);
+    }
+    if let Some(rows) = flush_rows {
+        options = options.flush_rows(arguments::size(rows, "flush_rows")?);
+    }
     let opened = py.detach(|| {
         // The process may change its directory later.
         let full = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         if read_only {
             return bitkin::Database::open_read_only(full);
         }
-        match bitkin::Database::open(&full) {
-            Err(not_one @ Error::NotADatabase { .. }) => match bitkin::Database::create(&full) {
+        match options.clone().open(&full) {
+            Err(not_one @ Error::NotADatabase { .. }) => match options.create(&full) {
                 Err(Error::Storage(StorageError::NotEmpty { .. })) => Err(not_one),
                 created => created,
             },
@@ -38,6 +71,7 @@ pub(crate) fn open(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<D
     let database = opened.map_err(|error| raised_at(&path, error))?;
     Ok(Database {
         database: Ours::new(RwLock::new(Some(database))),
+        encoders: Ours::new(Arc::default()),
         path,
         read_only,
     })
@@ -51,6 +85,7 @@ pub(crate) fn open(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<D
 pub(crate) struct Database {
     /// `None` once closed.
     database: Ours<RwLock<Option<bitkin::Database>>>,
+    encoders: Ours<Arc<Encoders>>,
     path: PathBuf,
     read_only: bool,
 }
@@ -72,45 +107,74 @@ impl Database {
         };
         py.detach(run).map_err(raised)
     }
+
+    fn handle(&self, collection: bitkin::Collection) -> PyResult<Collection> {
+        let encoders = Arc::clone(self.encoders.get()?);
+        Ok(Collection::new(collection, encoders))
+    }
 }
 
 #[pymethods]
 impl Database {
-    /// Makes a collection of codes of `bits` bits, 8 to 65,536, durably.
+    /// Makes a collection, durably: of codes of `bits` bits, 8 to 65,536; or of pictures, whose codes
+    /// are made by a model, or by an encoder that needs none. One of the three must be given.
     ///
-    /// `index` declares payload fields for fast filtering: a dict from the field's name (`a.b` is
-    /// the key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
+    /// model: a file of safetensors, as `bitkin train` writes it; the database keeps a copy. Encoding
+    /// takes the package `bitkin-encoder`. encoder: `"pdq"`, the perceptual hash of 256 bits.
+    /// index: declares payload fields for fast filtering: a dict from the field's name (`a.b` is the
+    /// key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
     ///
     /// Raises AlreadyExists, InvalidInput, ReadOnly.
-    #[pyo3(signature = (name, *, bits, index=None))]
+    #[pyo3(signature = (name, *, bits=None, model=None, encoder=None, index=None))]
     fn create_collection(
         &self,
         py: Python<'_>,
         name: String,
-        #[pyo3(from_py_with = arguments::bits)] bits: u32,
+        bits: Option<&Bound<'_, PyAny>>,
+        model: Option<PathBuf>,
+        encoder: Option<String>,
         index: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Collection> {
-        let mut config = CollectionConfig::bits(bits);
+        let mut config = match (bits, model, encoder.as_deref()) {
+            (Some(bits), None, None) => CollectionConfig::bits(arguments::bits(bits)?),
+            (None, Some(path), None) => {
+                let model = py.detach(|| ModelFile::read(&path));
+                let model = model.map_err(|error| bad_model(&path, &error))?;
+                CollectionConfig::model(&model)
+            }
+            (None, None, Some("pdq")) => CollectionConfig::pdq(),
+            (None, None, Some(other)) => {
+                return Err(invalid(format!("encoder must be 'pdq', not {other:?}")));
+            }
+            (None, None, None) => {
+                return Err(PyTypeError::new_err("bits, model or encoder must be given"));
+            }
+            _ => {
+                let reason = "only one of bits, model and encoder can be given";
+                return Err(PyTypeError::new_err(reason));
+            }
+        };
         for (field, kind) in index.into_iter().flatten() {
             let (field, kind): (String, String) = (field.extract()?, kind.extract()?);
             config = config.index(field, field_kind(&kind)?);
         }
-        self.with(py, |database| database.create_collection(&name, config))
-            .map(Collection::new)
+        let created = self.with(py, |database| database.create_collection(&name, config))?;
+        self.handle(created)
     }
 
     /// The collection of that name.
     ///
     /// Raises NotFound, which names those that there are.
     fn collection(&self, py: Python<'_>, name: String) -> PyResult<Collection> {
-        self.with(py, |database| database.collection(&name))
-            .map(Collection::new)
+        let found = self.with(py, |database| database.collection(&name))?;
+        self.handle(found)
     }
 
     /// All collections, a list in the order of their creation.
     fn collections(&self, py: Python<'_>) -> PyResult<Vec<Collection>> {
         let collections = self.with(py, bitkin::Database::collections)?;
-        Ok(collections.into_iter().map(Collection::new).collect())
+        let collections = collections.into_iter();
+        collections.map(|found| self.handle(found)).collect()
     }
 
     /// Takes a collection away with all its rows, durably.
@@ -144,11 +208,22 @@ impl Database {
     }
 
     /// Copies the database as it is at this moment into the directory `path`, which must be new or
-    /// empty, while others write. Files that never change are linked where the system can.
+    /// empty, while others write. Returns a BackupReport; see the function `backup`.
     ///
     /// Raises NotADatabase if there is something in the directory, DiskError.
-    fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        self.with(py, |database| database.backup(&path).map(drop))
+    fn backup<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyAny>> {
+        let report = self.with(py, |database| database.backup(&path))?;
+        upkeep::backed_up(py, report)
+    }
+
+    /// Sizes of the database: a dict with sequence (number of the last commit), rows, memory_bytes
+    /// (of rows not yet in a segment), cut_bytes (of a last write that was interrupted, cut off when
+    /// it was opened), logs, log_bytes, manifest_bytes, segment_bytes, background_error (what a flush
+    /// or merge could not do, in words, or None), and collections, a list of what `Collection.stats`
+    /// gives for each.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.with(py, bitkin::Database::stats)?;
+        upkeep::sizes(py, stats)
     }
 
     /// Reads and checks all that the database holds on disk: a list of what is wrong, in words, which
@@ -157,8 +232,7 @@ impl Database {
     /// Raises DiskError.
     fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let report = self.with(py, bitkin::Database::verify)?;
-        let problems = report.problems.into_iter();
-        Ok(problems.map(|problem| problem.to_string()).collect())
+        Ok(upkeep::in_words(report.problems))
     }
 
     /// In a database opened with `read_only=True`: looks for newer commits, and says whether

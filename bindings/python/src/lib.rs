@@ -7,12 +7,21 @@
 
 mod arguments;
 mod collection;
+mod copied;
 mod database;
+mod encoders;
 mod error;
+mod images;
+mod interrupt;
+#[cfg(feature = "measure")]
+mod measure;
 mod ours;
 mod payloads;
+mod pictures;
 mod results;
 mod rows;
+mod search;
+mod upkeep;
 
 use pyo3::pymodule;
 
@@ -25,6 +34,12 @@ mod _bitkin {
     use crate::collection::Collection;
     #[pymodule_export]
     use crate::database::{Database, open};
+    #[pymodule_export]
+    use crate::upkeep::{backup, repair, verify};
+
+    #[cfg(feature = "measure")]
+    #[pymodule_export]
+    use crate::measure::Native;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

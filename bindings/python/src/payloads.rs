@@ -7,6 +7,8 @@ use pyo3::types::{IntoPyDict, PyByteArray, PyBytes, PyDict, PyString};
 
 use crate::error::invalid;
 
+type Object = serde_json::Map<String, serde_json::Value>;
+
 /// Payloads of rows as the engine takes them: JSON, `None` for a row without.
 ///
 /// `values` gives one a row: `None`, JSON as str or bytes, or anything that Python's `json` can
@@ -43,6 +45,33 @@ pub(crate) fn written(values: &Bound<'_, PyAny>, rows: usize) -> PyResult<Vec<Op
         )));
     }
     Ok(written)
+}
+
+/// Refuses payloads that are no objects: to those of pictures something is added.
+///
+/// # Errors
+/// `InvalidInput`.
+pub(crate) fn check_objects(payloads: &[Option<String>]) -> PyResult<()> {
+    for (row, payload) in payloads.iter().enumerate() {
+        let object = payload.as_deref().map(serde_json::from_str::<Object>);
+        if let Some(Err(error)) = object {
+            return Err(invalid(format!(
+                "payloads[{row}] must be a dict, or JSON of an object: {error}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The payload of a picture, with the path that it came from unless it names one itself.
+pub(crate) fn with_source(payload: Option<String>, path: Option<&str>) -> Option<String> {
+    let Some(path) = path else { return payload };
+    let Ok(mut object) = serde_json::from_str::<Object>(payload.as_deref().unwrap_or("{}")) else {
+        // The engine says what is wrong.
+        return payload;
+    };
+    object.entry("source").or_insert_with(|| path.into());
+    Some(serde_json::Value::Object(object).to_string())
 }
 
 /// JSON as the engine takes it.

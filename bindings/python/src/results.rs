@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bitkin::{Answer, Explanation, Pair, RESERVED_ID};
+use bitkin::{Answer, Explanation, Group, Pair, RESERVED_ID};
 use numpy::ndarray::Array2;
 use numpy::{Element, IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyMemoryError;
@@ -38,30 +38,32 @@ impl Rectangle {
             .map_err(|_| {
                 PyMemoryError::new_err(format!("no memory for the {k} nearest of {rows} queries"))
             })?;
+        ids.resize(cells, RESERVED_ID);
+        distances.resize(cells, NO_DISTANCE);
         Ok(Rectangle {
             ids,
             distances,
-            certified: Vec::with_capacity(rows),
+            certified: vec![-1; rows],
             rows,
             k,
         })
     }
 
-    /// Adds the answer to the next query.
-    pub(crate) fn push(&mut self, answer: &Answer) {
-        let end = self.ids.len() + self.k;
-        self.ids.extend(answer.hits.iter().map(|hit| hit.id));
-        self.distances
-            .extend(answer.hits.iter().map(|hit| hit.distance));
-        self.ids.resize(end, RESERVED_ID);
-        self.distances.resize(end, NO_DISTANCE);
-        self.certified.push(certified(answer));
+    /// Sets the answer to a query.
+    pub(crate) fn put(&mut self, query: usize, answer: &Answer) {
+        let cells = query * self.k..(query + 1) * self.k;
+        let ids = self.ids[cells.clone()].iter_mut();
+        let cells = ids.zip(&mut self.distances[cells]);
+        for ((id, distance), hit) in cells.zip(&answer.hits) {
+            (*id, *distance) = (hit.id, hit.distance);
+        }
+        self.certified[query] = certified(answer);
     }
 
     /// As numpy arrays, without copying: ids, distances, and, if they are wanted, the certified radii.
     ///
     /// # Errors
-    /// None that can happen: there were as many answers as queries.
+    /// None that can happen: there is room for as many answers as queries.
     pub(crate) fn into_arrays(
         self,
         py: Python<'_>,
@@ -82,7 +84,7 @@ fn certified(answer: &Answer) -> i64 {
     answer.certified_radius.map_or(-1, i64::from)
 }
 
-fn matrix<T: Element>(
+pub(crate) fn matrix<T: Element>(
     py: Python<'_>,
     values: Vec<T>,
     shape: (usize, usize),
@@ -142,10 +144,28 @@ impl Lists {
 }
 
 /// Pairs of rows: ids of the ones, of the others, and distances.
-pub(crate) fn pairs(py: Python<'_>, pairs: Vec<Pair>) -> PyResult<Bound<'_, PyTuple>> {
+pub(crate) fn pairs<'py>(py: Python<'py>, pairs: &[Pair]) -> PyResult<Bound<'py, PyTuple>> {
     let column = |of: fn(&Pair) -> u64| PyArray1::from_iter(py, pairs.iter().map(of));
     let distances = PyArray1::from_iter(py, pairs.iter().map(|pair| pair.distance));
     (column(|pair| pair.a), column(|pair| pair.b), distances).into_pyobject(py)
+}
+
+/// Groups of rows, as a `Groups`.
+pub(crate) fn groups<'py>(py: Python<'py>, groups: &[Group]) -> PyResult<Bound<'py, PyAny>> {
+    static GROUPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let duplicates = || groups.iter().flat_map(|group| &group.duplicates);
+    let mut end = 0;
+    let ends = groups.iter().map(|group| {
+        end += group.duplicates.len() as i64;
+        end
+    });
+    let offsets: Vec<i64> = std::iter::once(0).chain(ends).collect();
+    GROUPS.import(py, "bitkin", "Groups")?.call1((
+        PyArray1::from_iter(py, groups.iter().map(|group| group.id)),
+        PyArray1::from_iter(py, duplicates().map(|hit| hit.id)),
+        PyArray1::from_iter(py, duplicates().map(|hit| hit.distance)),
+        PyArray1::from_vec(py, offsets),
+    ))
 }
 
 /// An answer, and how it was found, in the words of `bitkin explain --format json`.

@@ -1,4 +1,7 @@
-"""Collections to test with, and the obvious way to search them."""
+"""Collections and pictures to test with, and the obvious way to search."""
+
+import struct
+import zlib
 
 import bitkin
 import numpy as np
@@ -63,3 +66,32 @@ class Oracle:
 @pytest.fixture
 def oracle():
     return Oracle
+
+
+def png(random, side=64):
+    """The bytes of a picture: a coarse random pattern, of which PDQ has something to see."""
+    coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    pixels = np.kron(coarse, np.ones((side // 8, side // 8, 1), np.uint8))
+    lines = b"".join(b"\0" + line.tobytes() for line in pixels)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.fixture
+def pictures(tmp_path, random):
+    """Paths of 30 pictures."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    paths = [folder / f"{number:02}.png" for number in range(30)]
+    for path in paths:
+        path.write_bytes(png(random))
+    return paths

@@ -57,6 +57,7 @@ def compare(node, function):
 
 def test_the_readme_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     examples = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
     assert examples
     for example in examples:

@@ -1,5 +1,6 @@
 """What cannot be done says so, in an exception that says what to do."""
 
+import datetime
 import errno
 
 import bitkin
@@ -20,6 +21,10 @@ def test_exceptions_are_pythons_too():
         (bitkin.NotFound, KeyError),
         (bitkin.AlreadyExists, ValueError),
         (bitkin.InvalidInput, ValueError),
+        (bitkin.ImageError, ValueError),
+        (bitkin.ImagesFailed, ValueError),
+        (bitkin.EncoderMissing, ImportError),
+        (bitkin.EncoderError, RuntimeError),
         (bitkin.Locked, BlockingIOError),
         (bitkin.ReadOnly, PermissionError),
         (bitkin.Closed, ValueError),
@@ -140,6 +145,8 @@ def test_numbers(col, db):
     raises(ValueError, "threads .* not -1", lambda: col.search(ONE, threads=-1))
     raises(MemoryError, "nearest", lambda: col.search(ONE, k=2**62))
     raises(MemoryError, "nearest", lambda: col.search(np.repeat(ONE, 3, 0), k=2**63))
+    raises(ValueError, "size must be 1 or more", lambda: col.batches(0))
+    raises(TypeError, "id must be a whole number, not str", lambda: "1" in col)
     for bits in [-1, 7, 65_537, 2**40]:
         raises(bitkin.InvalidInput, "bits", lambda: db.create_collection("d", bits=bits))
 
@@ -185,6 +192,13 @@ def test_opening(path, db, tmp_path):
     assert error.errno == errno.ENOTDIR and error.filename == str(full / "letter")
     raises(TypeError, None, lambda: bitkin.open(5))
     raises(TypeError, None, lambda: bitkin.open(path, True))
+    for wrong in ["often", 1, None, datetime.timedelta(-1)]:
+        raises(ValueError, "durability", lambda: bitkin.open(missing, durability=wrong))
+    raises(ValueError, "memory_limit must be 1 or more", lambda: bitkin.open(missing, memory_limit=0))
+    raises(TypeError, "flush_rows", lambda: bitkin.open(missing, flush_rows="many"))
+    for option in [dict(durability="none"), dict(memory_limit=1), dict(flush_rows=1)]:
+        raises(ValueError, "read_only", lambda: bitkin.open(path, read_only=True, **option))
+    assert not missing.exists()
 
 
 def test_damage(path):
@@ -225,6 +239,20 @@ def test_a_closed_database(path):
         lambda: col.search_radius(ONE, 1),
         col.stats,
         col.compact,
+        col.rows,
+        col.batches,
+        lambda: col.get_many([1]),
+        lambda: 1 in col,
+        lambda: col.count("a = 1"),
+        lambda: col.delete_where("a = 1"),
+        lambda: col.explain(ONE),
+        lambda: col.pairs(1),
+        lambda: col.groups(1),
+        db.stats,
+        db.verify,
+        db.flush,
+        db.sync,
+        lambda: db.backup(path.with_name("copy")),
     ]:
         raises(bitkin.Closed, "closed", work)
     assert (col.name, col.bits) == ("c", 64)

@@ -151,3 +151,84 @@ def test_a_copy_is_a_database(filled, db, tmp_path):
         assert len(copy.collection("filled")) == 20_000
     with pytest.raises(bitkin.NotADatabase):
         db.backup(tmp_path / "copy.bitkin")
+
+
+def test_batches_of_rows(filled):
+    col, codes = filled
+    batches = col.batches(7_000)
+    col.delete(range(10))
+    sizes, seen = [], []
+    for ids, some, payloads in batches:
+        assert ids.dtype == np.uint64 and some.dtype == np.uint8 and some.flags.c_contiguous
+        np.testing.assert_array_equal(some, codes[ids])
+        assert payloads == [{"n": int(row) % 10} for row in ids]
+        sizes.append(len(ids))
+        seen.extend(ids.tolist())
+    assert sizes == [7000, 7000, 6000] and seen == list(range(20_000))
+    assert next(batches, None) is None
+    ids, some, payloads = next(col.batches(2**64 - 1, filter="n = 3", payloads=False))
+    assert ids.tolist() == list(range(13, 20_000, 10)) and payloads is None
+
+
+def test_many_rows_by_their_ids(filled):
+    col, codes = filled
+    found = col.get_many(np.array([5, 10**9, 5, 19_999]))
+    assert found[1] is None and [payload for _, payload in found[:1] + found[2:]] == [{"n": 5}, {"n": 5}, {"n": 9}]
+    np.testing.assert_array_equal(found[3][0], codes[19_999])
+    assert col.get_many([]) == []
+
+
+def test_deduplication(db):
+    col = db.create_collection("d", bits=8)
+    col.insert([7, 3, 5, 9], np.array([[0], [1], [255], [3]], np.uint8), [{"a": 1}, None, None, None])
+    groups = col.groups(1)
+    assert isinstance(groups, bitkin.Groups)
+    assert [array.dtype for array in groups] == [np.uint64, np.uint64, np.uint32, np.int64]
+    assert [array.tolist() for array in groups] == [[3], [7, 9], [1, 1], [0, 2]]
+    assert [array.tolist() for array in col.groups(2, filter="a is null")] == [[3], [9], [1], [0, 1]]
+    assert col.delete(groups.ids) == 2 and [len(array) for array in col.groups(1)] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(durability="sync"),
+        dict(durability="none", memory_limit=100_000, flush_rows=10),
+        dict(durability=datetime.timedelta(milliseconds=5)),
+        dict(memory_limit=2**64 - 1, flush_rows=2**64 - 1),
+    ],
+)
+def test_options_of_writers(path, options):
+    with bitkin.open(path, **options) as db:
+        db.create_collection("c", bits=8).insert(None, np.zeros((1000, 1), np.uint8))
+    # The second time it is there.
+    with bitkin.open(path, **options) as db:
+        assert len(db.collection("c")) == 1000
+
+
+def test_functions_on_databases_that_are_not_open(filled, db, path, tmp_path):
+    report = bitkin.backup(path, tmp_path / "copy.bitkin")
+    assert isinstance(report, bitkin.BackupReport) and report.files > 0
+    assert bitkin.verify(str(tmp_path / "copy.bitkin")) == bitkin.verify(path) == []
+    sizes = db.stats()
+    assert sizes["rows"] == 20_000 and sizes["background_error"] is None
+    assert sizes["collections"] == [filled[0].stats()]
+    with pytest.raises(bitkin.Locked):
+        bitkin.repair(path, tmp_path / "saved.bitkin")
+    db.close()
+    report = bitkin.repair(path, tmp_path / "saved.bitkin")
+    assert report == ({"filled": 20_000}, []) and isinstance(report, bitkin.RepairReport)
+    (segment, *_) = sorted((tmp_path / "saved.bitkin" / "segments").iterdir())
+    content = bytearray(segment.read_bytes())
+    for place in range(4096, len(content), 20_000):
+        content[place] ^= 255
+    segment.write_bytes(content)
+    (problem, *_) = bitkin.verify(tmp_path / "saved.bitkin")
+    assert segment.name in problem
+    report = bitkin.repair(tmp_path / "saved.bitkin", tmp_path / "again.bitkin")
+    assert report.lost
+    for work in [bitkin.verify, lambda missing: bitkin.backup(missing, tmp_path / "x")]:
+        with pytest.raises(bitkin.NotADatabase):
+            work(tmp_path / "missing")
+    with pytest.raises(bitkin.NotADatabase):
+        bitkin.backup(path, tmp_path / "copy.bitkin")

@@ -136,6 +136,37 @@ def test_closing_while_others_search(path, random):
     assert [type(error) for error in ends] == [bitkin.Closed] * 3
 
 
+def test_ctrl_c_ends_a_long_call(path, pictures):
+    """Each call would take minutes; the time limit of the process is what fails otherwise."""
+    code = """
+        import itertools, signal, sys, bitkin, numpy as np
+        random = np.random.default_rng(1)
+        db = bitkin.open(sys.argv[1], durability="none")
+        col = db.create_collection("c", bits=256)
+        col.insert(None, random.integers(0, 256, (200_000, 32), dtype=np.uint8))
+        pics = db.create_collection("p", encoder="pdq")
+        queries = random.integers(0, 256, (1_000_000, 32), dtype=np.uint8)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        for work in [lambda: col.search(queries, k=1), lambda: col.search(queries, k=1, threads=1),
+                     lambda: col.search_radius(queries, 5, threads=1),
+                     lambda: col.pairs(110), lambda: col.groups(110, threads=1),
+                     lambda: pics.insert_images(itertools.cycle(sys.argv[2:])),
+                     lambda: pics.encode_images(sys.argv[2:] * 20_000, threads=1)]:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            try:
+                work()
+                print("done")
+            except KeyboardInterrupt:
+                print("ended")
+        # Nothing is the worse for it, and what went in is there.
+        assert len(col) == 200_000 and len(pics) > 0
+        assert col.search(queries[:5], k=1)[0].shape == (5, 1)
+        assert [row for row, _, _ in pics.rows()] == list(range(len(pics)))
+        db.close()
+    """
+    assert python(code, path, *pictures) == ["ended"] * 7
+
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
@@ -147,9 +178,15 @@ def test_a_forked_process_cannot_use_the_handles(path):
         db = bitkin.open(sys.argv[1])
         col = db.create_collection("c", bits=64)
         col.insert([1], one)
+        batches = col.batches()
+        pics = db.create_collection("p", encoder="pdq")
+        pics.load_encoder()
         child = os.fork()
         if child == 0:
-            for use in [db.collections, lambda: db.collection("c"), db.compact, db.refresh,
+            for use in [db.stats, col.batches, lambda: next(batches), lambda: col.get_many([1]),
+                        lambda: col.groups(1), lambda: 1 in col, lambda: pics.insert_images([b""]),
+                        lambda: pics.encode_images([b""]), pics.load_encoder, lambda: pics.model,
+                        db.collections, lambda: db.collection("c"), db.compact, db.refresh,
                         lambda: db.create_collection("d", bits=8), lambda: db.closed,
                         lambda: db.drop_collection("c"), db.__enter__,
                         lambda: len(col), lambda: col.search(one),

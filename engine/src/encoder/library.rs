@@ -4,6 +4,7 @@
 //! starts without them, works on codes without them, and links no network runtime.
 
 use std::ffi::{OsStr, c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
@@ -94,6 +95,7 @@ pub enum LibraryError {
 
 /// Where an encoder runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Device {
     /// The GPU if there is one.
     #[default]
@@ -163,15 +165,15 @@ impl EncoderLibrary {
         // encoder, or one that its user chose, and is trusted like the program.
         let library = unsafe { Library::new(path) }.map_err(|e| failed(&e))?;
         // libtorch starts threads that outlive every handle, so the library is never unloaded:
-        // unmapping their code would end the process. This also makes the functions below 'static.
-        let library: &'static Library = Box::leak(Box::new(library));
+        // unmapping their code would end the process. So the functions below may outlive this.
+        let library = ManuallyDrop::new(library);
 
-        fn symbol<T: Copy>(library: &'static Library, name: &str) -> Result<T, libloading::Error> {
+        fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, libloading::Error> {
             // SAFETY: every caller names the type that the interface gives this function; the
             // version, read first, vouches that the library means the same interface.
             unsafe { library.get::<T>(name) }.map(|symbol| *symbol)
         }
-        let abi: AbiFn = symbol(library, "bitkin_encoder_abi").map_err(|e| failed(&e))?;
+        let abi: AbiFn = symbol(&library, "bitkin_encoder_abi").map_err(|e| failed(&e))?;
         // SAFETY: in every version this function takes nothing and gives a u32.
         let found = unsafe { abi() };
         if found != ABI {
@@ -181,10 +183,10 @@ impl EncoderLibrary {
             });
         }
         Ok(EncoderLibrary {
-            open: symbol(library, "bitkin_encoder_open").map_err(|e| failed(&e))?,
-            describe: symbol(library, "bitkin_encoder_describe").map_err(|e| failed(&e))?,
-            encode: symbol(library, "bitkin_encoder_encode").map_err(|e| failed(&e))?,
-            close: symbol(library, "bitkin_encoder_close").map_err(|e| failed(&e))?,
+            open: symbol(&library, "bitkin_encoder_open").map_err(|e| failed(&e))?,
+            describe: symbol(&library, "bitkin_encoder_describe").map_err(|e| failed(&e))?,
+            encode: symbol(&library, "bitkin_encoder_encode").map_err(|e| failed(&e))?,
+            close: symbol(&library, "bitkin_encoder_close").map_err(|e| failed(&e))?,
         })
     }
 

@@ -12,6 +12,7 @@ use super::{ImageError, RgbImage};
 
 /// What a picture may ask for, at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes of the file. Default: 256 MiB.
     pub max_file_bytes: u64,

@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 pub use self::originals::{PictureFile, find_originals, read_picture_file};
-pub use self::pipeline::{Content, Item, ReadOptions, read_pictures};
+use self::pipeline::{Content, Item, ReadOptions, read_pictures};
 pub use self::source::Sources;
 pub use self::writer::{Picture, PictureWriter, Ticket};
 use crate::collection::Collection;
@@ -58,6 +58,7 @@ pub struct IngestReport {
 
 /// A picture that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Skipped {
     /// Where it came from: a path as given, or `archive.tar:member`.
     pub source: String,
@@ -114,6 +115,7 @@ impl From<IngestError> for Error {
 
 /// The payload of a row that came from a picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PicturePayload {
     /// Where the picture came from: a path as given, or `archive.tar:member`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,6 +131,7 @@ pub struct PicturePayload {
 }
 
 /// Inserts pictures into a collection.
+#[must_use = "an ingest does nothing until it is run"]
 pub struct Ingest<'a> {
     collection: &'a Collection,
     encoder: &'a dyn Encoder,
@@ -227,6 +230,14 @@ impl<'a> Ingest<'a> {
                 })
             }
         }
+    }
+}
+
+impl fmt::Debug for Ingest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest")
+            .field("collection", self.collection)
+            .finish_non_exhaustive()
     }
 }
 

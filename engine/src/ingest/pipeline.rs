@@ -13,7 +13,7 @@ use crate::image::{ImageError, Limits};
 
 /// How pictures are read.
 #[derive(Clone, Copy)]
-pub struct ReadOptions<'a> {
+pub(super) struct ReadOptions<'a> {
     /// What pictures are prepared for.
     pub encoder: &'a dyn Encoder,
     /// What a picture may ask for, at most.
@@ -26,8 +26,7 @@ pub struct ReadOptions<'a> {
 
 /// A file of the sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Item {
+pub(super) enum Item {
     /// A picture, or a file that should be one.
     Picture {
         /// Where it came from: a path as given, or `archive.tar:member`.
@@ -48,8 +47,7 @@ pub enum Item {
 
 /// What became of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Content {
+pub(super) enum Content {
     /// Decoded and prepared for [`ReadOptions::encoder`].
     Prepared(Prepared),
     /// Its content is among those that need not be decoded.
@@ -81,7 +79,7 @@ enum Place {
 /// # Errors
 /// [`Error::Io`] when a source cannot be read on, and what `each` returns. Either ends the
 /// reading.
-pub fn read_pictures(
+pub(super) fn read_pictures(
     sources: &Sources,
     options: &ReadOptions<'_>,
     known: &HashSet<ContentHash>,

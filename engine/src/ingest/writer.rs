@@ -5,6 +5,7 @@
 //!    └─────────────── order of submission ───────────────▲
 //! ```
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -160,6 +161,20 @@ impl PictureWriter {
     /// As [`Ticket::wait`].
     pub fn insert(&self, picture: Picture) -> Result<u64, Error> {
         self.submit(picture)?.wait()
+    }
+}
+
+impl fmt::Debug for PictureWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PictureWriter")
+            .field("threads", &self.threads.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
     }
 }
 

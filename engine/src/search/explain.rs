@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// How an answer was found, part by part.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The segments, and the rows in memory, in the order in which they were searched.
     pub parts: Vec<PartExplanation>,

@@ -8,6 +8,7 @@ mod costs;
 mod explain;
 mod limit;
 mod nearest;
+mod options;
 mod pairs;
 mod pass;
 mod scan;
@@ -15,13 +16,17 @@ mod visible;
 mod walk;
 
 use std::borrow::Cow;
+use std::cmp;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 
 pub use self::explain::{Explanation, PartExplanation, Way};
 pub use self::limit::Budget;
+pub use self::options::SearchOptions;
 pub use self::pairs::{Group, Pair, PairOutcome, PairSearch};
 use self::pass::{Pass, visible};
 use self::visible::passing;
@@ -38,8 +43,8 @@ const QUERIES_A_PASS: usize = 256;
 /// What is covered when every row that may be wanted was offered, at whatever distance.
 const EVERYTHING: u32 = u32::MAX;
 
-/// A row that a search found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A row that a search found. Hits are ordered as answers are: by (distance, id).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hit {
     /// The row's id.
     pub id: u64,
@@ -47,8 +52,21 @@ pub struct Hit {
     pub distance: u32,
 }
 
-/// The answer to one query.
+impl Ord for Hit {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        (self.distance, self.id).cmp(&(other.distance, other.id))
+    }
+}
+
+impl PartialOrd for Hit {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The answer to one query. Iterating over it gives its hits.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// By (distance, id), ascending.
     pub hits: Vec<Hit>,
@@ -65,6 +83,7 @@ pub struct Answer {
 
 /// What came of giving rows away as they were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Streamed {
     /// How many rows were given.
     pub hits: u64,
@@ -81,9 +100,7 @@ pub struct Search<'a> {
     /// The error of taking it, if there was one, is reported by `run`.
     snapshot: Result<Snapshot, Error>,
     query: Cow<'a, [u8]>,
-    wanted: Wanted,
-    filter: Option<Filter>,
-    threads: Option<NonZeroUsize>,
+    options: SearchOptions,
 }
 
 /// A search for the rows nearest to each of many codes; made by `search_batch` of a collection
@@ -92,9 +109,7 @@ pub struct Search<'a> {
 pub struct BatchSearch<'a> {
     snapshot: Result<Snapshot, Error>,
     queries: &'a [u8],
-    wanted: Wanted,
-    filter: Option<Filter>,
-    threads: Option<NonZeroUsize>,
+    options: SearchOptions,
 }
 
 /// Which rows an answer holds.
@@ -111,49 +126,53 @@ impl<'a> Search<'a> {
         Search {
             snapshot,
             query,
-            wanted: Wanted::default(),
-            filter: None,
-            threads: None,
+            options: SearchOptions::default(),
         }
+    }
+
+    /// All that is said of how to search, in place of what was said before.
+    pub fn options(mut self, options: &SearchOptions) -> Self {
+        self.options = options.clone();
+        self
     }
 
     /// The `k` nearest rows. Together with a radius: the `k` nearest of those within it.
     pub fn k(mut self, k: usize) -> Self {
-        self.wanted.k = Some(k);
+        self.options = self.options.k(k);
         self
     }
 
     /// All rows at a distance of at most `radius`.
     pub fn radius(mut self, radius: u32) -> Self {
-        self.wanted.radius = Some(radius);
+        self.options = self.options.radius(radius);
         self
     }
 
     /// Ends the search when `budget` is spent. What was found by then is the answer, and its
     /// certificate says how far it can be trusted.
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.wanted.budget = Some(budget);
+        self.options = self.options.budget(budget);
         self
     }
 
     /// Searches every part in one way, whatever the planner thinks: for measurements. Parts without
     /// tables are scanned in any case.
     pub fn way(mut self, way: Way) -> Self {
-        self.wanted.way = Some(way);
+        self.options = self.options.way(way);
         self
     }
 
     /// Only rows that pass `filter` are found, as if there were no others. A second filter takes
     /// the place of the first.
     pub fn filter(mut self, filter: &Filter) -> Self {
-        self.filter = Some(filter.clone());
+        self.options = self.options.filter(filter);
         self
     }
 
     /// Threads that may share a long scan, of some milliseconds; left out or 0, as many as the machine has.
     /// Whatever is shorter is done by the calling thread alone. The answer is the same for any number.
     pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = NonZeroUsize::new(threads);
+        self.options = self.options.threads(threads);
         self
     }
 
@@ -169,13 +188,13 @@ impl<'a> Search<'a> {
     fn search(self, explanation: Option<&mut Explanation>) -> Result<Answer, Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(&self.query, Some(1))?;
-        let passing = passing(&snapshot, self.filter.as_ref())?;
+        let passing = passing(&snapshot, self.options.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
         let search = Pass {
             snapshot: &snapshot,
             parts: &parts,
-            wanted: self.wanted,
-            threads: threads(self.threads),
+            wanted: self.options.wanted,
+            threads: threads(self.options.threads),
         };
         let mut answers = search.run(&[&self.query], explanation)?;
         Ok(answers.pop().unwrap_or_default())
@@ -189,16 +208,16 @@ impl<'a> Search<'a> {
     pub fn for_each(self, mut each: impl FnMut(Hit) -> ControlFlow<()>) -> Result<Streamed, Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(&self.query, Some(1))?;
-        let passing = passing(&snapshot, self.filter.as_ref())?;
+        let passing = passing(&snapshot, self.options.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
-        let radius = self.wanted.radius.unwrap_or(snapshot.bits());
+        let radius = self.options.wanted.radius.unwrap_or(snapshot.bits());
         let search = Pass {
             snapshot: &snapshot,
             parts: &parts,
             wanted: Wanted {
                 k: None,
                 radius: Some(radius),
-                ..self.wanted
+                ..self.options.wanted
             },
             threads: 1,
         };
@@ -221,47 +240,51 @@ impl<'a> BatchSearch<'a> {
         BatchSearch {
             snapshot,
             queries,
-            wanted: Wanted::default(),
-            filter: None,
-            threads: None,
+            options: SearchOptions::default(),
         }
+    }
+
+    /// All that is said of how to search, in place of what was said before.
+    pub fn options(mut self, options: &SearchOptions) -> Self {
+        self.options = options.clone();
+        self
     }
 
     /// The `k` nearest rows of each query, as [`Search::k`].
     pub fn k(mut self, k: usize) -> Self {
-        self.wanted.k = Some(k);
+        self.options = self.options.k(k);
         self
     }
 
     /// All rows within `radius` of each query, as [`Search::radius`].
     pub fn radius(mut self, radius: u32) -> Self {
-        self.wanted.radius = Some(radius);
+        self.options = self.options.radius(radius);
         self
     }
 
     /// Ends the search of each query when `budget` is spent, as [`Search::budget`].
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.wanted.budget = Some(budget);
+        self.options = self.options.budget(budget);
         self
     }
 
     /// Searches in one way, as [`Search::way`].
     pub fn way(mut self, way: Way) -> Self {
-        self.wanted.way = Some(way);
+        self.options = self.options.way(way);
         self
     }
 
     /// Only rows that pass `filter` are found, as [`Search::filter`]. It is evaluated once for
     /// all queries.
     pub fn filter(mut self, filter: &Filter) -> Self {
-        self.filter = Some(filter.clone());
+        self.options = self.options.filter(filter);
         self
     }
 
     /// Threads to search with; left out or 0, as many as the machine has. The answers are the
     /// same for any number.
     pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = NonZeroUsize::new(threads);
+        self.options = self.options.threads(threads);
         self
     }
 
@@ -270,43 +293,112 @@ impl<'a> BatchSearch<'a> {
     /// # Errors
     /// As [`Search::run`], for all queries at once.
     pub fn run(self) -> Result<Vec<Answer>, Error> {
+        let mut done = Vec::new();
+        self.each_pass(|first, answers| {
+            done.push((first, answers));
+            ControlFlow::Continue(())
+        })?;
+        done.sort_unstable_by_key(|(first, _)| *first);
+        Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
+    }
+
+    /// Searches, and gives each answer to `each` with the number of its query, from 0, some time after it
+    /// was found and in no order, on the thread that called; until that breaks. All see the same moment.
+    ///
+    /// # Errors
+    /// As [`BatchSearch::run`]; answers may have been given before.
+    pub fn for_each(
+        self,
+        mut each: impl FnMut(usize, Answer) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.each_pass(|first, answers| {
+            let mut numbered = (first..).zip(answers);
+            numbered.try_for_each(|(number, answer)| each(number, answer))
+        })
+    }
+
+    /// Gives the answers to queries that shared a pass, and the number of the first of them.
+    fn each_pass(
+        self,
+        mut each: impl FnMut(usize, Vec<Answer>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(self.queries, None)?;
         let queries: Vec<&[u8]> = self.queries.chunks_exact(snapshot.stride()).collect();
-        let threads = threads(self.threads);
-        let passing = passing(&snapshot, self.filter.as_ref())?;
+        let threads = threads(self.options.threads);
+        let passing = passing(&snapshot, self.options.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
         let search = Pass {
             snapshot: &snapshot,
             parts: &parts,
-            wanted: self.wanted,
+            wanted: self.options.wanted,
             // Several queries have a thread each.
             threads: if let [_] = queries[..] { threads } else { 1 },
         };
         let pass = queries.len().div_ceil(threads).clamp(1, QUERIES_A_PASS);
         let passes: Vec<&[&[u8]]> = queries.chunks(pass).collect();
-        let threads = threads.min(passes.len());
-        if threads <= 1 {
-            let answers = passes.into_iter().map(|queries| search.run(queries, None));
-            return Ok(answers.collect::<Result<Vec<_>, _>>()?.concat());
-        }
-
         let next = AtomicUsize::new(0);
+        // The answers of the next pass that nobody has begun.
         let work = || {
-            let mut done = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(queries) = passes.get(number) else {
-                    return Ok(done);
-                };
-                done.push((number, search.run(queries, None)?));
-            }
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let queries = passes.get(number)?;
+            let answers = search.run(queries, None);
+            Some(answers.map(|answers| (number * pass, answers)))
         };
-        type Done = Result<Vec<(usize, Vec<Answer>)>, Error>;
-        let done: Vec<Done> = together(threads, |_| work());
-        let mut done = done.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-        done.sort_unstable_by_key(|(number, _)| *number);
-        Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
+        std::thread::scope(|scope| {
+            let (sender, receiver) = channel();
+            for _ in 1..threads.min(passes.len()) {
+                let (sender, work) = (sender.clone(), &work);
+                // Where the system has no thread, the others do its work.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || {
+                    while let Some(done) = work() {
+                        if sender.send(done).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut take = |done: Result<(usize, Vec<Answer>), Error>| {
+                let on = done.map(|(first, answers)| each(first, answers));
+                if !matches!(on, Ok(ControlFlow::Continue(()))) {
+                    // Nothing more is begun.
+                    next.store(passes.len(), Ordering::Relaxed);
+                }
+                on
+            };
+            while let Some(done) = work() {
+                for done in std::iter::once(done).chain(receiver.try_iter()) {
+                    if take(done)?.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            for done in receiver {
+                if take(done)?.is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for Search<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Search")
+            .field("snapshot", &self.snapshot)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BatchSearch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchSearch")
+            .field("snapshot", &self.snapshot)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -366,6 +458,40 @@ impl Wanted {
             exact: clip.is_none_or(|clip| proven >= Some(clip)),
             hits,
         }
+    }
+}
+
+impl Answer {
+    /// The hits that are certainly right, rank included: those within the certified radius. Of an exact
+    /// search these are all.
+    pub fn certain(&self) -> &[Hit] {
+        let certain = self.certified_radius.map_or(0, |radius| {
+            self.hits.partition_point(|hit| hit.distance <= radius)
+        });
+        &self.hits[..certain]
+    }
+
+    /// The ids of the hits, in their order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.hits.iter().map(|hit| hit.id)
+    }
+}
+
+impl IntoIterator for Answer {
+    type Item = Hit;
+    type IntoIter = std::vec::IntoIter<Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Answer {
+    type Item = &'a Hit;
+    type IntoIter = std::slice::Iter<'a, Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.iter()
     }
 }
 

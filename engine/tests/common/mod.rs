@@ -92,9 +92,8 @@ pub(crate) fn naive(
     } else {
         Some(radius.unwrap_or(query.len() as u32 * 8))
     };
-    Answer {
-        hits,
-        certified_radius,
-        exact: true,
-    }
+    let mut answer = Answer::default();
+    answer.hits = hits;
+    answer.certified_radius = certified_radius;
+    answer
 }

@@ -111,6 +111,8 @@ impl Story {
                 score: "mAP".to_owned(),
                 rows: methods.collect(),
             },
+            charts: Vec::new(),
+            grids: Vec::new(),
             commands: self.commands.clone(),
             rows_title: "Queries and their nearest pictures".to_owned(),
             rows_note: format!(

@@ -5,10 +5,12 @@
 //! script. Right and wrong, certain and uncertain differ by sign, shape and line as well as by colour; every
 //! picture has an alternative text; the page follows the reader's light or dark scheme, and prints.
 
+mod chart;
 mod faces;
 
 use std::fmt::Write as _;
 
+pub use chart::{Chart, Line, Point};
 pub use faces::{CodeImage, Face, Thumbnail};
 
 /// A page of results.
@@ -22,6 +24,10 @@ pub struct Page {
     pub figures: Vec<(String, String)>,
     /// A comparison of methods; left out when empty.
     pub methods: Methods,
+    /// Curves.
+    pub charts: Vec<Chart>,
+    /// Tables of what was measured.
+    pub grids: Vec<Grid>,
     /// The commands that made it.
     pub commands: Vec<String>,
     /// The heading of the rows.
@@ -56,6 +62,30 @@ pub struct Method {
     pub score: f64,
     /// The method that the page is about.
     pub own: bool,
+}
+
+/// A table of what was measured.
+#[derive(Debug)]
+pub struct Grid {
+    /// What it is of.
+    pub caption: String,
+    /// The heads of its columns; the first is that of the names.
+    pub heads: Vec<String>,
+    /// Its lines.
+    pub rows: Vec<GridRow>,
+}
+
+/// One line of a [`Grid`].
+#[derive(Debug)]
+pub struct GridRow {
+    /// Its name.
+    pub name: String,
+    /// More about it.
+    pub about: String,
+    /// It is what the page is about.
+    pub own: bool,
+    /// A cell for each of [`Grid::heads`] but the first.
+    pub cells: Vec<String>,
 }
 
 /// A query and what was found.
@@ -149,6 +179,12 @@ impl Page {
         if !self.methods.rows.is_empty() {
             self.methods.write(out)?;
         }
+        for chart in &self.charts {
+            chart.write(out)?;
+        }
+        for grid in &self.grids {
+            grid.write(out)?;
+        }
         if !self.rows.is_empty() {
             self.write_rows(out)?;
         }
@@ -235,6 +271,36 @@ impl Methods {
             )?;
         }
         out.push_str("</tbody>\n</table>\n");
+        Ok(())
+    }
+}
+
+impl Grid {
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        write!(
+            out,
+            "<h2>{}</h2>\n<div class=\"wide\"><table>\n<thead><tr>",
+            escape(&self.caption)
+        )?;
+        for (place, head) in self.heads.iter().enumerate() {
+            let number = if place > 0 { " class=\"number\"" } else { "" };
+            write!(out, "<th scope=\"col\"{number}>{}</th>", escape(head))?;
+        }
+        out.push_str("</tr></thead>\n<tbody>\n");
+        for row in &self.rows {
+            write!(
+                out,
+                "<tr{}><th scope=\"row\">{}<small>{}</small></th>",
+                if row.own { " class=\"own\"" } else { "" },
+                escape(&row.name),
+                escape(&row.about)
+            )?;
+            for cell in &row.cells {
+                write!(out, "<td class=\"number\">{}</td>", escape(cell))?;
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</tbody>\n</table></div>\n");
         Ok(())
     }
 }

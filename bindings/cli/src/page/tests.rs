@@ -52,6 +52,8 @@ fn page() -> Page {
                 method("float features", "256 × f32", 0.583, false),
             ],
         },
+        charts: Vec::new(),
+        grids: Vec::new(),
         commands: vec!["$ bitkin create demo.bitkin novel --model model.safetensors".to_owned()],
         rows_title: "Queries and their nearest pictures".to_owned(),
         rows_note: "The first query of each class.".to_owned(),

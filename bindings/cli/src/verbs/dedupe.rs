@@ -75,10 +75,16 @@ pub(crate) fn run(session: &mut Session, arguments: &Dedupe) -> Result<(), Failu
                 collection.bits()
             ),
             _ => format!(
-                "{} of {}: each differs from the row that is kept in at most {radius} of {} bits.",
+                "{} of {}: each {} as the row that is kept.",
                 counted(duplicates.len() as u64, "duplicate"),
                 counted(groups.len() as u64, "row"),
-                collection.bits()
+                match radius {
+                    0 => "has the same code".to_owned(),
+                    _ => format!(
+                        "has, but for at most {radius} of {} bits, the same code",
+                        collection.bits()
+                    ),
+                },
             ),
         };
         gallery::store(file, gallery.page(title, lead)?)?;

@@ -334,10 +334,13 @@ fn fields(payload: Option<&str>) -> Vec<(String, String)> {
     match payload.map(serde_json::from_str::<Value>) {
         None => Vec::new(),
         Some(Ok(Value::Object(fields))) => {
-            let fields = fields.iter();
-            fields
+            let mut fields: Vec<(String, String)> = fields
+                .iter()
                 .map(|(key, value)| (key.clone(), show(value)))
-                .collect()
+                .collect();
+            // For programs: people look at the others first.
+            fields.sort_by_key(|(key, _)| key == "sha256");
+            fields
         }
         Some(Ok(value)) => vec![("payload".to_owned(), show(&value))],
         Some(Err(_)) => vec![("payload".to_owned(), payload.unwrap_or_default().to_owned())],

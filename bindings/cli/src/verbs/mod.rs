@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod create;
 pub(crate) mod dedupe;
 pub(crate) mod delete;
+pub(crate) mod evaluate;
 pub(crate) mod export;
 mod gallery;
 pub(crate) mod get;

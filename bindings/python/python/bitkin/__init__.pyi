@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, final, overload
@@ -14,22 +14,33 @@ __all__ = [
     "NO_DISTANCE",
     "NO_ID",
     "AlreadyExists",
+    "BackupReport",
     "Closed",
     "Collection",
     "Corrupt",
     "Database",
     "DiskError",
+    "EncoderError",
+    "EncoderMissing",
     "Error",
+    "FailedImage",
+    "Groups",
+    "ImageError",
+    "ImagesFailed",
     "InvalidInput",
     "Locked",
     "NotADatabase",
     "NotFound",
     "RadiusHits",
     "ReadOnly",
+    "RepairReport",
     "UnknownFormat",
     "WrongProcess",
     "__version__",
+    "backup",
     "open",
+    "repair",
+    "verify",
 ]
 
 __version__: Final[str]
@@ -44,14 +55,56 @@ _Ids = NDArray[numpy.integer[Any]] | Iterable[int]
 _Codes = NDArray[numpy.uint8]
 _Payloads = Iterable[Any]
 _Budget = int | timedelta
+_Path = str | os.PathLike[str]
+_Row = tuple[NDArray[numpy.uint8], Any]
+_Image = str | os.PathLike[str] | bytes | bytearray | memoryview
+_Images = _Image | Iterable[_Image]
 
-def open(path: str | os.PathLike[str], *, read_only: bool = False) -> Database:
+def open(
+    path: _Path,
+    *,
+    read_only: bool = False,
+    durability: Literal["sync", "none"] | timedelta = "sync",
+    memory_limit: int | None = None,
+    flush_rows: int | None = None,
+) -> Database:
     """Opens the database in the directory `path`; makes one if the directory is not there or empty.
 
     One process writes a database. Any number may read it beside, with `read_only=True`: they see
     the moment of opening, or of the last `refresh`, and nothing is made where nothing is.
 
-    Raises Locked, NotADatabase, UnknownFormat, Corrupt, DiskError.
+    What a writer may choose: durability says when what was written is on disk for certain: "sync",
+    when the call that wrote it returns; a datetime.timedelta, at most so long after; "none", when the
+    system pleases, or after `sync`. With any, nothing is lost when only the process dies. memory_limit:
+    bytes of rows kept in memory before they are written into segments; None for 64 MiB. flush_rows:
+    the same in rows, in the background; None for 65,536.
+
+    Raises InvalidInput, Locked, NotADatabase, UnknownFormat, Corrupt, DiskError.
+    """
+
+def backup(path: _Path, dest: _Path) -> BackupReport:
+    """Copies the database in the directory `path`, as of one moment, into the directory `dest`, which must
+    be new or empty; also while another process writes it. Returns a BackupReport.
+
+    Files that never change are hard-linked where the system can, which takes no space; but damage to
+    the bytes of one is then damage to both.
+
+    Raises NotADatabase, also if there is something in `dest`, UnknownFormat, Corrupt, DiskError.
+    """
+
+def verify(path: _Path) -> list[str]:
+    """Reads and checks all that the database in the directory `path` holds on disk, without opening it: a
+    list of what is wrong, in words, which is empty if nothing is.
+
+    Raises NotADatabase, DiskError.
+    """
+
+def repair(path: _Path, dest: _Path) -> RepairReport:
+    """Saves what is whole of the database in the directory `path`, which nobody may be writing, into a new
+    database in the directory `dest`, which must be new or empty. Nothing in `path` is changed. Returns
+    a RepairReport, which lists what is lost.
+
+    Raises NotADatabase if nothing of one is there, or something is in `dest`; Locked, DiskError.
     """
 
 @final
@@ -75,13 +128,18 @@ class Database:
         self,
         name: str,
         *,
-        bits: int,
+        bits: int | None = None,
+        model: _Path | None = None,
+        encoder: Literal["pdq"] | None = None,
         index: dict[str, Literal["int", "float", "text", "bool"]] | None = None,
     ) -> Collection:
-        """Makes a collection of codes of `bits` bits, 8 to 65,536, durably.
+        """Makes a collection, durably: of codes of `bits` bits, 8 to 65,536; or of pictures, whose codes
+        are made by a model, or by an encoder that needs none. One of the three must be given.
 
-        `index` declares payload fields for fast filtering: a dict from the field's name (`a.b` is
-        the key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
+        model: a file of safetensors, as `bitkin train` writes it; the database keeps a copy. Encoding
+        takes the package `bitkin-encoder`. encoder: `"pdq"`, the perceptual hash of 256 bits.
+        index: declares payload fields for fast filtering: a dict from the field's name (`a.b` is the
+        key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
 
         Raises AlreadyExists, InvalidInput, ReadOnly.
         """
@@ -114,11 +172,18 @@ class Database:
 
         Raises ReadOnly, DiskError.
         """
-    def backup(self, path: str | os.PathLike[str]) -> None:
+    def backup(self, path: _Path) -> BackupReport:
         """Copies the database as it is at this moment into the directory `path`, which must be new or
-        empty, while others write. Files that never change are linked where the system can.
+        empty, while others write. Returns a BackupReport; see the function `backup`.
 
         Raises NotADatabase if there is something in the directory, DiskError.
+        """
+    def stats(self) -> dict[str, Any]:
+        """Sizes of the database: a dict with sequence (number of the last commit), rows, memory_bytes
+        (of rows not yet in a segment), cut_bytes (of a last write that was interrupted, cut off when
+        it was opened), logs, log_bytes, manifest_bytes, segment_bytes, background_error (what a flush
+        or merge could not do, in words, or None), and collections, a list of what `Collection.stats`
+        gives for each.
         """
     def verify(self) -> list[str]:
         """Reads and checks all that the database holds on disk: a list of what is wrong, in words, which
@@ -146,7 +211,7 @@ class Database:
 class Collection:
     """A collection of codes of one width, by id, made by a `Database`.
 
-    `len` of it is the number of its rows, and takes no time.
+    `len` of it is the number of its rows, and takes no time; `id in` it says whether there is a row.
     """
 
     @property
@@ -156,13 +221,19 @@ class Collection:
     def bits(self) -> int:
         """Width of its codes in bits."""
     @property
+    def model(self) -> str | None:
+        """What makes the codes of its pictures, a text that differs for each model and built-in encoder;
+        None if it takes codes alone.
+        """
+    @property
     def index(self) -> dict[str, str]:
         """The payload fields declared for fast filtering, as `create_collection` took them."""
     def __len__(self) -> int: ...
+    def __contains__(self, id: int, /) -> bool: ...
     def insert(
         self, ids: _Ids | None, codes: _Codes, payloads: _Payloads | None = None
     ) -> NDArray[numpy.uint64]:
-        """Inserts rows, all or none, and returns their ids, uint64 of shape (n,).
+        """Inserts rows, all or none, and returns their ids, uint64 of shape (n,): `ids` itself, if it is such.
 
         ids: uint64 of shape (n,), or any whole numbers, new to the collection, in any order; None
         assigns those that follow the largest one. codes: uint8 of shape (n, ceil(bits / 8)).
@@ -185,9 +256,14 @@ class Collection:
 
         Raises ReadOnly.
         """
-    def get(self, id: int) -> tuple[NDArray[numpy.uint8], Any] | None:
+    def get(self, id: int) -> _Row | None:
         """The code of a row, uint8 of shape (ceil(bits / 8),), and its payload, None if it has none;
         or None if there is no row of that id.
+        """
+    def get_many(self, ids: _Ids) -> list[_Row | None]:
+        """The rows of these ids, a list of what `get` gives for each, all of one moment.
+
+        ids: uint64 of shape (n,), or any whole numbers.
         """
     def rows(
         self, *, filter: str | None = None
@@ -199,6 +275,23 @@ class Collection:
 
         Raises InvalidInput, Corrupt.
         """
+    @overload
+    def batches(
+        self, size: int = 10_000, *, filter: str | None = None, payloads: Literal[True] = True
+    ) -> Iterator[tuple[NDArray[numpy.uint64], NDArray[numpy.uint8], list[Any]]]:
+        """The rows by ascending id, as they are at this moment, `size` at a time: an iterator of ids, uint64
+        of shape (n,), codes, uint8 of shape (n, ceil(bits / 8)), and payloads, a list of length n. It
+        may be shared by threads. Memory does not grow with the number of rows.
+
+        filter: a condition in SQL on the payloads of the rows that are wanted. payloads: False leaves
+        them unread; there is None in place of each list.
+
+        Raises InvalidInput, Corrupt.
+        """
+    @overload
+    def batches(
+        self, size: int = 10_000, *, filter: str | None = None, payloads: Literal[False]
+    ) -> Iterator[tuple[NDArray[numpy.uint64], NDArray[numpy.uint8], None]]: ...
     def count(self, filter: str) -> int:
         """The number of rows that pass filter, a condition in SQL on their payloads.
 
@@ -309,6 +402,100 @@ class Collection:
 
         Raises InvalidInput, Corrupt.
         """
+    def groups(
+        self, r: int, *, filter: str | None = None, threads: int | None = None
+    ) -> Groups:
+        """Gathers rows within distance r of each other around some that are kept: a Groups of kept, uint64 of
+        shape (g,), ids, uint64 of shape (n,), distances in bits, uint32 of shape (n,), and offsets,
+        int64 of shape (g + 1,).
+
+        Going through the rows by id, one is kept if none that is kept is within r of it; otherwise it
+        is a duplicate of the nearest such row. Those of `kept[i]` are `offsets[i]:offsets[i + 1]` of
+        ids, with their distances from it. Rows that are near no other are in no group. So
+        `col.delete(col.groups(r).ids)` leaves no two rows within r, and takes none away that is far
+        from all that stay.
+
+        filter: all rows must pass it. threads: how many share the work; None for as many as there
+        are cores. Ctrl-C ends it.
+
+        Raises InvalidInput, Corrupt.
+        """
+    def insert_images(
+        self,
+        images: _Images,
+        ids: _Ids | None = None,
+        payloads: _Payloads | None = None,
+        *,
+        on_error: Literal["raise", "skip"] | Callable[[FailedImage], object] = "raise",
+        progress: Callable[[int, int | None], object] | None = None,
+        threads: int | None = None,
+    ) -> NDArray[numpy.uint64]:
+        """Inserts pictures, which are decoded by several threads and encoded and committed in batches, in
+        their order; returns their ids, uint64 of shape (n,).
+
+        images: paths, or the bytes of picture files, any mixture of them, or a single one. ids: as for
+        `insert`, one a picture. payloads: for each picture a dict, None, or JSON of an object; `source`
+        (the path, unless it is given), `sha256` of the file, and `quality` where the encoder judges it
+        are added.
+        on_error: what becomes of the others when a picture cannot be inserted: they are all inserted.
+        "raise" raises ImagesFailed at the end, with the ids that went in and what failed. With "skip"
+        the id of such a picture is 2**64 - 1; so it is with a function, which is called with each
+        FailedImage. progress: a function that is called with the number of pictures that are done with,
+        and of all, None if that is not known. threads: how many decode; None for as many as there are
+        cores.
+
+        When Ctrl-C ends it, or an exception of one of the functions, what was handed over goes in and stays.
+
+        Raises ImagesFailed, EncoderMissing, EncoderError, InvalidInput, ReadOnly.
+        """
+    @overload
+    def search_images(
+        self,
+        images: _Images,
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[False] = False,
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32]]:
+        """Finds the k rows nearest to each picture, as `search` does to codes, and returns the same.
+
+        images: paths, or the bytes of picture files, any mixture of them, or a single one.
+
+        Raises ImageError, OSError for a file that cannot be read, EncoderMissing, EncoderError,
+        InvalidInput, Corrupt.
+        """
+    @overload
+    def search_images(
+        self,
+        images: _Images,
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[True],
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.int64]]: ...
+    def encode_images(
+        self, images: _Images, *, threads: int | None = None
+    ) -> NDArray[numpy.uint8]:
+        """The codes of pictures, uint8 of shape (n, ceil(bits / 8)), which go nowhere.
+
+        images: paths, or the bytes of picture files, any mixture of them, or a single one. threads: how
+        many share the work; None for as many as there are cores.
+
+        Raises ImageError, OSError for a file that cannot be read, EncoderMissing, EncoderError,
+        InvalidInput.
+        """
+    def load_encoder(self, device: Literal["auto", "cpu"] = "auto") -> str:
+        """Opens the encoder of the collection's pictures ahead of their coming, which else the first picture
+        waits for; the database keeps it until it is dropped. Returns what it runs on.
+
+        device: "auto", which is the GPU if there is one, or "cpu".
+
+        Raises EncoderMissing, EncoderError, InvalidInput.
+        """
     def stats(self) -> dict[str, Any]:
         """Sizes of the collection: a dict with name, bits, rows, deleted_rows (still in segments),
         memory_rows (not yet in a segment), segments, and bytes, a dict of what the segments take on
@@ -330,6 +517,41 @@ class RadiusHits(NamedTuple):
     distances: NDArray[numpy.uint32]
     offsets: NDArray[numpy.int64]
 
+class Groups(NamedTuple):
+    """Rows that are kept, and those near them. The duplicates of ``kept[i]`` are
+    ``offsets[i]:offsets[i + 1]`` of ``ids``, with their ``distances`` from it.
+    """
+
+    kept: NDArray[numpy.uint64]
+    ids: NDArray[numpy.uint64]
+    distances: NDArray[numpy.uint32]
+    offsets: NDArray[numpy.int64]
+
+class BackupReport(NamedTuple):
+    """What a backup holds: the number of the last commit, how many files, how many of them share
+    their bytes with the database as hard links, and the bytes of the others, which were copied.
+    """
+
+    sequence: int
+    files: int
+    linked: int
+    copied_bytes: int
+
+class RepairReport(NamedTuple):
+    """What was saved, the rows of each collection by its name, and what is lost or in doubt, in words."""
+
+    collections: dict[str, int]
+    lost: list[str]
+
+class FailedImage(NamedTuple):
+    """A picture that could not be inserted: its place among those given, from 0, its path if it was
+    given as one, and the exception that says why.
+    """
+
+    position: int
+    path: str | None
+    error: Exception
+
 class Error(Exception):
     """What the database reports. Unless it says otherwise, nothing was changed."""
 
@@ -341,6 +563,29 @@ class AlreadyExists(Error, ValueError):
 
 class InvalidInput(Error, ValueError):
     """A value cannot be used: a shape, a width, an id, a payload, a filter."""
+
+class ImageError(Error, ValueError):
+    """A picture cannot be used: no known format, cut short, too large, too small."""
+
+class ImagesFailed(Error, ValueError):
+    """Some pictures could not be inserted; the others were. ``failed`` lists them, each a FailedImage,
+    and ``ids`` are the ids of all, uint64 of shape (n,), 2**64 - 1 for those that failed.
+    """
+
+    failed: list[FailedImage]
+    ids: NDArray[numpy.uint64]
+    def __init__(
+        self,
+        message: str,
+        failed: Iterable[FailedImage] = (),
+        ids: NDArray[numpy.uint64] | None = None,
+    ) -> None: ...
+
+class EncoderMissing(Error, ImportError):
+    """The collection's model needs the package ``bitkin-encoder``, which is not installed."""
+
+class EncoderError(Error, RuntimeError):
+    """The encoder cannot be loaded, cannot use the model, or failed."""
 
 class Locked(Error, BlockingIOError):
     """The database is open for writing elsewhere. Opening it read-only is possible."""

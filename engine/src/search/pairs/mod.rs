@@ -13,6 +13,7 @@ mod join;
 mod out;
 mod plan;
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +26,7 @@ pub use self::out::Pair;
 use self::out::{Out, State};
 use self::plan::{Plan, Stage};
 use super::explain::Way;
+use super::options::SearchOptions;
 use super::pass::visible;
 use super::threads;
 use super::visible::passing;
@@ -88,6 +90,15 @@ impl<'a> PairSearch<'a> {
             threads: None,
             progress: None,
         }
+    }
+
+    /// The filter, the threads and the way of `options`, in place of what was said before. The rest of them
+    /// says nothing about pairs.
+    pub fn options(mut self, options: &SearchOptions) -> Self {
+        self.filter.clone_from(&options.filter);
+        self.threads = options.threads;
+        self.way = options.wanted.way;
+        self
     }
 
     /// Only pairs of rows that both pass `filter`. A second filter takes the place of the first.
@@ -185,6 +196,15 @@ impl<'a> PairSearch<'a> {
             pairs: caller.pairs,
             compared: state.compared(),
         })
+    }
+}
+
+impl fmt::Debug for PairSearch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairSearch")
+            .field("snapshot", &self.snapshot)
+            .field("radius", &self.radius)
+            .finish_non_exhaustive()
     }
 }
 

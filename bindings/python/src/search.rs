@@ -1,0 +1,279 @@
+//! The searches of the class `Collection`.
+
+use bitkin::{Answer, Budget, Filter, PairSearch};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::arguments::{self, Codes};
+use crate::collection::Collection;
+use crate::error::invalid;
+use crate::interrupt::Signals;
+use crate::results::{Lists, Rectangle, explained, groups, pairs};
+
+/// A search, single or batched, that is confined as the arguments say.
+macro_rules! confined {
+    ($search:expr, $filter:expr, $budget:expr, $threads:expr) => {{
+        let mut search = $search.threads($threads);
+        if let Some(filter) = &$filter {
+            search = search.filter(filter);
+        }
+        if let Some(budget) = $budget {
+            search = search.budget(budget);
+        }
+        search
+    }};
+}
+
+/// How is searched, beside the number of hits.
+pub(crate) struct Options {
+    pub(crate) filter: Option<String>,
+    pub(crate) budget: Option<Budget>,
+    pub(crate) threads: usize,
+    pub(crate) return_certificate: bool,
+}
+
+impl Collection {
+    /// The k rows nearest to each query, as `search` returns them.
+    ///
+    /// # Errors
+    /// Those of `search`.
+    pub(crate) fn nearest<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Codes,
+        k: usize,
+        options: Options,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let Options {
+            filter,
+            budget,
+            threads,
+            return_certificate,
+        } = options;
+        let mut found = Rectangle::new(queries.rows, k)?;
+        let mut signals = Signals::new();
+        self.with(py, |collection| {
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            // What a batch does beforehand costs more than a search among few rows.
+            if queries.rows == 1 {
+                let search = collection.search(&queries.bytes).k(k);
+                let search = confined!(search, filter, budget, threads);
+                found.put(0, &search.run()?);
+                return Ok(());
+            }
+            let search = collection.search_batch(&queries.bytes).k(k);
+            confined!(search, filter, budget, threads).for_each(|number, answer| {
+                found.put(number, &answer);
+                signals.listen()
+            })
+        })?;
+        signals.outcome()?;
+        found.into_arrays(py, return_certificate)
+    }
+}
+
+#[pymethods]
+impl Collection {
+    /// Finds the k rows nearest to each query, exactly: their ids, uint64 of shape (nq, k), and
+    /// distances in bits, uint32 of shape (nq, k), by (distance, id).
+    ///
+    /// Where there are fewer than k rows, ids are 2**64 - 1 and distances 2**32 - 1 at the end.
+    /// queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one.
+    /// filter: a condition in SQL on the payloads of the rows that may be found. budget: ends each
+    /// query when about so many rows were compared, or after so long, a datetime.timedelta; what was
+    /// found by then is the answer. threads: how many share the work of one call; None for as many as
+    /// there are cores. return_certificate: adds the certified radius of each query, int64 of shape
+    /// (nq,): every row at that distance or nearer is among the hits or ranks after the k-th; -1 if
+    /// nothing is proven.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (queries, k=10, *, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, queries, k=10, *, filter=None, budget=None, threads=None, return_certificate=False)"
+    )]
+    #[allow(clippy::too_many_arguments)]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = arguments::k)] k: usize,
+        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+        return_certificate: bool,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let queries = arguments::codes(queries, "queries", self.get_ref()?.bits())?;
+        let options = Options {
+            filter,
+            budget,
+            threads,
+            return_certificate,
+        };
+        self.nearest(py, &queries, k, options)
+    }
+
+    /// Finds all rows within distance r of each query, exactly: a RadiusHits of ids, uint64,
+    /// distances in bits, uint32, and offsets, int64 of shape (nq + 1,).
+    ///
+    /// The hits of query i are `offsets[i]:offsets[i + 1]` of ids and distances, by (distance, id).
+    /// queries, filter, budget and threads are as for `search`. return_certificate: returns a tuple
+    /// of the hits and the certified radius of each query, int64 of shape (nq,): every row at that
+    /// distance or nearer is among the hits; -1 if nothing is proven.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (queries, r, *, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, queries, r, *, filter=None, budget=None, threads=None, return_certificate=False)"
+    )]
+    #[allow(clippy::too_many_arguments)]
+    fn search_radius<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = arguments::radius)] r: u32,
+        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+        return_certificate: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let queries = arguments::codes(queries, "queries", self.get_ref()?.bits())?;
+        let mut signals = Signals::new();
+        let found = self.with(py, |collection| {
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            if queries.rows == 1 {
+                let search = collection.search(&queries.bytes).radius(r);
+                let answer = confined!(search, filter, budget, threads).run()?;
+                return Ok(Lists::new(&[answer]));
+            }
+            let mut answers = vec![Answer::default(); queries.rows];
+            let search = collection.search_batch(&queries.bytes).radius(r);
+            confined!(search, filter, budget, threads).for_each(|number, answer| {
+                answers[number] = answer;
+                signals.listen()
+            })?;
+            Ok(Lists::new(&answers))
+        })?;
+        signals.outcome()?;
+        found.into_hits(py, return_certificate)
+    }
+
+    /// Searches for one query as `search` does, or, if r is given, as `search_radius`, and tells how
+    /// the answer was found: a dict with ids, distances, certified_radius (None if nothing is proven),
+    /// exact, and parts, a list with a dict for each segment and for the rows in memory, in the order
+    /// in which they were searched: rows, visible (of those), in_memory, tables (how many it has), way
+    /// ("scan", "tables" or "tables, then scan"), predicted_scan_us, predicted_tables_us (None if they
+    /// were not asked), took_us, shells, buckets, candidates (rows that were compared), bytes (that
+    /// were read for it) and covered_radius (to which nothing of the part is missing).
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (query, k=10, *, r=None, filter=None, budget=None, threads=0),
+        text_signature = "($self, query, k=10, *, r=None, filter=None, budget=None, threads=None)"
+    )]
+    #[allow(clippy::too_many_arguments)]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = arguments::k)] k: usize,
+        #[pyo3(from_py_with = arguments::optional_radius)] r: Option<u32>,
+        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let bits = self.get_ref()?.bits();
+        let query = arguments::codes(query, "query", bits)?;
+        if query.rows != 1 {
+            return Err(invalid(format!(
+                "query must be one code, not {}",
+                query.rows
+            )));
+        }
+        let (answer, explanation) = self.with(py, |collection| {
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            let search = collection.search(&query.bytes);
+            let search = match r {
+                None => search.k(k),
+                Some(radius) => search.radius(radius),
+            };
+            confined!(search, filter, budget, threads).explain()
+        })?;
+        explained(py, &answer, &explanation)
+    }
+
+    /// Finds all pairs of rows within distance r of each other, each once: the smaller ids, uint64, the
+    /// larger ids, uint64, and the distances in bits, uint32, each of shape (n,), by (distance, a, b).
+    ///
+    /// filter: both rows must pass it. threads: how many share the work; None for as many as there
+    /// are cores. Ctrl-C ends it.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (r, *, filter=None, threads=0),
+        text_signature = "($self, r, *, filter=None, threads=None)"
+    )]
+    fn pairs<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = arguments::radius)] r: u32,
+        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let mut signals = Signals::new();
+        let found = self.with(py, |collection| {
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            let search = pair_search(collection, r, filter.as_ref(), threads);
+            search.progress(|_| signals.listen()).run()
+        })?;
+        signals.outcome()?;
+        pairs(py, &found)
+    }
+
+    /// Gathers rows within distance r of each other around some that are kept: a Groups of kept, uint64 of
+    /// shape (g,), ids, uint64 of shape (n,), distances in bits, uint32 of shape (n,), and offsets,
+    /// int64 of shape (g + 1,).
+    ///
+    /// Going through the rows by id, one is kept if none that is kept is within r of it; otherwise it
+    /// is a duplicate of the nearest such row. Those of `kept[i]` are `offsets[i]:offsets[i + 1]` of
+    /// ids, with their distances from it. Rows that are near no other are in no group. So
+    /// `col.delete(col.groups(r).ids)` leaves no two rows within r, and takes none away that is far
+    /// from all that stay.
+    ///
+    /// filter: all rows must pass it. threads: how many share the work; None for as many as there
+    /// are cores. Ctrl-C ends it.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (r, *, filter=None, threads=0),
+        text_signature = "($self, r, *, filter=None, threads=None)"
+    )]
+    fn groups<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = arguments::radius)] r: u32,
+        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut signals = Signals::new();
+        let found = self.with(py, |collection| {
+            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+            let search = pair_search(collection, r, filter.as_ref(), threads);
+            search.progress(|_| signals.listen()).groups()
+        })?;
+        signals.outcome()?;
+        groups(py, &found)
+    }
+}
+
+fn pair_search<'a>(
+    collection: &bitkin::Collection,
+    radius: u32,
+    filter: Option<&Filter>,
+    threads: usize,
+) -> PairSearch<'a> {
+    let search = collection.pairs(radius).threads(threads);
+    match filter {
+        Some(filter) => search.filter(filter),
+        None => search,
+    }
+}
