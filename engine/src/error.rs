@@ -268,7 +268,7 @@ impl Error {
             Error::Model(ModelError::Io { .. }) => ErrorKind::Disk,
             Error::Model(ModelError::NewerFormat { .. }) => ErrorKind::UnknownFormat,
             Error::Model(_) => ErrorKind::InvalidInput,
-            Error::Encode(EncodeError::Failed(_)) => ErrorKind::Other,
+            Error::Encode(EncodeError::Failed(_)) | Error::Stopped => ErrorKind::Other,
             #[cfg(feature = "images")]
             Error::EncoderLibrary(LibraryError::Model(_)) => ErrorKind::InvalidInput,
             #[cfg(feature = "images")]
