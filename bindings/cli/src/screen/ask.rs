@@ -58,9 +58,9 @@ fn understood(answer: &[u8]) -> Option<Graphics> {
 #[cfg(unix)]
 const QUESTION: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c";
 
-/// How long an answer is waited for, over a slow connection, too.
+/// How long an answer is waited for, over a slow connection, too. Only a terminal that never answers costs it.
 #[cfg(unix)]
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 #[cfg(unix)]
 fn answer() -> Option<Vec<u8>> {

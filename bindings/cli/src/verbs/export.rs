@@ -57,18 +57,22 @@ pub(crate) fn run(session: &mut Session, arguments: &Export) -> Result<(), Failu
     let progress = Progress::new("exporting", "rows", Some(count));
     let mut sink = Sink::create(arguments, kind, &collection, count)?;
     let mut done = 0_u64;
+    let stopped = || Failure::interrupted("stopped; no file was written");
     for row in rows {
-        let row = row.map_err(|error| {
-            failure(error).advise(format!(
+        let row = row.map_err(|error| match error {
+            bitkin::Error::Stopped => stopped(),
+            error => failure(error).advise(format!(
                 "nothing was written; bitkin verify {} says what is damaged",
                 typed(arguments.database.as_os_str())
-            ))
+            )),
         })?;
         sink.write(row).map_err(|error| cannot_write(file, error))?;
         done += 1;
         if done.is_multiple_of(STEP) {
             progress.set(done);
-            interrupt::check(|| "stopped; no file was written".to_owned())?;
+            if interrupt::asked() {
+                return Err(stopped());
+            }
         }
     }
     let left_out = sink.left_out();
