@@ -100,7 +100,8 @@ pub(crate) fn open_to_write(path: &Path, activity: &Activity) -> Result<Database
     options.open(path).map_err(|error| cannot_open(path, error))
 }
 
-/// Closes a database that was written, unless the session keeps it open: a merge that goes on behind may have to come to a point where it can end.
+/// Closes a database that was written, unless the session keeps it open: a merge that goes on behind may have
+/// to come to a point where it can end.
 ///
 /// # Errors
 /// What storage reports of its last writes.

@@ -30,8 +30,8 @@ pub(super) fn graphics(wanted: bool, format: Format) -> Result<Option<Graphics>,
     Ok(graphics)
 }
 
-/// Shows the pictures that rows came from, each with its caption, behind the one that was searched for. Files are looked for as in
-/// pages, from `database` on.
+/// Shows the pictures that rows came from, each with its caption, behind the one that was searched for. Files
+/// are looked for as for pages, from `database` on.
 ///
 /// # Errors
 /// When standard output cannot be written.
