@@ -104,6 +104,41 @@ impl<'a> NewDirectory<'a> {
     }
 }
 
+/// What of an activity is shown.
+type Count = fn(&Activity) -> u64;
+
+/// Makes a database in a new directory out of another, with its progress shown. Stopped or failed, it leaves
+/// nothing there; `none` says so.
+fn into_new<T: Send>(
+    path: &Path,
+    dest: &Path,
+    (what, count): (&'static str, Count),
+    none: &str,
+    work: impl FnOnce(&Activity) -> Result<T, bitkin::Error> + Send,
+) -> Result<T, Failure> {
+    let place = NewDirectory::at(dest);
+    interrupt::watch();
+    let activity = Activity::new();
+    let size = Some(size_of(path));
+    let made = watched(what, size, &activity, count, || work(&activity));
+    made.map_err(|error| {
+        place.take_away();
+        if interrupt::asked() {
+            return Failure::interrupted(format!(
+                "stopped; {none} in {}, and {} is as it was",
+                dest.display(),
+                path.display()
+            ));
+        }
+        match error {
+            bitkin::Error::Locked { .. } => {
+                failure(error).advise("end the process that writes it first")
+            }
+            error => place.why(path, error),
+        }
+    })
+}
+
 /// Copies a database.
 ///
 /// # Errors
@@ -112,27 +147,9 @@ pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Fa
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
     expect_outside(path, dest)?;
-    let place = NewDirectory::at(dest);
-    interrupt::watch();
-    let activity = Activity::new();
-    let copied = watched(
-        "copying",
-        Some(size_of(path)),
-        &activity,
-        Activity::bytes_written,
-        || bitkin::backup_with(path, dest, &activity),
-    );
-    if copied.is_err() && interrupt::asked() {
-        place.take_away();
-        return Err(Failure::interrupted(format!(
-            "stopped; there is no copy in {}, and {} is as it was",
-            dest.display(),
-            path.display()
-        )));
-    }
-    let copied = copied.map_err(|error| {
-        place.take_away();
-        place.why(path, error)
+    let shown = ("copying", Activity::bytes_written as Count);
+    let copied = into_new(path, dest, shown, "there is no copy", |activity| {
+        bitkin::backup_with(path, dest, activity)
     })?;
     session.out.line(match arguments.format {
         Format::Json => json!({
@@ -163,32 +180,9 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
     expect_outside(path, dest)?;
-    let place = NewDirectory::at(dest);
-    interrupt::watch();
-    let activity = Activity::new();
-    let saved = watched(
-        "saving",
-        Some(size_of(path)),
-        &activity,
-        Activity::bytes_read,
-        || bitkin::repair_with(path, dest, &activity),
-    );
-    if saved.is_err() && interrupt::asked() {
-        place.take_away();
-        return Err(Failure::interrupted(format!(
-            "stopped; nothing was saved in {}, and {} is as it was",
-            dest.display(),
-            path.display()
-        )));
-    }
-    let saved = saved.map_err(|error| {
-        place.take_away();
-        match error {
-            bitkin::Error::Locked { .. } => {
-                failure(error).advise("end the process that writes it first")
-            }
-            error => place.why(path, error),
-        }
+    let shown = ("saving", Activity::bytes_read as Count);
+    let saved = into_new(path, dest, shown, "nothing was saved", |activity| {
+        bitkin::repair_with(path, dest, activity)
     })?;
     for lost in &saved.lost {
         session
