@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::activity::says_stopped;
 #[cfg(feature = "images")]
 use crate::encoder::LibraryError;
 use crate::encoder::{EncodeError, Fingerprint};
@@ -107,7 +108,7 @@ pub enum Error {
     /// A text is no filter.
     #[error(transparent)]
     Filter(#[from] crate::filter::FilterError),
-    /// The caller stopped it; see [`Collection::stopped_by`](crate::Collection::stopped_by).
+    /// The caller stopped it; see [`Activity`](crate::Activity).
     #[error("it was stopped")]
     Stopped,
     /// What the database holds of a collection cannot be understood.
@@ -146,6 +147,9 @@ pub enum Error {
     /// The database was closed while this handle was kept.
     #[error("the database was closed")]
     Closed,
+    /// The system starts no more threads.
+    #[error("no thread can be started: {0}")]
+    NoThread(std::io::Error),
     /// Anything else that storage reports.
     #[error(transparent)]
     Storage(bitkin_storage::Error),
@@ -236,6 +240,8 @@ pub enum ErrorKind {
     BadPicture,
     /// The encoder that pictures need cannot be had: its library is not installed, or is of another version.
     NoEncoder,
+    /// The caller stopped it.
+    Stopped,
     /// Anything else: the message says what.
     Other,
 }
@@ -268,7 +274,8 @@ impl Error {
             Error::Model(ModelError::Io { .. }) => ErrorKind::Disk,
             Error::Model(ModelError::NewerFormat { .. }) => ErrorKind::UnknownFormat,
             Error::Model(_) => ErrorKind::InvalidInput,
-            Error::Encode(EncodeError::Failed(_)) | Error::Stopped => ErrorKind::Other,
+            Error::Stopped => ErrorKind::Stopped,
+            Error::Encode(EncodeError::Failed(_)) | Error::NoThread(_) => ErrorKind::Other,
             #[cfg(feature = "images")]
             Error::EncoderLibrary(LibraryError::Model(_)) => ErrorKind::InvalidInput,
             #[cfg(feature = "images")]
@@ -350,6 +357,7 @@ impl From<bitkin_storage::Error> for Error {
                 supported,
             },
             From::ReadOnly => Error::ReadOnly,
+            From::Io { source, .. } if says_stopped(&source) => Error::Stopped,
             other => Error::Storage(other),
         }
     }
