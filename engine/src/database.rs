@@ -404,7 +404,7 @@ impl Database {
         dest: impl AsRef<Path>,
         activity: &Activity,
     ) -> Result<BackupReport, Error> {
-        upkeep::into_new(dest.as_ref(), activity, |dest| {
+        upkeep::into_new(&self.shared.path, dest.as_ref(), activity, |dest| {
             self.shared.with(|storage| storage.backup_on(&*dest))
         })
     }

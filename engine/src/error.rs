@@ -141,6 +141,12 @@ pub enum Error {
         /// The version that this build reads.
         supported: u32,
     },
+    /// A copy of a database was to be put into it.
+    #[error("{} lies in the database itself: name a directory beside it", path.display())]
+    WithinItself {
+        /// The directory of the copy.
+        path: PathBuf,
+    },
     /// The database was opened read-only.
     #[error("the database is open read-only")]
     ReadOnly,
@@ -262,6 +268,7 @@ impl Error {
             | Error::Filter(_)
             | Error::Kernel(_)
             | Error::NoModel { .. }
+            | Error::WithinItself { .. }
             | Error::ModelMismatch { .. }
             | Error::Encode(EncodeError::Shape { .. }) => ErrorKind::InvalidInput,
             Error::Damaged { .. } => ErrorKind::Corrupt,

@@ -115,10 +115,10 @@ pub(crate) struct Wanted {
         default_value_t = 10,
         conflicts_with = "radius"
     )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub(crate) k: u32,
     /// Find everything within this distance instead
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) radius: Option<u32>,
     /// Only among rows for which this is true
     #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
@@ -207,6 +207,7 @@ pub(crate) struct Get {
     /// The collection
     pub(crate) name: String,
     /// The row
+    #[arg(allow_negative_numbers = true)]
     pub(crate) id: u64,
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]

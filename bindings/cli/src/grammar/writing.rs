@@ -152,7 +152,7 @@ pub(crate) struct Delete {
 #[group(required = true, multiple = false)]
 pub(crate) struct Condemned {
     /// Ids, and ranges of ids
-    #[arg(long, value_name = "1,2,5-9")]
+    #[arg(long, value_name = "1,2,5-9", allow_hyphen_values = true)]
     pub(crate) ids: Option<String>,
     /// Many ids
     #[arg(long, value_name = "FILE.npy")]
@@ -223,7 +223,7 @@ pub(crate) struct Dedupe {
     /// The collection
     pub(crate) name: String,
     /// Rows that differ in at most so many bits are taken for the same
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) radius: Option<u32>,
     /// Only rows for which this is true
     #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
