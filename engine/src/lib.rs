@@ -57,6 +57,7 @@ pub mod metrics;
 pub mod model;
 pub mod npy;
 pub mod pdq;
+mod planes;
 mod search;
 mod snapshot;
 mod tables;
@@ -87,6 +88,7 @@ pub use self::snapshot::{Row, Rows, Snapshot};
 #[doc(hidden)]
 pub mod fuzzing {
     pub use crate::filter::fuzzing::payload_filter;
+    pub use crate::planes::fuzzing::planes;
     pub use crate::tables::fuzzing::tables;
 }
 
