@@ -13,7 +13,7 @@ use clap_complete::Shell as ShellKind;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use reading::{Bench, Explain, Get, Search, Stats, StatsFormat, Verify, Wanted};
+pub(crate) use reading::{Bench, Explain, Get, Mask, Search, Stats, StatsFormat, Verify, Wanted};
 
 /// Bitkin finds the kin of any image, or of any binary code, by its bits.
 ///
@@ -143,9 +143,13 @@ pub(crate) struct Demo {
 A field that is declared with --index gets an index, by which search --where finds rows without \
 reading their payloads; what is found is the same. a.b is the key b of the object a.
 
+--planes is for wide codes of which each search looks at some bits (search --mask): the codes are stored once more, \
+bit by bit, and such a search reads its bits and no others.
+
 Examples:
   bitkin create photos.bitkin hashes --bits 256
   bitkin create photos.bitkin scans --bits 256 --index year:int --index exif.camera:text
+  bitkin create photos.bitkin wide --bits 20000 --planes
   bitkin create photos.bitkin birds --model birds.safetensors
   bitkin create photos.bitkin copies --encoder pdq")]
 pub(crate) struct Create {
@@ -160,6 +164,9 @@ pub(crate) struct Create {
     /// A payload field to filter by; KIND is int, float, text or bool (repeatable)
     #[arg(long, value_name = "FIELD:KIND", value_parser = index_field)]
     pub(crate) index: Vec<IndexField>,
+    /// Store the codes once more, bit by bit, for search --mask
+    #[arg(long)]
+    pub(crate) planes: bool,
 }
 
 /// What a collection's codes are.

@@ -413,8 +413,8 @@ impl Collection {
     /// Raises ImageError, OSError for a file that cannot be read, EncoderMissing, EncoderError,
     /// InvalidInput, Corrupt.
     #[pyo3(
-        signature = (images, k=10, *, filter=None, budget=None, threads=0, return_certificate=false),
-        text_signature = "($self, images, k=10, *, filter=None, budget=None, threads=None, return_certificate=False)"
+        signature = (images, k=10, *, mask=None, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, images, k=10, *, mask=None, filter=None, budget=None, threads=None, return_certificate=False)"
     )]
     #[allow(clippy::too_many_arguments)]
     fn search_images<'py>(
@@ -422,13 +422,16 @@ impl Collection {
         py: Python<'py>,
         images: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
+        mask: Option<&Bound<'py, PyAny>>,
         filter: Option<String>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
         return_certificate: bool,
     ) -> PyResult<Bound<'py, PyTuple>> {
+        let mask = self.mask(mask)?;
         let queries = self.encoded(py, images, threads)?;
         let options = Options {
+            mask,
             filter,
             budget,
             threads,

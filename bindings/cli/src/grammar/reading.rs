@@ -19,6 +19,9 @@ is proven).
 BETWEEN x AND y, LIKE and ILIKE with % and _, IS [NOT] NULL, AND, OR, NOT. Texts stand in single \
 quotes. A field that is not there is NULL. a.b is the key b of the object a.
 
+--mask and --mask-bits say which bits count: distances are of those bits alone, and so is the certified radius. \
+Collections created with --planes are searched fastest so.
+
 --html makes one file that a browser shows anywhere: queries, what was found, distances, payloads, and how \
 much of it is certain. The pictures are those that the payloads name as their sources, if they are still there \
 and the same; codes without pictures are drawn bit by bit. At most 50 queries and 1,000 rows are shown.
@@ -28,6 +31,7 @@ Examples:
   bitkin search photos.bitkin birds --image wren.jpg -k 5 --show
   bitkin search photos.bitkin birds --image wren.jpg --html wren.html
   bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
+  bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978 --mask-bits 0,3,16-31
   bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
 // Whether `explain` was given a search of its own is told by a group with a member.
 #[group(arg = "name")]
@@ -43,6 +47,9 @@ pub(crate) struct Search {
     /// Which rows to find
     #[command(flatten)]
     pub(crate) wanted: Wanted,
+    /// Which bits count
+    #[command(flatten)]
+    pub(crate) mask: Mask,
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]
     pub(crate) html: Option<PathBuf>,
@@ -103,6 +110,18 @@ pub(crate) struct Query {
     /// Many codes, as for import
     #[arg(long, value_name = "FILE.npy")]
     pub(crate) queries: Option<PathBuf>,
+}
+
+/// Which bits of the codes count; all of them if nothing is said.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Mask {
+    /// Only the bits that are set in this count: as a code, two hexadecimal digits a byte
+    #[arg(long, value_name = "HEX")]
+    pub(crate) mask: Option<String>,
+    /// Only these bits count, by their numbers, from 0
+    #[arg(long, value_name = "1,5,900-950")]
+    pub(crate) mask_bits: Option<String>,
 }
 
 /// Which rows a search finds.

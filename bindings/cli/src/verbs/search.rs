@@ -2,9 +2,11 @@
 
 use super::gallery::{self, Gallery, Query};
 use super::show;
-use super::{check_file, collection, failure, field, outside, parse_code, read_picture};
+use super::{
+    check_file, collection, failure, field, outside, parse_code, parse_ranges, read_picture,
+};
 use crate::error::Failure;
-use crate::grammar::{Explain, Format, Search, Wanted};
+use crate::grammar::{Explain, Format, Mask, Search, Wanted};
 use crate::interrupt;
 use crate::output::{Column, bytes, counted, grouped, plain};
 use crate::screen::Graphics;
@@ -46,6 +48,8 @@ struct Batch<'a> {
     collection: &'a Collection,
     /// Row-major.
     codes: &'a [u8],
+    /// Which bits of them count, if not all do.
+    mask: Option<&'a [u8]>,
     /// What each is called in the answers.
     name: &'a dyn Fn(usize) -> Value,
     /// The file of the picture that the only query is the code of.
@@ -65,6 +69,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         .as_ref()
         .map(|_| Gallery::new(&collection, &arguments.database));
     let query = &arguments.query;
+    let mask = arguments.mask.of(collection.bits())?;
     let graphics = show::graphics(arguments.show, arguments.format)?;
     let one = |codes: &[u8],
                picture: Option<&[u8]>,
@@ -75,6 +80,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
             arguments,
             collection: &collection,
             codes,
+            mask: mask.as_deref(),
             name,
             picture,
             graphics,
@@ -144,10 +150,17 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         None => format!("The {} nearest", arguments.wanted.k),
     };
     let lead = format!(
-        "{wanted} of {} in collection {} of {}, by codes of {} bits{}.",
+        "{wanted} of {} in collection {} of {}, by {}codes of {} bits{}.",
         counted(rows, "row"),
         arguments.name,
         arguments.database.display(),
+        match &mask {
+            Some(mask) => {
+                let bits = mask.iter().map(|byte| u64::from(byte.count_ones())).sum();
+                format!("{} of ", counted(bits, "bit"))
+            }
+            None => String::new(),
+        },
         collection.bits(),
         match &arguments.wanted.filter {
             Some(_) => ", among those that pass the condition of --where",
@@ -209,6 +222,33 @@ impl Batch<'_> {
     }
 }
 
+impl Mask {
+    /// The mask that was typed, laid out as a code; `None` if all bits count.
+    fn of(&self, bits: u32) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some(text) = &self.mask {
+            return parse_code(text, bits)
+                .map(Some)
+                .map_err(|e| e.about("--mask"));
+        }
+        let Some(text) = &self.mask_bits else {
+            return Ok(None);
+        };
+        let mut mask = vec![0_u8; bits.div_ceil(8) as usize];
+        for (first, last) in parse_ranges(text, "bit")? {
+            if last >= u64::from(bits) {
+                return Err(Failure::usage(format!(
+                    "--mask-bits: there is no bit {last}: codes of {bits} bits have those from 0 to {}",
+                    bits - 1
+                )));
+            }
+            for bit in first..=last {
+                mask[bit as usize / 8] |= 1 << (bit % 8);
+            }
+        }
+        Ok(Some(mask))
+    }
+}
+
 impl Wanted {
     /// The search for these rows.
     pub(crate) fn of_many<'a>(&self, search: BatchSearch<'a>) -> BatchSearch<'a> {
@@ -257,6 +297,10 @@ fn answer(
     let search = arguments
         .wanted
         .of_many(collection.search_batch(batch.codes));
+    let search = match batch.mask {
+        Some(mask) => search.mask(mask),
+        None => search,
+    };
     for (row, found) in search.run().map_err(failure)?.iter().enumerate() {
         let name = (batch.name)(row);
         match arguments.format {
@@ -284,6 +328,10 @@ fn tell(
     let codes = batch.codes.chunks_exact(collection.code_bytes());
     for (row, code) in codes.enumerate() {
         let search = arguments.wanted.of_one(collection.search(code));
+        let search = match batch.mask {
+            Some(mask) => search.mask(mask),
+            None => search,
+        };
         let (answer, explanation) = search.explain().map_err(failure)?;
         let query = (batch.name)(row);
         match arguments.format {
