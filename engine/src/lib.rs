@@ -58,6 +58,7 @@ pub mod model;
 pub mod npy;
 pub mod pdq;
 mod search;
+pub mod selection;
 mod snapshot;
 mod tables;
 
