@@ -243,7 +243,7 @@ fn check(width: u32, codes: &[u8], which: &'static str) -> Result<usize, Selecti
     if codes.is_empty() {
         return Err(SelectionError::NoExamples { which });
     }
-    if expected == 0 || codes.len() % expected != 0 {
+    if expected == 0 || !codes.len().is_multiple_of(expected) {
         return Err(SelectionError::WrongWidth {
             which,
             width,
@@ -252,7 +252,7 @@ fn check(width: u32, codes: &[u8], which: &'static str) -> Result<usize, Selecti
         });
     }
     let beyond = !0u8 << (width % 8);
-    let padded = |code: &[u8]| width % 8 != 0 && code[expected - 1] & beyond != 0;
+    let padded = |code: &[u8]| !width.is_multiple_of(8) && code[expected - 1] & beyond != 0;
     match codes.chunks_exact(expected).position(padded) {
         Some(code) => Err(SelectionError::PaddingBits { which, code, width }),
         None => Ok(codes.len() / expected),
@@ -360,7 +360,7 @@ fn columns(width: u32, codes: &[u8]) -> (Columns, Vec<Alike>) {
         let contrary = column[0] & 1 == 1;
         if contrary {
             column.iter_mut().for_each(|byte| *byte = !*byte);
-            if n % 8 != 0 {
+            if !n.is_multiple_of(8) {
                 column[tall - 1] &= !(!0 << (n % 8));
             }
         }
