@@ -147,6 +147,9 @@ pub enum Error {
     /// A text is no filter.
     #[error(transparent)]
     Filter(#[from] crate::filter::FilterError),
+    /// Bits cannot be selected from the examples.
+    #[error(transparent)]
+    Selection(#[from] crate::selection::SelectionError),
     /// The caller stopped it; see [`Collection::stopped_by`](crate::Collection::stopped_by).
     #[error("it was stopped")]
     Stopped,
@@ -298,6 +301,7 @@ impl Error {
             | Error::BadIndexField { .. }
             | Error::Filter(_)
             | Error::Kernel(_)
+            | Error::Selection(_)
             | Error::NoModel { .. }
             | Error::ModelMismatch { .. }
             | Error::Encode(EncodeError::Shape { .. }) => ErrorKind::InvalidInput,

@@ -59,6 +59,7 @@ pub mod npy;
 pub mod pdq;
 mod planes;
 mod search;
+pub mod selection;
 mod snapshot;
 mod tables;
 
