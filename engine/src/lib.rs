@@ -53,6 +53,7 @@ pub mod jsonl;
 #[doc(hidden)]
 pub mod kernels;
 mod layout;
+mod likeness;
 pub mod metrics;
 pub mod model;
 pub mod npy;

@@ -35,7 +35,12 @@ pub(crate) struct MaskArgs {
     /// Rounds that have a scan of all bits
     #[arg(long, value_name = "N", default_value_t = 5)]
     scans: usize,
-    /// Where the temporary database is made: five times the codes' size must be free [default: here]
+    /// Fill it as any database is filled, so that segments are merged again and again, and see what memory that
+    /// takes; else all rows are flushed at once, which takes less disk
+    #[arg(long)]
+    merge: bool,
+    /// Where the temporary database is made: three times the size of the codes must be free, five times with
+    /// --merge [default: here]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 }
@@ -214,7 +219,10 @@ pub(crate) fn measure(arguments: &MaskArgs) -> Result<()> {
 }
 
 fn fill(path: &Path, codes: &mut Codes, arguments: &MaskArgs) -> Result<(), bitkin::Error> {
-    let options = DatabaseOptions::new().durability(Durability::None);
+    let mut options = DatabaseOptions::new().durability(Durability::None);
+    if !arguments.merge {
+        options = options.memory_limit(usize::MAX).flush_rows(usize::MAX);
+    }
     let database = options.create(path)?;
     let config = CollectionConfig::bits(arguments.bits).planes(true);
     let collection = database.create_collection("wide", config)?;

@@ -9,11 +9,15 @@ use crate::error::Failure;
 use crate::grammar::{Explain, Format, Mask, Search, Wanted};
 use crate::interrupt;
 use crate::output::{Column, bytes, counted, grouped, plain};
+use crate::progress::busy;
 use crate::screen::Graphics;
 use crate::session::Session;
+use bitkin::ingest::Sources;
 use bitkin::npy::CodesReader;
+use bitkin::selection::{Selection, SelectionOptions};
 use bitkin::{Answer, BatchSearch, Collection, Explanation, PartExplanation};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Queries searched at a time: enough to share passes over the codes, few enough that the first
@@ -69,7 +73,13 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         .as_ref()
         .map(|_| Gallery::new(&collection, &arguments.database));
     let query = &arguments.query;
-    let mask = arguments.mask.of(collection.bits())?;
+    let (mask, likeness) = match query.like.is_empty() {
+        true => (arguments.mask.of(collection.bits())?, None),
+        false => {
+            let selected = selected(session, &collection, arguments)?;
+            (Some(selected.mask()), selected.code())
+        }
+    };
     let graphics = show::graphics(arguments.show, arguments.format)?;
     let one = |codes: &[u8],
                picture: Option<&[u8]>,
@@ -105,6 +115,9 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         let code = code.map_err(|e| failed(&e))?;
         let name = |_| json!(file.to_string_lossy());
         one(&code, Some(&picture), &name, session, &mut gallery)?;
+    } else if let Some(code) = &likeness {
+        let name = |_| json!(named(&query.like));
+        one(code, None, &name, session, &mut gallery)?;
     } else if let Some(file) = &query.queries {
         check_file(file, collection.bits())?;
         let mut codes = CodesReader::open(file).map_err(outside)?;
@@ -130,7 +143,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         }
     } else {
         return Err(Failure::usage(
-            "say --code HEX, --image FILE or --queries FILE.npy",
+            "say --code HEX, --image FILE, --queries FILE.npy or --like DIR",
         ));
     }
     let (Some(gallery), Some(file)) = (gallery, &arguments.html) else {
@@ -142,6 +155,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
             format!("Nearest to {}", name.to_string_lossy())
         }
         (Some(code), _) => format!("Nearest to {}", shortened(code)),
+        _ if !query.like.is_empty() => format!("Like {}", named(&query.like)),
         _ => format!("Nearest in {}", arguments.name),
     };
     let rows = collection.len().map_err(failure)?;
@@ -168,6 +182,52 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         }
     );
     gallery::store(file, gallery.page(title, lead)?)
+}
+
+/// The bits that tell the pictures of --like apart.
+fn selected(
+    session: &mut Session,
+    collection: &Collection,
+    arguments: &Search,
+) -> Result<Selection, Failure> {
+    if collection.model().is_none() {
+        // Whatever the files are, this collection has nothing to do with pictures.
+        session.encoder(collection)?;
+    }
+    let open = |paths: &[PathBuf]| {
+        Sources::open(paths)
+            .map_err(|error| failure(error).advise("name folders, .tar archives and picture files"))
+    };
+    let (like, unlike) = (
+        open(&arguments.query.like)?,
+        open(&arguments.likeness.unlike)?,
+    );
+    let encoder = session.encoder(collection)?;
+    let codes = |sources: &Sources| {
+        let codes = collection.encode_sources(&*encoder, sources);
+        codes.map_err(failure)
+    };
+    let encoded = busy("encoding the examples", || {
+        Ok::<_, Failure>((codes(&like)?, codes(&unlike)?))
+    });
+    let (like, unlike) = encoded?;
+    if unlike.is_empty() && !arguments.likeness.unlike.is_empty() {
+        return Err(Failure::new("there are no pictures in what --unlike names"));
+    }
+    let bits = arguments
+        .likeness
+        .select_bits
+        .unwrap_or(collection.bits().min(64));
+    let options = SelectionOptions::new(bits as usize);
+    collection
+        .select_bits(&like, &unlike, &options)
+        .map_err(failure)
+}
+
+/// Files in a line.
+fn named(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    names.join(", ")
 }
 
 /// A long text as a heading.

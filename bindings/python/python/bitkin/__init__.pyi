@@ -490,6 +490,43 @@ class Collection:
         threads: int | None = None,
         return_certificate: Literal[True],
     ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.int64]]: ...
+    @overload
+    def search_like(
+        self,
+        like: _Images,
+        unlike: _Images | None = None,
+        *,
+        bits: int = 64,
+        k: int = 10,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[False] = False,
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32]]:
+        """Finds the k rows that are most like some pictures, of a category made up on the spot, and returns what
+        `search` returns for one query.
+
+        A linear SVM selects the `bits` bits that tell the pictures `like` from those of `unlike`, or, where that is
+        left out, from rows of the collection; the distance of a row is the number of these bits in which it
+        is not as the examples are. like, unlike: paths, or the bytes of picture files, any mixture of them,
+        or a single one. Collections with planes are searched fastest so.
+
+        Raises ImageError, OSError for a file that cannot be read, EncoderMissing, EncoderError,
+        InvalidInput, Corrupt.
+        """
+    @overload
+    def search_like(
+        self,
+        like: _Images,
+        unlike: _Images | None = None,
+        *,
+        bits: int = 64,
+        k: int = 10,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[True],
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.int64]]: ...
     def encode_images(
         self, images: _Images, *, threads: int | None = None
     ) -> NDArray[numpy.uint8]:
