@@ -1,6 +1,7 @@
 //! Searches under masks: every way gives what a naive look at all rows gives, and what a certificate says is so.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bitkin::{Answer, Budget, Collection, CollectionConfig, Database, Error, Filter, Way};
@@ -302,10 +303,76 @@ fn long_segments_have_several_blocks() {
             let (answer, explanation) = search.threads(threads).explain().unwrap();
             assert_eq!(hits(&answer), expected);
             assert_eq!(explanation.parts[0].way, Way::Planes);
-            let most = layout.plane_bytes / 20 * u64::from(answer.hits.len() as u32);
-            assert!(explanation.parts[0].bytes <= most);
+            let width: u64 = mask.iter().map(|byte| u64::from(byte.count_ones())).sum();
+            assert!(explanation.parts[0].bytes <= layout.plane_bytes / 20 * width);
         }
     }
+    let path = db.path().to_owned();
+    drop(collection);
+    db.close().unwrap();
+    let right = |mask: &[u8], answer: &Answer| {
+        let mut expected = near(&rows, &codes[..3], mask);
+        expected.truncate(10);
+        assert_eq!(hits(answer), expected);
+    };
+
+    // A damaged byte is noticed by whoever reads its piece, and by nobody else: pieces are blocks of checksums.
+    let (segment, planes) = planes_of(&path);
+    assert!(planes.start.is_multiple_of(16_384));
+    damaged(&segment, planes.start + 5 * 16_384 + 77, || {
+        let db = Database::open_read_only(&path).unwrap();
+        let collection = db.collection("c").unwrap();
+        let search = |mask: &[u8]| collection.search(&codes[..3]).mask(mask).explain();
+        let Err(Error::Storage(bitkin::StorageError::Corrupt { offset, .. })) =
+            search(&[0x20, 0, 0])
+        else {
+            panic!("what is damaged was read")
+        };
+        assert_eq!(offset, planes.start + 5 * 16_384);
+        let mask = [0xdf, 0xff, 0x0f];
+        let (answer, explanation) = search(&mask).unwrap();
+        right(&mask, &answer);
+        assert_eq!(explanation.parts[0].way, Way::Planes);
+        assert_eq!(bitkin::verify(&path).unwrap().problems.len(), 1);
+    });
+    // A section that cannot be understood is passed over: the codes say the same.
+    damaged(&segment, planes.end - 60, || {
+        let db = Database::open_read_only(&path).unwrap();
+        let collection = db.collection("c").unwrap();
+        let mask = [0xff, 0x01, 0];
+        let (answer, explanation) = collection
+            .search(&codes[..3])
+            .mask(&mask)
+            .explain()
+            .unwrap();
+        right(&mask, &answer);
+        assert_eq!(explanation.parts[0].way, Way::Scan);
+    });
+}
+
+/// The one segment of a database, and where its planes are, by the table of contents.
+fn planes_of(database: &Path) -> (PathBuf, Range<u64>) {
+    let mut files = std::fs::read_dir(database.join("segments")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none(), "one segment");
+    let bytes = std::fs::read(&file).unwrap();
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let contents = number(bytes.len() - 48) as usize;
+    let entries = bytes[contents..bytes.len() - 64].chunks(64).zip(0..);
+    let mut planes = entries.filter(|(entry, _)| entry.starts_with(b"hamming.planes\0"));
+    let entry = contents + 64 * planes.next().unwrap().1;
+    let start = number(entry + 40);
+    (file, start..start + number(entry + 48))
+}
+
+/// Turns a byte of a file over while `work` is done.
+fn damaged(file: &Path, at: u64, work: impl FnOnce()) {
+    let whole = std::fs::read(file).unwrap();
+    let mut bytes = whole.clone();
+    bytes[at as usize] ^= 0x10;
+    std::fs::write(file, &bytes).unwrap();
+    work();
+    std::fs::write(file, &whole).unwrap();
 }
 
 /// A mask that cannot be used is refused, with what to do; the collection's own width counts, not the query's.
