@@ -326,6 +326,27 @@ pub(crate) fn parse_code(text: &str, bits: u32) -> Result<Vec<u8>, Failure> {
     Ok(code)
 }
 
+/// The numbers and ranges of numbers, both ends included, of `1,2,5-9`; `what` they number.
+///
+/// # Errors
+/// For a part that is neither.
+pub(crate) fn parse_ranges(text: &str, what: &str) -> Result<Vec<(u64, u64)>, Failure> {
+    let parse = |part: &str| {
+        let part = part.trim();
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let bounds = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (bounds.0 <= bounds.1).then_some(bounds)
+    };
+    text.split(',')
+        .map(|part| {
+            parse(part).ok_or_else(|| {
+                Failure::usage(format!("{part:?} is no {what} and no range of {what}s"))
+                    .advise("write them as 1,2,5-9")
+            })
+        })
+        .collect()
+}
+
 /// Refuses a code with bits set beyond its width.
 fn check_padding(code: &[u8], bits: u32, what: impl FnOnce() -> String) -> Result<(), Failure> {
     let used = bits % 8;

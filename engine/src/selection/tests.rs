@@ -1,0 +1,325 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Columns of ±1 and the objective, written out.
+struct Plain {
+    x: Vec<Vec<f64>>,
+    y: Vec<f64>,
+    costs: Vec<f64>,
+}
+
+impl Plain {
+    fn slack(&self, w: &[f64], bias: f64) -> Vec<f64> {
+        let rows = (0..self.y.len()).map(|i| {
+            let product: f64 = self.x.iter().zip(w).map(|(x, w)| x[i] * w).sum();
+            1.0 - self.y[i] * (product + bias)
+        });
+        rows.collect()
+    }
+
+    fn objective(&self, w: &[f64], bias: f64) -> f64 {
+        let slack = self.slack(w, bias);
+        let loss = slack.iter().zip(&self.costs);
+        let loss: f64 = loss.map(|(s, c)| c * s.max(0.0).powi(2)).sum();
+        loss + w.iter().map(|w| w.abs()).sum::<f64>()
+    }
+
+    /// Slopes of the loss along every weight and the bias.
+    fn slopes(&self, w: &[f64], bias: f64) -> (Vec<f64>, f64) {
+        let slack = self.slack(w, bias);
+        let v: Vec<f64> = (0..slack.len())
+            .map(|i| -2.0 * self.costs[i] * self.y[i] * slack[i].max(0.0))
+            .collect();
+        let along = |x: &Vec<f64>| x.iter().zip(&v).map(|(x, v)| x * v).sum();
+        (self.x.iter().map(along).collect(), v.iter().sum())
+    }
+
+    /// Accelerated proximal gradient: slow, and nothing like coordinate descent.
+    fn solved(&self) -> (Vec<f64>, f64) {
+        let n: f64 = self.costs.iter().sum();
+        let step = 1.0 / (2.0 * n * (self.x.len() + 1) as f64);
+        let (mut w, mut bias) = (vec![0.0; self.x.len()], 0.0);
+        let (mut ahead, mut ahead_bias) = (w.clone(), bias);
+        for t in 0..30_000 {
+            let (slopes, of_bias) = self.slopes(&ahead, ahead_bias);
+            let momentum = t as f64 / (t as f64 + 3.0);
+            for j in 0..w.len() {
+                let free = ahead[j] - step * slopes[j];
+                let next = free.signum() * (free.abs() - step).max(0.0);
+                ahead[j] = next + momentum * (next - w[j]);
+                w[j] = next;
+            }
+            let next = ahead_bias - step * of_bias;
+            ahead_bias = next + momentum * (next - bias);
+            bias = next;
+        }
+        (w, bias)
+    }
+}
+
+/// Codes whose bits are the columns, row by row.
+fn packed(columns: &[Vec<bool>]) -> Vec<u8> {
+    let width = columns.len();
+    let mut codes = vec![0; columns[0].len() * width.div_ceil(8)];
+    for (bit, column) in columns.iter().enumerate() {
+        for (example, set) in column.iter().enumerate() {
+            codes[example * width.div_ceil(8) + bit / 8] |= u8::from(*set) << (bit % 8);
+        }
+    }
+    codes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn weights_are_optimal(
+        columns in (4usize..14).prop_flat_map(|n| {
+            proptest::collection::vec(proptest::collection::vec(any::<bool>(), n), 1..12)
+        }),
+        first in 1usize..4,
+        cost in 0.05f64..3.0,
+    ) {
+        let n = columns[0].len();
+        let sides: Vec<bool> = (0..n).map(|i| i < first).collect();
+        let problem = Problem::balanced(&sides, cost);
+        let (kinds, groups) = super::columns(columns.len() as u32, &packed(&columns));
+        let x: Vec<Vec<f64>> = groups
+            .iter()
+            .map(|group| {
+                let (bit, contrary) = group.bits[0];
+                let column = columns[bit as usize].iter();
+                column.map(|set| if *set != contrary { 1.0 } else { -1.0 }).collect()
+            })
+            .collect();
+        let plain = Plain { x, y: problem.y.clone(), costs: problem.costs.clone() };
+        prop_assert!((plain.costs.iter().sum::<f64>() - cost * n as f64).abs() < 1e-9);
+
+        let (bias, sparse) = problem.descend(&kinds);
+        let mut w = vec![0.0; groups.len()];
+        sparse.iter().for_each(|(column, weight)| w[*column] = *weight);
+        // The optimality conditions hold.
+        let (slopes, of_bias) = plain.slopes(&w, bias);
+        prop_assert!(of_bias.abs() < 1e-3, "{of_bias}");
+        for (w, slope) in w.iter().zip(slopes) {
+            let broken = if *w == 0.0 { slope.abs() - 1.0 } else { (slope + w.signum()).abs() };
+            prop_assert!(broken < 1e-3, "{w} {slope}");
+        }
+        // And nothing better is found another way.
+        let (slow, slow_bias) = plain.solved();
+        let (ours, theirs) = (plain.objective(&w, bias), plain.objective(&slow, slow_bias));
+        prop_assert!(ours <= theirs + 1e-4 && theirs <= ours + 1e-2, "{ours} {theirs}");
+    }
+}
+
+/// A bit that parts n examples rightly alone: w + C n (1 - w)^2 is least at 1 - 1 / (2 C n).
+#[test]
+fn the_weight_of_one_good_bit_is_as_computed_by_hand() {
+    let like = [0b001, 0b111, 0b001];
+    let unlike = [0b100, 0b010, 0b000];
+    let options = SelectionOptions::new(1);
+    let selection = Selection::of_likeness(3, &like, &unlike, &options).unwrap();
+    assert_eq!((selection.bits[0].bit, selection.informative), (0, 1));
+    let expected = 1.0 - 1.0 / (2.0 * 6.0);
+    assert!(
+        (selection.bits[0].weight - expected).abs() < 1e-4,
+        "{selection:?}"
+    );
+    assert_eq!(selection.code(), Some(vec![1]));
+
+    // The other way round it speaks against.
+    let selection = Selection::of_likeness(3, &unlike, &like, &options).unwrap();
+    assert!((selection.bits[0].weight + expected).abs() < 1e-4);
+    assert_eq!(
+        (selection.mask(), selection.code()),
+        (vec![1], Some(vec![0]))
+    );
+}
+
+/// Bits that say the same, or the contrary, all have the weight; others fill up; constant ones never do.
+#[test]
+fn bits_that_say_the_same_are_selected_together_and_others_fill_up() {
+    // Bits 0 and 2 part the examples, 2 contrarily; 1 mostly; 3 is always set, 4 never.
+    let like = [0b01011, 0b01011, 0b01011, 0b01001];
+    let unlike = [0b01100, 0b01100, 0b01110, 0b01100];
+    let select = |bits: usize, fill: bool| {
+        let options = SelectionOptions {
+            fill,
+            ..SelectionOptions::new(bits)
+        };
+        Selection::of_likeness(5, &like, &unlike, &options)
+    };
+    let three = select(3, true).unwrap();
+    let numbers: Vec<u32> = three.bits.iter().map(|bit| bit.bit).collect();
+    assert_eq!((numbers, three.informative), (vec![0, 2, 1], 2));
+    assert_eq!(three.bits[0].weight, -three.bits[1].weight);
+    assert_eq!(
+        (three.mask(), three.code()),
+        (vec![0b111], Some(vec![0b011]))
+    );
+    assert_eq!(select(1, true).unwrap().informative, 1);
+
+    let too_few = |asked, found, fill| SelectionError::TooFewInformative { asked, found, fill };
+    assert_eq!(select(3, false), Err(too_few(3, 2, false)));
+    assert_eq!(select(4, true), Err(too_few(4, 3, true)));
+    let message = select(4, true).unwrap_err().to_string();
+    assert!(
+        message.contains("only 3 tell the examples apart: ask for at most"),
+        "{message}"
+    );
+}
+
+#[test]
+fn bits_of_several_classes_count_by_the_sum_of_their_weights() {
+    // Four classes of two examples: bits 0 and 1 number them, bit 2 tells only class 3 from the others, bit 3
+    // the two examples of each.
+    let codes = [
+        0b0000, 0b1000, 0b0001, 0b1001, 0b0010, 0b1010, 0b0111, 0b1111,
+    ];
+    let labels = [7, 7, 1, 1, 4, 4, 9, 9];
+    let selection = Selection::of_classes(4, &codes, &labels, &SelectionOptions::new(3)).unwrap();
+    let numbers: Vec<u32> = selection.bits.iter().map(|bit| bit.bit).collect();
+    assert_eq!((selection.mask(), selection.code()), (vec![0b111], None));
+    assert!(
+        numbers[..2].contains(&0) && numbers[..2].contains(&1),
+        "{selection:?}"
+    );
+    assert!(selection.bits.iter().all(|bit| bit.weight > 0.0));
+    let weights: Vec<f64> = selection.bits.iter().map(|bit| bit.weight).collect();
+    assert!(weights.is_sorted_by(|a, b| a >= b), "{weights:?}");
+
+    // Names of classes and the order of examples do not matter.
+    let mixed = [7, 0, 5, 2, 1, 6, 3, 4];
+    let (codes, labels): (Vec<u8>, Vec<u32>) =
+        mixed.iter().map(|&i| (codes[i], labels[i] / 2)).unzip();
+    let again = Selection::of_classes(4, &codes, &labels, &SelectionOptions::new(3)).unwrap();
+    assert_eq!(again.mask(), selection.mask());
+}
+
+/// Many examples of the other side must not make the cheapest answer "nothing is like it".
+#[test]
+fn both_sides_weigh_the_same_however_many_examples_they_have() {
+    // Bit 0 is set in all that is wanted and in a fifth of what is not: better than no bit only where the two
+    // examples count as much as the fifty.
+    let like = [0b1, 0b1];
+    let unlike: Vec<u8> = (0..50).map(|i| u8::from(i % 5 == 0)).collect();
+    let options = SelectionOptions {
+        cost: 0.05,
+        ..SelectionOptions::new(1)
+    };
+    let selection = Selection::of_likeness(1, &like, &unlike, &options).unwrap();
+    assert!(selection.bits[0].weight > 0.0);
+}
+
+#[test]
+fn long_codes_give_the_same_bits_each_time() {
+    let (width, n) = (4096u32, 40usize);
+    let mut state = 1u64;
+    let mut codes: Vec<u8> = (0..n * 512)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect();
+    // Of 4096 random bits, ten are the class.
+    for (i, code) in codes.chunks_exact_mut(512).enumerate() {
+        for byte in (0..500).step_by(50) {
+            code[byte] = code[byte] & !1 | u8::from(i % 2 == 0);
+        }
+    }
+    let labels: Vec<u32> = (0..n as u32).map(|i| i % 2).collect();
+    let select =
+        |bits| Selection::of_classes(width, &codes, &labels, &SelectionOptions::new(bits)).unwrap();
+    let ten = select(10);
+    let mut numbers: Vec<u32> = ten.bits.iter().map(|bit| bit.bit).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..10).map(|i| i * 400).collect::<Vec<_>>());
+    assert_eq!(ten.informative, 10);
+    assert_eq!(select(64), select(64));
+    assert_eq!(select(64).bits[..10], ten.bits[..]);
+}
+
+#[test]
+fn what_cannot_be_selected_from_is_refused() {
+    use SelectionError::*;
+    let options = SelectionOptions::new(2);
+    let likeness = |like: &[u8], unlike: &[u8]| {
+        Selection::of_likeness(12, like, unlike, &options).unwrap_err()
+    };
+    let good = [1u8, 0];
+    assert_eq!(
+        likeness(&[], &good),
+        NoExamples {
+            which: "like examples"
+        }
+    );
+    assert_eq!(
+        likeness(&good, &[]),
+        NoExamples {
+            which: "unlike examples"
+        }
+    );
+    assert!(matches!(
+        likeness(&[1, 0, 1], &good),
+        WrongWidth {
+            width: 12,
+            expected: 2,
+            found: 3,
+            ..
+        }
+    ));
+    let padded = likeness(&good, &[0, 0, 0, 16]);
+    assert_eq!(
+        padded,
+        PaddingBits {
+            which: "unlike examples",
+            code: 1,
+            width: 12
+        }
+    );
+
+    let classes = |codes: &[u8], labels: &[u32], options: &SelectionOptions| {
+        Selection::of_classes(12, codes, labels, options).unwrap_err()
+    };
+    let two = [1, 0, 2, 0];
+    assert_eq!(classes(&two, &[3, 3], &options), OneClass { examples: 2 });
+    assert_eq!(
+        classes(&two, &[3], &options),
+        LabelCount {
+            codes: 2,
+            labels: 1
+        }
+    );
+    let asked = |bits| classes(&two, &[3, 4], &SelectionOptions::new(bits));
+    assert_eq!(
+        asked(0),
+        BadCount {
+            asked: 0,
+            width: 12
+        }
+    );
+    assert_eq!(
+        asked(13),
+        BadCount {
+            asked: 13,
+            width: 12
+        }
+    );
+    let cost = |cost| SelectionOptions {
+        cost,
+        ..options.clone()
+    };
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(classes(&two, &[3, 4], &cost(bad)), BadCost(_)));
+    }
+    // Examples that no bit tells apart.
+    let none = TooFewInformative {
+        asked: 2,
+        found: 0,
+        fill: true,
+    };
+    assert_eq!(likeness(&good, &good), none);
+}
