@@ -13,7 +13,9 @@ use clap_complete::Shell as ShellKind;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use reading::{Bench, Explain, Get, Mask, Search, Stats, StatsFormat, Verify, Wanted};
+pub(crate) use reading::{
+    Bench, Explain, Get, Likeness, Mask, Search, Stats, StatsFormat, Verify, Wanted,
+};
 
 /// Bitkin finds the kin of any image, or of any binary code, by its bits.
 ///
