@@ -218,7 +218,11 @@ pub(crate) fn measure(arguments: &MaskArgs) -> Result<()> {
     Ok(())
 }
 
-fn fill(path: &Path, codes: &mut Codes, arguments: &MaskArgs) -> Result<(), bitkin::Error> {
+fn fill(
+    path: &Path,
+    codes: &mut Codes,
+    arguments: &MaskArgs,
+) -> std::result::Result<(), bitkin::Error> {
     let mut options = DatabaseOptions::new().durability(Durability::None);
     if !arguments.merge {
         options = options.memory_limit(usize::MAX).flush_rows(usize::MAX);

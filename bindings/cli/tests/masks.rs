@@ -90,15 +90,16 @@ fn masks_that_cannot_be_are_refused() {
         .bad(1, &["codes, not pictures"]);
 }
 
-/// A PPM file: stripes that stand or lie, with noise over them.
-fn picture(number: u8, stand: bool) -> Vec<u8> {
+/// A PPM file: waves of one of two kinds, with noise over them.
+fn picture(number: u8, kind: usize) -> Vec<u8> {
     let side = 96;
     let mut file = format!("P6\n{side} {side}\n255\n").into_bytes();
     let noise = noise(u64::from(number), side * side);
     for (at, noise) in noise.iter().enumerate() {
-        let across = if stand { at % side } else { at / side };
-        let light = if across / 12 % 2 == 0 { 180 } else { 60 };
-        file.extend([light + noise % 70; 3]);
+        let (u, v) = (at % side, at / side);
+        let wave = u * (u + 60 * kind) / 40 + v * v * (kind + 1) / 60;
+        let light = 2 * (wave % 120).abs_diff(60) as u8 + noise % 80;
+        file.extend([light; 3]);
     }
     file
 }
@@ -108,16 +109,16 @@ fn picture(number: u8, stand: bool) -> Vec<u8> {
 #[test]
 fn a_kind_is_found_by_examples() {
     let place = Place::new();
-    for (folder, numbers, stand) in [
-        ("all", 0..20, true),
-        ("all", 20..40, false),
-        ("standing", 100..105, true),
-        ("lying", 105..110, false),
+    for (folder, numbers, kind) in [
+        ("all", 0..20, 0),
+        ("all", 20..40, 1),
+        ("ones", 100..105, 0),
+        ("others", 105..110, 1),
     ] {
         std::fs::create_dir_all(place.path(folder)).unwrap();
         for number in numbers {
             let file = place.path(&format!("{folder}/{number:03}.ppm"));
-            std::fs::write(file, picture(number, stand)).unwrap();
+            std::fs::write(file, picture(number, kind)).unwrap();
         }
     }
     place.run("create db c --encoder pdq --planes").good();
@@ -128,29 +129,29 @@ fn a_kind_is_found_by_examples() {
             .good();
         serde_json::from_value(run.json()[0]["ids"].clone()).unwrap()
     };
-    let standing = ids("search db c --like standing --unlike lying");
+    let ones = ids("search db c --like ones --unlike others");
     assert!(
-        standing.len() == 15 && standing.iter().all(|id| *id < 20),
-        "{standing:?}"
+        ones.len() == 15 && ones.iter().all(|id| *id < 20),
+        "{ones:?}"
     );
-    let lying = ids("search db c --like lying --unlike standing");
-    assert!(lying.iter().all(|id| *id >= 20), "{lying:?}");
-    let alone = ids("search db c --like standing");
+    let others = ids("search db c --like others --unlike ones");
+    assert!(others.iter().all(|id| *id >= 20), "{others:?}");
+    let alone = ids("search db c --like ones");
     assert!(
         alone.iter().filter(|id| **id < 20).count() >= 13,
         "{alone:?}"
     );
-    let own = ids("search db c --image lying/107.ppm --like standing --unlike lying");
+    let own = ids("search db c --image others/107.ppm --like ones --unlike others");
     assert!(own.iter().all(|id| *id >= 20), "{own:?}");
     let run = place
-        .run("search db c --like standing --unlike lying --select-bits 8 --html page.html")
+        .run("search db c --like ones --unlike others --select-bits 8 --html page.html")
         .good();
-    assert!(run.out.contains("standing: 10 found"), "{}", run.out);
+    assert!(run.out.contains("ones: 10 found"), "{}", run.out);
     let page = std::fs::read_to_string(place.path("page.html")).unwrap();
-    assert!(page.contains("Like standing") && page.contains("by 8 bits of codes of 256 bits"));
+    assert!(page.contains("Like ones") && page.contains("by 8 bits of codes of 256 bits"));
     // What is no category is told.
     place
-        .run("search db c --like standing --unlike standing --select-bits 8")
+        .run("search db c --like ones --unlike ones --select-bits 8")
         .bad(1, &["tell the examples apart"]);
     place.run("search db c --like nowhere").bad(1, &["nowhere"]);
 }

@@ -6,7 +6,7 @@ use super::{
     check_file, collection, failure, field, outside, parse_code, parse_ranges, read_picture,
 };
 use crate::error::Failure;
-use crate::grammar::{Explain, Format, Mask, Search, Wanted};
+use crate::grammar::{Explain, Format, Likeness, Mask, Search, Wanted};
 use crate::interrupt;
 use crate::output::{Column, bytes, counted, grouped, plain};
 use crate::progress::busy;
@@ -74,6 +74,12 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         .map(|_| Gallery::new(&collection, &arguments.database));
     let query = &arguments.query;
     let (mask, likeness) = match query.like.is_empty() {
+        // Told by the grammar only where nothing else is searched for that `--like` conflicts with.
+        true if arguments.likeness.is_given() => {
+            return Err(Failure::usage(
+                "--unlike and --select-bits are for --like DIR, which says what is sought",
+            ));
+        }
         true => (arguments.mask.of(collection.bits())?, None),
         false => {
             let selected = selected(session, &collection, arguments)?;
@@ -306,6 +312,12 @@ impl Mask {
             }
         }
         Ok(Some(mask))
+    }
+}
+
+impl Likeness {
+    fn is_given(&self) -> bool {
+        !self.unlike.is_empty() || self.select_bits.is_some()
     }
 }
 
