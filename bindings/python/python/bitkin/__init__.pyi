@@ -87,7 +87,7 @@ def backup(path: _Path, dest: _Path) -> BackupReport:
     be new or empty; also while another process writes it. Returns a BackupReport.
 
     Files that never change are hard-linked where the system can, which takes no space; but damage to
-    the bytes of one is then damage to both.
+    the bytes of one is then damage to both. If Ctrl-C or an error ends it, nothing is left in `dest`.
 
     Raises NotADatabase, also if there is something in `dest`, UnknownFormat, Corrupt, DiskError.
     """
@@ -102,7 +102,7 @@ def verify(path: _Path) -> list[str]:
 def repair(path: _Path, dest: _Path) -> RepairReport:
     """Saves what is whole of the database in the directory `path`, which nobody may be writing, into a new
     database in the directory `dest`, which must be new or empty. Nothing in `path` is changed. Returns
-    a RepairReport, which lists what is lost.
+    a RepairReport, which lists what is lost. If Ctrl-C or an error ends it, nothing is left in `dest`.
 
     Raises NotADatabase if nothing of one is there, or something is in `dest`; Locked, DiskError.
     """
@@ -159,7 +159,8 @@ class Database:
         """
     def compact(self) -> None:
         """Writes all collections anew without their deleted rows: what was deleted is in no file of
-        the database any more. Reads and writes go on meanwhile.
+        the database any more. Reads and writes go on meanwhile. Ctrl-C ends it, and leaves what it has not
+        finished as it was.
 
         Raises ReadOnly.
         """
@@ -199,7 +200,8 @@ class Database:
         """
     def close(self) -> None:
         """Closes the database. It and its collections raise Closed from then on. A second time, and
-        in a child process that was forked off, it does nothing.
+        in a child process that was forked off, it does nothing. Ctrl-C makes it leave rows in the log that it
+        would have written into segments: the next opening does that.
 
         Raises DiskError for last writes that failed; the database is closed all the same.
         """
@@ -553,7 +555,8 @@ class Collection:
         """
     def compact(self) -> None:
         """Writes the collection anew without its deleted rows: what was deleted is in no file of
-        the database any more. Reads and writes go on meanwhile.
+        the database any more. Reads and writes go on meanwhile. Ctrl-C ends it, and leaves what it has not
+        finished as it was.
 
         Raises ReadOnly.
         """
