@@ -21,7 +21,7 @@ const GPU_BATCH: usize = 64;
 /// Sides of pictures that a network is run on, in pixels.
 const SIDES: RangeInclusive<u32> = 8..=1024;
 
-/// A PP + SCDM model on libtorch.
+/// A model on libtorch, whatever method trained it.
 ///
 /// On the CPU every picture goes through the network by itself, on one of the worker threads;
 /// on a GPU in batches of one fixed size. Everything after the features is plain Rust
@@ -65,9 +65,6 @@ impl TorchEncoder {
                 reason,
             })
         };
-        if file.method() != Some(METHOD) {
-            return Err(unsupported("bitkin.method", file.method(), METHOD));
-        }
         let arithmetic = file.arithmetic().and_then(Arithmetic::of_name);
         let Some(arithmetic) = arithmetic else {
             let (key, known) = ("bitkin.arithmetic", "f32 and bf16");
@@ -194,9 +191,6 @@ fn one_by_one(backbone: &Backbone, pixels: &[u8], input: ImageInput) -> Result<V
     Ok(rows.concat())
 }
 
-/// The method that this encoder implements, as a model file names it.
-pub const METHOD: &str = "pp-scdm";
-
 impl Encoder for TorchEncoder {
     fn bits(&self) -> u32 {
         self.model.bits as u32
@@ -265,7 +259,7 @@ pub fn build_file(
         tensors.insert(name.to_string(), view.to_tensor());
     }
     let description = serde_json::json!({
-        "method": METHOD,
+        "method": model.method.name(),
         "bits": model.bits,
         "arithmetic": arithmetic.name(),
         "input": input,

@@ -9,10 +9,11 @@ use bitkin::encoder::ImageInput;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::backbone::Backbone;
 use crate::dataset::{Dataset, Picture};
+use crate::device::use_one_thread;
 use crate::error::Error;
 
 /// Feature vectors of some pictures, and their class numbers.
@@ -68,6 +69,9 @@ pub(crate) fn classes(labels: &[u32]) -> Vec<u32> {
     classes.dedup();
     classes
 }
+
+/// Pictures between two looks at the clock; their files are in memory at once.
+const TOGETHER: usize = 256;
 
 /// Extracts features, and remembers them by the content of the picture.
 pub struct Extractor {
@@ -125,8 +129,6 @@ impl Extractor {
         set: &Dataset,
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Features, Error> {
-        /// Pictures between two looks at the clock; their files are in memory at once.
-        const TOGETHER: usize = 256;
         let total = set.pictures.len();
         let mut keys = Vec::with_capacity(total);
         let mut unsaved = false;
@@ -164,6 +166,64 @@ impl Extractor {
             values,
             labels: set.classes().1,
         })
+    }
+
+    /// Pixels of a set of pictures, as the backbone is shown them: u8 `[n, 3, h, w]`; `progress` as in
+    /// [`Extractor::extract`].
+    ///
+    /// # Errors
+    /// As [`Extractor::extract`].
+    pub fn pixels(
+        &self,
+        set: &Dataset,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Tensor, Error> {
+        let (width, height) = (i64::from(self.input.width), i64::from(self.input.height));
+        let rows = in_steps(set, progress, |picture| {
+            picture.pixels(&picture.read()?, &self.input)
+        })?;
+        let shape = [set.pictures.len() as i64, height, width, 3];
+        let pixels = Tensor::f_from_data_size(&rows, &shape, Kind::Uint8)?;
+        Ok(pixels.f_permute([0, 3, 1, 2])?)
+    }
+
+    /// What the backbone's last `blocks` blocks are given for a set of pictures, to train these blocks from: f16
+    /// `[n, channels, h, w]`. `progress` as in [`Extractor::extract`].
+    ///
+    /// # Errors
+    /// As [`Extractor::extract`] and [`Backbone::trunk`].
+    pub fn trunk(
+        &self,
+        set: &Dataset,
+        blocks: usize,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Tensor, Error> {
+        let of = |picture: &Picture| -> Result<Tensor, Error> {
+            use_one_thread();
+            let pixels = picture.pixels(&picture.read()?, &self.input)?;
+            let (width, height) = (i64::from(self.input.width), i64::from(self.input.height));
+            let pixels = Tensor::f_from_data_size(&pixels, &[1, height, width, 3], Kind::Uint8)?;
+            let pixels = pixels.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
+            let x = self.backbone.trunk(&pixels, blocks)?;
+            Ok(x.f_to_kind(Kind::Half)?.f_contiguous()?)
+        };
+        let Some(first) = set.pictures.first() else {
+            return Err(Error::Data("there are no pictures".into()));
+        };
+        let mut shape = of(first)?.size();
+        shape[0] = set.pictures.len() as i64;
+        let values = in_steps(set, progress, |picture| {
+            let x = of(picture)?;
+            let mut bytes = vec![0; 2 * x.numel()];
+            x.f_copy_data_u8(&mut bytes, x.numel())?;
+            Ok(bytes)
+        })?;
+        Ok(Tensor::f_from_data_size(&values, &shape, Kind::Half)?)
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
     }
 
     /// Adds the pictures' keys; returns whether any was not known yet.
@@ -288,6 +348,31 @@ impl Extractor {
         }
         Ok(())
     }
+}
+
+/// What is made of each picture of a set, joined in its order; pictures are spread over all cores.
+fn in_steps(
+    set: &Dataset,
+    mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+    of: impl Fn(&Picture) -> Result<Vec<u8>, Error> + Sync,
+) -> Result<Vec<u8>, Error> {
+    let mut joined = Vec::new();
+    let mut done = 0;
+    for pictures in set.pictures.chunks(TOGETHER) {
+        let made = pictures.par_iter().map(&of);
+        for bytes in made.collect::<Result<Vec<_>, _>>()? {
+            joined.reserve_exact(match joined.is_empty() {
+                true => bytes.len() * set.pictures.len(),
+                false => 0,
+            });
+            joined.extend(bytes);
+        }
+        done += pictures.len();
+        if progress(done, set.pictures.len()).is_break() {
+            return Err(Error::Stopped);
+        }
+    }
+    Ok(joined)
 }
 
 impl Cache {

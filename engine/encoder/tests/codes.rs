@@ -9,7 +9,7 @@ use bitkin::model::{ModelError, ModelFile, ModelMetadata, Tensor};
 use bitkin_encoder::Error;
 use bitkin_encoder::device::DeviceChoice;
 use bitkin_encoder::encoder::TorchEncoder;
-use bitkin_encoder::hash::{HashModel, Layer, Prototypes};
+use bitkin_encoder::hash::{HashModel, Layer, Method, Prototypes};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -82,9 +82,11 @@ fn a_code_follows_from_its_feature_step_by_step() {
         bias: bias.to_vec(),
     };
     let mut model = HashModel {
+        method: Method::PpScdm,
         bits: 3,
         centre: vec![1.0, 0.0],
         whitening: Some(vec![2.0, 0.0, 0.0, 1.0]),
+        unit_length: true,
         prototypes: Some(Prototypes {
             points: vec![0.6, 0.8, -0.8, 0.6],
             classes: vec![0, 1],

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::residual::{ConvPlan, Convolve};
+use super::residual::Convolve;
 use super::{Conv, channels_last};
 
 /// What a network computes in.
@@ -130,9 +130,37 @@ impl Layers {
             Way::Rounded => rounded(x),
         }
     }
+}
 
-    /// A convolution with its bias, without activation.
-    pub(super) fn convolve(
+impl Layer {
+    fn packed(
+        &self,
+        input: &[i64],
+        stride: i64,
+        padding: [i64; 2],
+        groups: i64,
+    ) -> Result<&Conv, TchError> {
+        if let Some(packed) = self.packed.get() {
+            return Ok(packed);
+        }
+        let weight = self.conv.weight.f_to_mkldnn(Kind::BFloat16)?;
+        let conv = Conv {
+            weight: weight.f_mkldnn_reorder_conv2d_weight(
+                padding,
+                [stride, stride],
+                [1, 1],
+                groups,
+                input,
+            )?,
+            bias: self.conv.bias.f_to_mkldnn(Kind::BFloat16)?,
+        };
+        // Whichever thread was first: all have made the same.
+        Ok(self.packed.get_or_init(|| conv))
+    }
+}
+
+impl Convolve for Layers {
+    fn convolve(
         &self,
         name: &str,
         x: &Tensor,
@@ -168,43 +196,8 @@ impl Layers {
         self.settle(y)
     }
 
-    /// The size of a layer's kernel.
-    pub(super) fn kernel(&self, name: &str) -> i64 {
+    fn kernel(&self, name: &str) -> i64 {
         self.layers[name].conv.weight.size()[2]
-    }
-}
-
-impl Layer {
-    fn packed(
-        &self,
-        input: &[i64],
-        stride: i64,
-        padding: [i64; 2],
-        groups: i64,
-    ) -> Result<&Conv, TchError> {
-        if let Some(packed) = self.packed.get() {
-            return Ok(packed);
-        }
-        let weight = self.conv.weight.f_to_mkldnn(Kind::BFloat16)?;
-        let conv = Conv {
-            weight: weight.f_mkldnn_reorder_conv2d_weight(
-                padding,
-                [stride, stride],
-                [1, 1],
-                groups,
-                input,
-            )?,
-            bias: self.conv.bias.f_to_mkldnn(Kind::BFloat16)?,
-        };
-        // Whichever thread was first: all have made the same.
-        Ok(self.packed.get_or_init(|| conv))
-    }
-}
-
-impl Convolve for Layers {
-    fn conv(&self, plan: &ConvPlan, x: &Tensor) -> Result<Tensor, TchError> {
-        let padding = [plan.kernel / 2; 2];
-        self.convolve(&plan.name, x, plan.stride, padding, 1)
     }
 
     fn settle(&self, x: Tensor) -> Result<Tensor, TchError> {

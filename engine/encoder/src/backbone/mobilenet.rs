@@ -1,15 +1,15 @@
 //! MobileNetV1 with width multiplier 1 (Howard et al., arXiv 1704.04861), batch norm folded.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use bitkin::encoder::ImageInput;
 use bitkin::model::{Dtype, ModelError, ModelFile, ModelMetadata};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
-use super::arithmetic::Layers;
-use super::{Architecture, ConvShape, Description};
+use super::{Architecture, ConvShape, Convolve, Description};
 
 /// Numbers in a feature vector.
 pub(super) const DIM: usize = 1024;
@@ -31,15 +31,18 @@ const BLOCKS: [(i64, i64); 13] = [
     (1024, 1),
 ];
 
+/// Output channels of the stem.
+const STEM: i64 = 32;
+
 pub(super) struct MobileNetV1;
 
 impl MobileNetV1 {
     pub(super) fn convs(&self) -> Vec<ConvShape> {
         let mut shapes = vec![ConvShape {
             name: "stem".into(),
-            weight: [32, 3, 3, 3],
+            weight: [STEM, 3, 3, 3],
         }];
-        let mut width = 32;
+        let mut width = STEM;
         for (i, (output, _)) in BLOCKS.into_iter().enumerate() {
             shapes.push(ConvShape {
                 name: format!("blocks.{i}.depthwise"),
@@ -54,23 +57,48 @@ impl MobileNetV1 {
         shapes
     }
 
-    /// `[n, 3, h, w]` to f32 `[n, DIM]`.
-    pub(super) fn forward(&self, x: &Tensor, layers: &Layers) -> Result<Tensor, TchError> {
-        let mut x = conv_same(x, layers, "stem", 2, 1)?;
-        let mut width = 32;
-        for (i, (output, stride)) in BLOCKS.into_iter().enumerate() {
+    /// Number of blocks.
+    pub(super) fn blocks(&self) -> usize {
+        BLOCKS.len()
+    }
+
+    /// Names of the convolutions of the last blocks.
+    pub(super) fn convs_of_last(&self, blocks: usize) -> Vec<String> {
+        let first = BLOCKS.len().saturating_sub(blocks);
+        let names = (first..BLOCKS.len())
+            .flat_map(|i| ["depthwise", "pointwise"].map(|part| format!("blocks.{i}.{part}")));
+        names.collect()
+    }
+
+    /// What comes before the blocks: `[n, 3, h, w]` to what the first of them takes.
+    pub(super) fn stem(&self, x: &Tensor, layers: &impl Convolve) -> Result<Tensor, TchError> {
+        conv_same(x, layers, "stem", 2, 1)
+    }
+
+    /// Some of the blocks; after the last, maps `[n, DIM, h, w]` in the layers' own kind.
+    pub(super) fn run(
+        &self,
+        mut x: Tensor,
+        blocks: Range<usize>,
+        layers: &impl Convolve,
+    ) -> Result<Tensor, TchError> {
+        for i in blocks {
+            let width = match i {
+                0 => STEM,
+                i => BLOCKS[i - 1].0,
+            };
+            let stride = BLOCKS[i].1;
             x = conv_same(&x, layers, &format!("blocks.{i}.depthwise"), stride, width)?;
             x = conv_same(&x, layers, &format!("blocks.{i}.pointwise"), 1, 1)?;
-            width = output;
         }
-        x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+        Ok(x)
     }
 }
 
 /// Convolution with TensorFlow's SAME padding, whose odd pixel goes right and below, then ReLU6.
 fn conv_same(
     x: &Tensor,
-    layers: &Layers,
+    layers: &impl Convolve,
     name: &str,
     stride: i64,
     groups: i64,

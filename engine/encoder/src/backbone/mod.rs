@@ -6,23 +6,26 @@
 mod arithmetic;
 mod mobilenet;
 mod residual;
+mod tail;
 pub mod torchscript;
 mod torchvision;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use bitkin::encoder::ImageInput;
 use bitkin::model::{Dtype, ModelError, ModelFile, ModelKind, ModelMetadata, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 pub use self::arithmetic::Arithmetic;
 use self::arithmetic::{Layers, Way};
 use self::mobilenet::MobileNetV1;
 pub use self::residual::COMPACT_STAGES;
-pub(crate) use self::residual::{ConvPlan, Convolve, ResidualPlan};
+pub(crate) use self::residual::{Convolve, ResidualPlan};
+pub use self::tail::Tail;
 use self::torchscript::TorchScript;
 use crate::device::use_one_thread;
 use crate::error::Error;
@@ -81,6 +84,43 @@ pub enum Architecture {
 enum Plan {
     Residual(ResidualPlan),
     MobileNetV1(MobileNetV1),
+}
+
+impl Plan {
+    fn blocks(&self) -> usize {
+        match self {
+            Plan::Residual(plan) => plan.blocks(),
+            Plan::MobileNetV1(plan) => plan.blocks(),
+        }
+    }
+
+    /// Names of the convolutions of the last blocks.
+    fn convs_of_last(&self, blocks: usize) -> Vec<String> {
+        match self {
+            Plan::Residual(plan) => plan.convs_of_last(blocks).map(str::to_owned).collect(),
+            Plan::MobileNetV1(plan) => plan.convs_of_last(blocks),
+        }
+    }
+
+    fn stem(&self, x: &Tensor, layers: &impl Convolve) -> Result<Tensor, TchError> {
+        match self {
+            Plan::Residual(plan) => plan.stem(x, layers),
+            Plan::MobileNetV1(plan) => plan.stem(x, layers),
+        }
+    }
+
+    /// Some of the blocks; after the last, the maps that features are means of.
+    fn run(
+        &self,
+        x: Tensor,
+        blocks: Range<usize>,
+        layers: &impl Convolve,
+    ) -> Result<Tensor, TchError> {
+        match self {
+            Plan::Residual(plan) => plan.run(x, blocks, layers),
+            Plan::MobileNetV1(plan) => plan.run(x, blocks, layers),
+        }
+    }
 }
 
 /// What is computed.
@@ -146,6 +186,24 @@ pub fn read_file(path: &Path) -> Result<ModelFile, Error> {
 }
 
 impl Description {
+    /// The description that stands in a file.
+    fn of(file: &ModelFile) -> Result<Description, Error> {
+        let Some(json) = &file.metadata().backbone else {
+            return Err(ModelError::MissingKey {
+                key: "backbone".into(),
+            }
+            .into());
+        };
+        let description: Description = serde_json::from_value(json.clone().into())
+            .map_err(|e| Error::Backbone(e.to_string()))?;
+        // A key that is not known may be a step that would be left out of the features.
+        let known = serde_json::json!(description);
+        if let Some(key) = json.keys().find(|key| known.get(key.as_str()).is_none()) {
+            return Err(Error::Backbone(format!("its key {key:?} is not known")));
+        }
+        Ok(description)
+    }
+
     /// The plan of the architecture and the convolutions that it needs, once all that a file may have
     /// wrong is checked; none of what is not made of convolutions.
     fn plan(&self) -> Result<Option<(Plan, Vec<ConvShape>)>, Error> {
@@ -202,19 +260,7 @@ impl Backbone {
         device: Device,
         way: impl FnOnce(bool) -> Way,
     ) -> Result<Backbone, Error> {
-        let Some(json) = &file.metadata().backbone else {
-            return Err(ModelError::MissingKey {
-                key: "backbone".into(),
-            }
-            .into());
-        };
-        let description: Description = serde_json::from_value(json.clone().into())
-            .map_err(|e| Error::Backbone(e.to_string()))?;
-        // A key that is not known may be a step that would be left out of the features.
-        let known = serde_json::json!(description);
-        if let Some(key) = json.keys().find(|key| known.get(key.as_str()).is_none()) {
-            return Err(Error::Backbone(format!("its key {key:?} is not known")));
-        }
+        let description = Description::of(file)?;
         let network = match (description.plan()?, &description.architecture) {
             (Some((plan, shapes)), _) => {
                 let mut convs = BTreeMap::new();
@@ -301,26 +347,33 @@ impl Backbone {
                 .f_to_device(self.device)?
                 .f_permute([0, 3, 1, 2])?
                 .f_to_kind(Kind::Float)?;
-            let x = x.f_mul(&self.scale)?.f_add(&self.shift)?;
-            let y = match &self.network {
-                Network::Layers(plan, layers) => {
-                    let x = layers.enter(&x)?;
-                    match plan {
-                        Plan::Residual(plan) => plan.forward(&x, layers),
-                        Plan::MobileNetV1(plan) => plan.forward(&x, layers),
-                    }?
-                }
-                Network::TorchScript(module, dim) => {
-                    let y = module.forward(&x)?;
-                    if y.size() != [n, *dim as i64] {
-                        let what = format!("its module gives a tensor of shape {:?}", y.size());
-                        return Err(Error::Backbone(what));
-                    }
-                    y
-                }
-            };
+            let y = self.run(&self.normalised(&x)?)?;
             Ok(Vec::try_from(y.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
         })
+    }
+
+    /// What the network takes, out of f32 `[n, 3, h, w]`, 0 to 255.
+    fn normalised(&self, pixels: &Tensor) -> Result<Tensor, TchError> {
+        pixels.f_mul(&self.scale)?.f_add(&self.shift)
+    }
+
+    /// Features f32 `[n, dim]` of what [`Backbone::normalised`] gives.
+    fn run(&self, x: &Tensor) -> Result<Tensor, Error> {
+        match &self.network {
+            Network::Layers(plan, layers) => {
+                let x = plan.stem(&layers.enter(x)?, layers)?;
+                let x = layers.leave(plan.run(x, 0..plan.blocks(), layers)?)?;
+                Ok(x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)?)
+            }
+            Network::TorchScript(module, dim) => {
+                let y = module.forward(x)?;
+                if y.size() != [x.size()[0], *dim as i64] {
+                    let what = format!("its module gives a tensor of shape {:?}", y.size());
+                    return Err(Error::Backbone(what));
+                }
+                Ok(y)
+            }
+        }
     }
 }
 

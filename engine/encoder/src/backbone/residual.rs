@@ -1,6 +1,8 @@
 //! Residual networks (He et al., CVPR 2016): the compact one that ships with Bitkin, 2.7 million parameters
 //! for pictures of 64 x 64 pixels on a CPU, and ResNet-18 to ResNet-152.
 
+use std::ops::Range;
+
 use tch::{Kind, TchError, Tensor};
 
 /// Width and number of residual blocks of each stage of the compact architecture. The first stage
@@ -19,8 +21,18 @@ pub(crate) struct ConvPlan {
 
 /// Computes a plan's convolutions.
 pub(crate) trait Convolve {
-    /// Applies a convolution without activation.
-    fn conv(&self, plan: &ConvPlan, x: &Tensor) -> Result<Tensor, TchError>;
+    /// Applies the convolution of this name with its bias, without activation.
+    fn convolve(
+        &self,
+        name: &str,
+        x: &Tensor,
+        stride: i64,
+        padding: [i64; 2],
+        groups: i64,
+    ) -> Result<Tensor, TchError>;
+
+    /// The size of a convolution's kernel.
+    fn kernel(&self, name: &str) -> i64;
 
     /// A sum, as the arithmetic has it.
     fn settle(&self, x: Tensor) -> Result<Tensor, TchError> {
@@ -36,7 +48,7 @@ pub(crate) trait Convolve {
 /// Places of a block's convolutions in the plan's list.
 struct Block {
     /// One after the other.
-    convs: std::ops::Range<usize>,
+    convs: Range<usize>,
     shortcut: Option<usize>,
 }
 
@@ -63,7 +75,7 @@ impl ResidualPlan {
             stem: "stem",
             shortcut: "shortcut",
         };
-        let mut plan = ResidualPlan::stem(&names, stages[0].0, 3, false);
+        let mut plan = ResidualPlan::of_stem(&names, stages[0].0, 3, false);
         for (stage, &(output, count)) in stages.iter().enumerate() {
             for i in 0..count {
                 let stride = if stage > 0 && i == 0 { 2 } else { 1 };
@@ -89,7 +101,7 @@ impl ResidualPlan {
             stem: "conv1",
             shortcut: "downsample",
         };
-        let mut plan = ResidualPlan::stem(&names, 64, 7, true);
+        let mut plan = ResidualPlan::of_stem(&names, 64, 7, true);
         for (stage, count) in counts.into_iter().enumerate() {
             let width = 64 << stage;
             for i in 0..count {
@@ -106,7 +118,7 @@ impl ResidualPlan {
         Some(plan)
     }
 
-    fn stem(names: &Names, width: i64, kernel: i64, pools: bool) -> ResidualPlan {
+    fn of_stem(names: &Names, width: i64, kernel: i64, pools: bool) -> ResidualPlan {
         ResidualPlan {
             convs: vec![ConvPlan {
                 name: names.stem.into(),
@@ -161,24 +173,59 @@ impl ResidualPlan {
         self.dim
     }
 
-    /// `[n, 3, h, w]` to f32 `[n, dim]`.
-    pub(crate) fn forward(&self, x: &Tensor, layers: &impl Convolve) -> Result<Tensor, TchError> {
-        let conv = |index: usize, x: &Tensor| layers.conv(&self.convs[index], x);
-        let mut x = conv(0, x)?.f_relu_()?;
-        if self.pools {
-            x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+    /// Number of blocks.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Names of the convolutions of the last blocks.
+    pub(super) fn convs_of_last(&self, blocks: usize) -> impl Iterator<Item = &str> {
+        let first = self.blocks.len().saturating_sub(blocks);
+        let first = self
+            .blocks
+            .get(first)
+            .map_or(self.convs.len(), |b| b.convs.start);
+        self.convs[first..].iter().map(|conv| conv.name.as_str())
+    }
+
+    fn conv(&self, index: usize, x: &Tensor, layers: &impl Convolve) -> Result<Tensor, TchError> {
+        let conv = &self.convs[index];
+        layers.convolve(&conv.name, x, conv.stride, [conv.kernel / 2; 2], 1)
+    }
+
+    /// What comes before the blocks: `[n, 3, h, w]` to what the first of them takes.
+    pub(crate) fn stem(&self, x: &Tensor, layers: &impl Convolve) -> Result<Tensor, TchError> {
+        let x = self.conv(0, x, layers)?.f_relu_()?;
+        match self.pools {
+            true => x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
+            false => Ok(x),
         }
-        for block in &self.blocks {
-            let mut y = conv(block.convs.start, &x)?;
+    }
+
+    /// Some of the blocks; after the last, maps `[n, dim, h, w]` in the layers' own kind.
+    pub(crate) fn run(
+        &self,
+        mut x: Tensor,
+        blocks: Range<usize>,
+        layers: &impl Convolve,
+    ) -> Result<Tensor, TchError> {
+        for block in &self.blocks[blocks] {
+            let mut y = self.conv(block.convs.start, &x, layers)?;
             for index in block.convs.start + 1..block.convs.end {
-                y = conv(index, &y.f_relu_()?)?;
+                y = self.conv(index, &y.f_relu_()?, layers)?;
             }
             let sum = match block.shortcut {
-                Some(shortcut) => y.f_add(&conv(shortcut, &x)?)?,
+                Some(shortcut) => y.f_add(&self.conv(shortcut, &x, layers)?)?,
                 None => y.f_add(&x)?,
             };
             x = layers.settle(sum)?.f_relu_()?;
         }
+        Ok(x)
+    }
+
+    /// `[n, 3, h, w]` to f32 `[n, dim]`.
+    pub(crate) fn forward(&self, x: &Tensor, layers: &impl Convolve) -> Result<Tensor, TchError> {
+        let x = self.run(self.stem(x, layers)?, 0..self.blocks.len(), layers)?;
         layers
             .leave(x)?
             .f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)

@@ -104,3 +104,66 @@ fn a_module_that_gives_no_vectors_is_refused() {
     let refused = torchscript::import(&path, input, [1.0; 3], [0.0; 3]).unwrap_err();
     assert!(refused.to_string().contains("shape []"), "{refused}");
 }
+
+/// Pixels of [`picture`], as trunks take them.
+fn pixels() -> Tensor {
+    let pixels = Tensor::from_slice(&picture()).view([1, 64, 64, 3]);
+    pixels.permute([0, 3, 1, 2]).to_kind(Kind::Float)
+}
+
+#[test]
+fn trunk_and_tail_give_what_the_whole_gives() {
+    let file = shipped().unwrap();
+    let backbone = Backbone::load(&file, Device::Cpu, Arithmetic::F32).unwrap();
+    let whole = features(Way::F32);
+    for blocks in [0, 1, 2, 6] {
+        let tail = Tail::of(&file, blocks).unwrap();
+        let maps = tail
+            .maps(&backbone.trunk(&pixels(), blocks).unwrap())
+            .unwrap();
+        let pooled = Vec::try_from(Tail::pooled(&maps).unwrap().reshape([-1])).unwrap();
+        assert!(apart(&whole, &pooled) < 1e-5, "{blocks} blocks");
+    }
+    assert!(Tail::of(&file, 7).is_err());
+    assert!(backbone.trunk(&pixels(), 7).is_err());
+}
+
+#[test]
+fn a_tuned_tail_stands_in_the_file_and_the_rest_stays() {
+    let file = shipped().unwrap();
+    let backbone = Backbone::load(&file, Device::Cpu, Arithmetic::F32).unwrap();
+    let tail = Tail::of(&file, 1).unwrap();
+    let trunk = backbone.trunk(&pixels(), 1).unwrap();
+    let loss = Tail::pooled(&tail.maps(&trunk).unwrap())
+        .unwrap()
+        .square()
+        .sum(Kind::Float);
+    loss.backward();
+    tch::no_grad(|| {
+        for mut parameter in tail.parameters() {
+            let step = parameter.grad() * 1e-3;
+            assert!(step.abs().max().double_value(&[]) > 0.0);
+            let _ = parameter.g_sub_(&step);
+        }
+    });
+    let tuned = tail.in_file(&file, "tuned").unwrap();
+    let changed: Vec<&str> = file
+        .tensors()
+        .filter(|(name, view)| tuned.tensor(name).unwrap().bytes != view.bytes)
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        !changed.is_empty()
+            && changed
+                .iter()
+                .all(|name| name.starts_with("backbone.blocks.5"))
+    );
+    assert_ne!(tuned.fingerprint(), file.fingerprint());
+    let again = Backbone::load(&tuned, Device::Cpu, Arithmetic::F32).unwrap();
+    let pooled = Tail::pooled(&tail.maps(&trunk).unwrap()).unwrap();
+    let pooled: Vec<f32> = Vec::try_from(pooled.detach().reshape([-1])).unwrap();
+    let ours = again.one(&picture(), ImageInput::stretch(64, 64)).unwrap();
+    // Weights are f16 in files.
+    assert!(apart(&pooled, &ours) < 1e-2);
+    assert!(apart(&features(Way::F32), &ours) > 1e-3);
+}

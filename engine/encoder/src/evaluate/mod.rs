@@ -4,6 +4,7 @@
 //! anchors; a database picture is relevant when it shares the query's class; mean over queries
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
+mod claims;
 mod quality;
 
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub use self::claims::{CLAIMS, Claim, Difference, Verdict};
 pub use self::quality::{Found, Quality, TOPS, spearman};
 use self::quality::{of_codes, of_rankings};
 

@@ -26,6 +26,9 @@ pub struct Quality {
     pub precision: [f64; TOPS.len()],
     /// Precision of what is within a distance of 2 bits, a query without any counted as 0; none for floats.
     pub precision_within_2: Option<f64>,
+    /// Average precision of each query, of which `map` is the mean.
+    #[serde(skip)]
+    pub of_queries: Vec<f64>,
 }
 
 /// A row that was found.
@@ -40,8 +43,11 @@ pub struct Found {
 impl Quality {
     fn of(all: &[Ties]) -> Quality {
         let over = |value: &dyn Fn(&Ties) -> f64| mean(all.iter().map(value));
+        let precision = |ties: &Ties| expected_average_precision_of_ties(ties.iter().copied());
+        let of_queries: Vec<f64> = all.iter().map(precision).collect();
         Quality {
-            map: over(&|ties| expected_average_precision_of_ties(ties.iter().copied())),
+            map: mean(of_queries.iter().copied()),
+            of_queries,
             map_at_100: over(&|ties| {
                 expected_average_precision_of_ties_at(ties.iter().copied(), 100)
             }),

@@ -18,8 +18,7 @@ use bitkin::encoder::ImageInput;
 
 use super::checkpoint::{Checkpoint, identity};
 use crate::backbone::{
-    Architecture, COMPACT_STAGES, Conv, ConvPlan, Convolve, Description, ResidualPlan,
-    channels_last,
+    Architecture, COMPACT_STAGES, Conv, Convolve, Description, ResidualPlan, channels_last,
 };
 use crate::error::Error;
 
@@ -94,13 +93,12 @@ struct BatchNorm {
 struct TrainConv {
     weight: Tensor,
     norm: BatchNorm,
-    stride: i64,
 }
 
 const EPS: f64 = 1e-5;
 
 impl TrainConv {
-    fn new(rng: &mut ChaCha8Rng, input: i64, output: i64, kernel: i64, stride: i64) -> TrainConv {
+    fn new(rng: &mut ChaCha8Rng, input: i64, output: i64, kernel: i64) -> TrainConv {
         // He initialisation, from our own generator so that the seed alone decides.
         let fan_in = (input * kernel * kernel) as f32;
         let weight = normal(rng, &[output, input, kernel, kernel], (2.0 / fan_in).sqrt());
@@ -113,13 +111,17 @@ impl TrainConv {
                 mean: Tensor::zeros([output], f),
                 var: Tensor::ones([output], f),
             },
-            stride,
         }
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
-        let padding = self.weight.size()[2] / 2;
-        let y = x.f_conv2d(&self.weight, None::<Tensor>, self.stride, padding, 1, 1)?;
+    fn forward(
+        &self,
+        x: &Tensor,
+        stride: i64,
+        padding: [i64; 2],
+        train: bool,
+    ) -> Result<Tensor, TchError> {
+        let y = x.f_conv2d(&self.weight, None::<Tensor>, stride, padding, 1, 1)?;
         let n = &self.norm;
         let stats = (Some(&n.mean), Some(&n.var));
         y.f_batch_norm(
@@ -181,7 +183,7 @@ impl Network {
         for c in plan.convs() {
             convs.insert(
                 c.name.clone(),
-                TrainConv::new(rng, c.input, c.output, c.kernel, c.stride),
+                TrainConv::new(rng, c.input, c.output, c.kernel),
             );
         }
         let classifier = normal(rng, &[classes, plan.dim()], 0.05).set_requires_grad(true);
@@ -247,8 +249,19 @@ struct Layers<'a> {
 }
 
 impl Convolve for Layers<'_> {
-    fn conv(&self, plan: &ConvPlan, x: &Tensor) -> Result<Tensor, TchError> {
-        self.layers[&plan.name].forward(x, self.train)
+    fn convolve(
+        &self,
+        name: &str,
+        x: &Tensor,
+        stride: i64,
+        padding: [i64; 2],
+        _: i64,
+    ) -> Result<Tensor, TchError> {
+        self.layers[name].forward(x, stride, padding, self.train)
+    }
+
+    fn kernel(&self, name: &str) -> i64 {
+        self.layers[name].weight.size()[2]
     }
 }
 

@@ -18,7 +18,7 @@ use super::prior;
 use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::{Features, classes};
-use crate::hash::{Anchors, Diffusion, GraphSpace, HashModel, Layer};
+use crate::hash::{Anchors, Diffusion, GraphSpace, HashModel, Layer, Method};
 
 /// What a head learns from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,9 +249,11 @@ impl Prior {
     /// A model that centres and whitens, and has nothing behind that.
     fn model(&self, bits: usize) -> HashModel {
         HashModel {
+            method: Method::PpScdm,
             bits,
             centre: self.centre.clone(),
             whitening: self.whitening.clone(),
+            unit_length: true,
             prototypes: None,
             head: Vec::new(),
             offset: vec![0.0; bits],

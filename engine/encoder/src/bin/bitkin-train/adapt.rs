@@ -9,7 +9,7 @@ use bitkin_encoder::hash::HashModel;
 use bitkin_encoder::train::hash::adapt;
 
 use crate::common::{HashArguments, Source, learning_bar};
-use crate::train::{Examples, check_out, write};
+use crate::train::{Examples, Made, check_out};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -62,5 +62,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         arguments.seed,
         file.metadata().notes.as_deref().unwrap_or("no notes"),
     );
-    write(&adapted, &file, &source, &examples, &notes, &arguments.out)
+    Made {
+        model: &adapted,
+        backbone: &file,
+        input: source.input,
+        arithmetic: source.arithmetic,
+        pictures: examples.to_look_at(),
+        notes: &notes,
+    }
+    .write(&arguments.out)
 }

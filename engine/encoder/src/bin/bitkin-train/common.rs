@@ -217,7 +217,7 @@ pub(crate) struct Source {
     pub(crate) file: ModelFile,
     pub(crate) input: ImageInput,
     pub(crate) arithmetic: Arithmetic,
-    extractor: Extractor,
+    pub(crate) extractor: Extractor,
 }
 
 impl BackboneArguments {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Split, Wanted, measure};
+use bitkin_encoder::evaluate::{Split, Verdict, Wanted, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
 
 use crate::common::{BackboneArguments, HashArguments, Source};
 use crate::interrupt;
-use crate::report::{Like, Report, Row, Shown, Study};
+use crate::report::{Claimed, Like, Report, Row, Shown, Study};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -165,10 +165,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         let rows: Vec<Row> = places.map(|place| Row::of(&runs, place, like)).collect();
         let studies = bits.iter().filter_map(|&bits| Study::of(&rows, bits, like));
         let studies: Vec<Study> = studies.collect();
-        print(&rows, &studies, arguments.format);
+        let claims = bits
+            .iter()
+            .flat_map(|&bits| Claimed::all(&runs, bits, shots));
+        let claims: Vec<Claimed> = claims.collect();
+        print(&rows, &studies, &claims, arguments.format);
         if let Some(report) = &mut report {
             report.add(&rows)?;
             report.add(&studies)?;
+            report.add(&claims)?;
             for measured in runs.iter().flatten().filter(|m| !m.shown.is_empty()) {
                 report.add(&Shown::of(measured, shots, &query_set, &shown, &searched))?;
             }
@@ -216,13 +221,16 @@ impl Parts {
     }
 }
 
-fn print(rows: &[Row], studies: &[Study], format: Format) {
+fn print(rows: &[Row], studies: &[Study], claims: &[Claimed], format: Format) {
     if format == Format::Json {
         for row in rows {
             println!("{}", serde_json::json!(row));
         }
         for study in studies {
             println!("{}", serde_json::json!(study));
+        }
+        for claim in claims {
+            println!("{}", serde_json::json!(claim));
         }
         return;
     }
@@ -263,6 +271,27 @@ fn print(rows: &[Row], studies: &[Study], format: Format) {
             study.bits,
             study.spearman_mean,
             shares.join(", ")
+        );
+    }
+    if !claims.is_empty() {
+        println!(
+            "{:<44} {:>5} {:>9} {:>19}",
+            "claimed", "bits", "mAP by", "95 %"
+        );
+    }
+    for claimed in claims {
+        let (low, high) = (claimed.difference.low, claimed.difference.high);
+        let verdict = match claimed.verdict {
+            Verdict::Held => "held",
+            Verdict::Reversed => "not held: the other way round",
+            Verdict::Undecided => "not held: undecided",
+        };
+        println!(
+            "{:<44} {:>5} {:>+9.4} {:>19} {verdict}",
+            format!("{} > {}", claimed.better, claimed.worse),
+            claimed.bits,
+            claimed.difference.mean,
+            format!("{low:+.4} to {high:+.4}"),
         );
     }
 }

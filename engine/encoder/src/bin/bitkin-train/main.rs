@@ -38,8 +38,9 @@ struct Arguments {
 enum Command {
     /// Train a compact backbone as a classifier of labelled pictures
     Backbone(backbone::Arguments),
-    /// Train a PP + SCDM model: pictures to codes
-    Train(train::Arguments),
+    /// Train a model: pictures to codes. `--method` names the method, each with options of its own
+    /// (`train --method ugh --help`); PP + SCDM if it is left out
+    Train(train::pp_scdm::Arguments),
     /// Make a model for new classes out of another, from a handful of labelled pictures
     Adapt(adapt::Arguments),
     /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
@@ -56,9 +57,16 @@ enum Command {
 
 fn main() -> ExitCode {
     interrupt::watch();
-    let done = match Arguments::parse().command {
+    let arguments = match train::by_method(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(what) => {
+            eprintln!("error: {what}");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match Arguments::parse_from(arguments).command {
         Command::Backbone(arguments) => backbone::run(arguments),
-        Command::Train(arguments) => train::run(arguments),
+        Command::Train(arguments) => train::pp_scdm::run(arguments),
         Command::Adapt(arguments) => adapt::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Import(arguments) => model::import(arguments),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bitkin::metrics::mean;
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::{Dataset, Picture};
-use bitkin_encoder::evaluate::{METHODS, Measured, TOPS, spearman};
+use bitkin_encoder::evaluate::{CLAIMS, Difference, METHODS, Measured, TOPS, Verdict, spearman};
 use serde::Serialize;
 
 /// One row of the result: a method at a width, over all seeds.
@@ -134,6 +134,52 @@ impl Study {
                 .map(|(count, row)| (*count, row.map_mean / most))
                 .collect(),
         })
+    }
+}
+
+/// What became of an ordering that a paper claims, at one width.
+#[derive(Serialize)]
+pub(crate) struct Claimed {
+    /// Whose claim it is.
+    pub(crate) claim: &'static str,
+    pub(crate) better: &'static str,
+    pub(crate) worse: &'static str,
+    pub(crate) bits: usize,
+    pub(crate) shots: usize,
+    pub(crate) seeds: usize,
+    /// Of mean average precision, with its 95 % interval by paired bootstrap over seeds and queries.
+    pub(crate) difference: Difference,
+    pub(crate) verdict: Verdict,
+}
+
+impl Claimed {
+    /// Of all claims whose two methods were measured at this width, over all seeds.
+    pub(crate) fn all(runs: &[Vec<Measured>], bits: usize, shots: usize) -> Vec<Claimed> {
+        let of = |method: &str| -> Vec<&[f64]> {
+            let rows = runs.iter().filter_map(|run| {
+                let mut rows = run.iter();
+                rows.find(|row| {
+                    row.method == method && row.bits == Some(bits) && row.prototypes.is_none()
+                })
+            });
+            rows.map(|row| &row.quality.of_queries[..]).collect()
+        };
+        let claims = CLAIMS.iter().filter_map(|claim| {
+            /// Of the bootstrap's draws: any will do, as long as it stays the same.
+            const SEED: u64 = 1;
+            let difference = Difference::of(&of(claim.better), &of(claim.worse), SEED)?;
+            Some(Claimed {
+                claim: claim.of,
+                better: claim.better,
+                worse: claim.worse,
+                bits,
+                shots,
+                seeds: runs.len(),
+                difference,
+                verdict: difference.verdict(),
+            })
+        });
+        claims.collect()
     }
 }
 

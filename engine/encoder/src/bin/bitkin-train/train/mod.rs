@@ -1,0 +1,165 @@
+//! `bitkin-train train`: makes models, one file a method.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use bitkin::encoder::ImageInput;
+use bitkin::model::ModelFile;
+use bitkin_encoder::Error;
+use bitkin_encoder::backbone::Arithmetic;
+use bitkin_encoder::dataset::Dataset;
+use bitkin_encoder::encoder::build_file;
+use bitkin_encoder::features::Features;
+use bitkin_encoder::hash::{HashModel, Method};
+use bitkin_encoder::health::BitHealth;
+
+use crate::common::Source;
+
+pub(crate) mod pp_scdm;
+
+/// Every method has options of its own, so it is a command of its own to the parser: `train --method X` becomes
+/// `train-x`, and `train` alone is PP + SCDM.
+pub(crate) fn by_method(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<Vec<OsString>, String> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1).is_none_or(|verb| verb != "train") {
+        return Ok(arguments);
+    }
+    let Some(place) = arguments.iter().position(|word| {
+        let word = word.to_string_lossy();
+        word == "--method" || word.starts_with("--method=")
+    }) else {
+        return Ok(arguments);
+    };
+    let said = arguments.remove(place).to_string_lossy().into_owned();
+    let name = match said.split_once('=') {
+        Some((_, name)) => name.to_owned(),
+        None if place < arguments.len() => arguments.remove(place).to_string_lossy().into_owned(),
+        None => String::new(),
+    };
+    match Method::of_name(&name) {
+        None => {
+            let known = Method::ALL.map(Method::name).join(", ");
+            Err(format!(
+                "--method: there is no method {name:?}: there are {known}"
+            ))
+        }
+        Some(Method::PpScdm) => Ok(arguments),
+        Some(method) => {
+            arguments[1] = format!("train-{}", method.name()).into();
+            Ok(arguments)
+        }
+    }
+}
+
+/// Tells before the work, not after it, that its result cannot be written.
+pub(crate) fn check_out(out: &Path) -> Result<(), Error> {
+    let folder = out.parent().filter(|p| !p.as_os_str().is_empty());
+    match folder.filter(|p| !p.is_dir()) {
+        None => Ok(()),
+        Some(folder) => {
+            let folder = folder.display();
+            Err(Error::Data(format!("--out: there is no folder {folder}")))
+        }
+    }
+}
+
+/// What a model is made for.
+pub(crate) struct Examples {
+    pub(crate) adapt: Features,
+    pub(crate) unlabelled: Features,
+}
+
+impl Examples {
+    pub(crate) fn of(
+        source: &mut Source,
+        adapt: &str,
+        unlabelled: Option<&str>,
+    ) -> Result<Examples, Error> {
+        let adapt = source.features("examples", &Dataset::open(adapt)?)?;
+        let unlabelled = match unlabelled {
+            Some(from) => source.features("unlabelled", &Dataset::open(from)?)?,
+            None => Features {
+                dim: adapt.dim,
+                ..Default::default()
+            },
+        };
+        Ok(Examples { adapt, unlabelled })
+    }
+}
+
+impl Examples {
+    /// The pictures that show best what a model's bits are worth.
+    pub(crate) fn to_look_at(&self) -> &Features {
+        match self.unlabelled.is_empty() {
+            true => &self.adapt,
+            false => &self.unlabelled,
+        }
+    }
+}
+
+impl std::fmt::Display for Examples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (adapt, unlabelled) = (self.adapt.len(), self.unlabelled.len());
+        write!(f, "{adapt} examples, {unlabelled} unlabelled anchors")
+    }
+}
+
+/// A model that was trained, and what goes with it into its file.
+pub(crate) struct Made<'a> {
+    pub(crate) model: &'a HashModel,
+    /// The backbone that its features come from, or a model that has it.
+    pub(crate) backbone: &'a ModelFile,
+    pub(crate) input: ImageInput,
+    pub(crate) arithmetic: Arithmetic,
+    /// Features of pictures that show what its bits are worth.
+    pub(crate) pictures: &'a Features,
+    pub(crate) notes: &'a str,
+}
+
+impl Made<'_> {
+    /// Writes the model, and says what its bits look like.
+    pub(crate) fn write(&self, out: &Path) -> Result<(), Error> {
+        let file = build_file(
+            self.model,
+            self.backbone,
+            self.input,
+            self.arithmetic,
+            self.notes,
+        )?;
+        file.write(out)?;
+        println!(
+            "{}: {} bits, model {}",
+            out.display(),
+            self.model.bits,
+            file.fingerprint()
+        );
+        say_health(&BitHealth::of(self.model, self.pictures));
+        Ok(())
+    }
+}
+
+fn say_health(health: &BitHealth) {
+    println!("{health}");
+    /// Of fewer pictures, most of all of those that were learned from, bits are alike for no fault of theirs.
+    const ENOUGH: usize = 100;
+    if !health.is_good() && health.pictures >= ENOUGH {
+        let numbers = |bits: &[usize]| {
+            bits.iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if !health.dead.is_empty() {
+            eprintln!("warning: dead bits: {}", numbers(&health.dead));
+        }
+        if !health.twins.is_empty() {
+            let second: Vec<usize> = health.twins.iter().map(|(_, second)| *second).collect();
+            eprintln!(
+                "warning: bits that say what another says: {}",
+                numbers(&second)
+            );
+        }
+    }
+}
