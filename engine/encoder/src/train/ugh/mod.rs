@@ -36,7 +36,7 @@ use self::svm::Rows;
 use super::hash::check_features;
 use crate::error::Error;
 use crate::features::Features;
-use crate::hash::{HashModel, Layer, pack_signs};
+use crate::hash::{HashModel, Layer, Method, pack_signs};
 use crate::health::Columns;
 
 /// How a library is hyper-trained. The defaults are the paper's, or ours where it is silent.
@@ -247,9 +247,11 @@ pub fn hyper_train(
         false => vec![0.0; pool.dim],
     };
     let mut model = HashModel {
+        method: Method::Ugh,
         bits: 0,
         centre,
         whitening: None,
+        unit_length: true,
         prototypes: None,
         head: Vec::new(),
         offset: Vec::new(),

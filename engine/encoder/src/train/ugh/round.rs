@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::UghTraining;
-use super::dbc::{self, Labels, Weights, sign};
+use super::dbc::{self, Labels, sign};
 use super::platt::Sigmoid;
 use super::sampling::{self, best_first};
 use super::svm::{Machine, Rows};
