@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bitkin_storage::{Disk, File, Lock, OsDisk, Region};
 
+use crate::error::Error;
+
 /// Bytes that are read at once: after so many it is asked whether to stop.
 const PIECE: usize = 4 << 20;
 
@@ -18,7 +20,7 @@ const PIECE: usize = 4 << 20;
 /// [with one](crate::DatabaseOptions::activity) reports what is written to its segments by flushes, merges and
 /// [`compact`](crate::Database::compact). A collection may be [stopped by one](crate::Collection::stopped_by).
 ///
-/// Work that was stopped ends with an error that says so, [`Error::Storage`](crate::Error::Storage), and leaves
+/// Work that was stopped ends with [`Error::Stopped`](crate::Error::Stopped), and leaves
 /// what any error at that place leaves: a database as it was, or an incomplete copy that is none. Rows that were
 /// committed are never lost by it: what is stopped is the writing of segments, never the log.
 #[derive(Clone, Debug, Default)]
@@ -62,10 +64,22 @@ impl Activity {
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.is_stopped() {
-            return Err(io::Error::other("it was stopped"));
+        match self.is_stopped() {
+            true => Err(stopped()),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What becomes of work during which storage counts what it cannot read as damaged: that it was stopped it
+    /// may have mistaken for damage.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(crate) fn unless_stopped<T>(&self, done: T) -> Result<T, Error> {
+        match self.is_stopped() {
+            true => Err(Error::Stopped),
+            false => Ok(done),
+        }
     }
 
     /// The files of a directory, watched. With `all`, any call may be stopped; without, only writes to
@@ -77,6 +91,21 @@ impl Activity {
             all,
         }
     }
+}
+
+/// By this storage's errors are told from those of a disk.
+#[derive(Debug, thiserror::Error)]
+#[error("it was stopped")]
+struct Halt;
+
+/// What a file says once it was stopped; it becomes [`Error::Stopped`].
+pub(crate) fn stopped() -> io::Error {
+    io::Error::other(Halt)
+}
+
+/// Whether it is [`stopped`] that went through storage.
+pub(crate) fn says_stopped(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Halt>())
 }
 
 /// The real disk, watched.
@@ -217,7 +246,7 @@ mod tests {
     use super::*;
     use std::ops::ControlFlow;
 
-    use crate::{CollectionConfig, Database, DatabaseOptions, Error, Filter, Way};
+    use crate::{CollectionConfig, Database, DatabaseOptions, ErrorKind, Filter, Way};
 
     /// A database of three segments and its directory.
     fn filled(activity: &Activity) -> (tempfile::TempDir, Database) {
@@ -247,8 +276,9 @@ mod tests {
         let segments = |db: &Database| db.stats().unwrap().collections[0].segments;
         let count = segments(&db);
         activity.stop();
-        let error = db.compact().unwrap_err().to_string();
-        assert!(error.contains("it was stopped"), "{error}");
+        let error = db.compact().unwrap_err();
+        assert!(matches!(error, Error::Stopped), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Stopped);
         // Commits go on all the same.
         let codes = db.collection("c").unwrap();
         codes.insert(&[9000], &[7; 8]).unwrap();
@@ -309,10 +339,22 @@ mod tests {
         let report = crate::verify_with(&db, &activity).unwrap();
         assert!(activity.bytes_read() >= report.bytes, "{report:?}");
         activity.stop();
-        assert!(crate::verify_with(&db, &activity).is_err());
-        assert!(crate::backup_with(&db, &copy, &activity).is_err());
-        assert!(crate::repair_with(&db, dir.path().join("saved"), &activity).is_err());
-        // What it left is no obstacle.
+        let stopped = |what: Result<(), Error>| assert!(matches!(what, Err(Error::Stopped)));
+        stopped(crate::verify_with(&db, &activity).map(drop));
+        stopped(crate::backup_with(&db, &copy, &activity).map(drop));
+        stopped(crate::repair_with(&db, dir.path().join("saved"), &activity).map(drop));
+        let open = Database::open(&db).unwrap();
+        stopped(open.verify_with(&activity).map(drop));
+        stopped(open.backup_with(&copy, &activity).map(drop));
+        open.close().unwrap();
+        // It leaves nothing, and what was there before.
+        assert!(!copy.exists() && !dir.path().join("saved").exists());
+        std::fs::create_dir(&copy).unwrap();
+        stopped(crate::backup_with(&db, &copy, &activity).map(drop));
+        assert!(std::fs::read_dir(&copy).unwrap().next().is_none());
+        let error = crate::backup_with(&db, &db, &activity).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Stopped);
+        assert!(crate::backup(&db, &db).is_err() && crate::repair(&db, &db).is_err());
         crate::backup_with(&db, &copy, &Activity::new()).unwrap();
         assert!(crate::verify(&copy).unwrap().is_clean());
     }

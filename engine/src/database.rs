@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bitkin_storage::{
-    BackupReport, CollectionInfo, Disk, Durability, Options, OsDisk, Problem, RepairReport,
-    SectionBuilder, SectionSink, SegmentRows, Stats, Storage, VerifyReport,
+    BackupReport, CollectionInfo, Disk, Durability, Options, OsDisk, Problem, SectionBuilder,
+    SectionSink, SegmentRows, Stats, Storage, VerifyReport,
 };
 use sha2::{Digest, Sha256};
 
@@ -18,6 +18,7 @@ use crate::filter::index::{IndexBuilder, check_fields};
 use crate::kernels::Kernels;
 use crate::model::{ModelFile, ModelKind};
 use crate::tables::TableBuilder;
+use crate::upkeep::{self, verify_with};
 
 /// How a database is opened for writing; [`Database::open_read_only`] has nothing to choose.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +113,7 @@ impl DatabaseOptions {
 
 /// What the engine adds to segments: each builder in turn.
 #[derive(Debug)]
-struct Sections;
+pub(crate) struct Sections;
 
 impl SectionBuilder for Sections {
     fn build(
@@ -333,7 +334,7 @@ impl Database {
     /// As [`Database::verify`], to be watched and stopped.
     ///
     /// # Errors
-    /// As [`Database::verify`], and when it is stopped.
+    /// As [`Database::verify`], and [`Error::Stopped`].
     pub fn verify_with(&self, activity: &Activity) -> Result<VerifyReport, Error> {
         let mut report = verify_with(&self.shared.path, activity)?;
         for collection in self.collections()? {
@@ -391,7 +392,21 @@ impl Database {
     /// # Errors
     /// What storage reports.
     pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport, Error> {
-        self.shared.with(|storage| storage.backup(dest.as_ref()))
+        self.backup_with(dest, &Activity::new())
+    }
+
+    /// As [`Database::backup`], to be watched and stopped.
+    ///
+    /// # Errors
+    /// As [`Database::backup`], and [`Error::Stopped`].
+    pub fn backup_with(
+        &self,
+        dest: impl AsRef<Path>,
+        activity: &Activity,
+    ) -> Result<BackupReport, Error> {
+        upkeep::into_new(dest.as_ref(), activity, |dest| {
+            self.shared.with(|storage| storage.backup_on(&*dest))
+        })
     }
 
     /// In a read-only database: looks for newer commits, and says whether there were any.
@@ -426,78 +441,6 @@ impl fmt::Debug for Database {
             .field("path", &self.shared.path)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads every checksum and cross reference of the database in `path`, without opening it: also
-/// of one that cannot be opened any more.
-///
-/// # Errors
-/// When the check itself cannot be carried out; damage is in the report.
-pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, Error> {
-    verify_with(path, &Activity::new())
-}
-
-/// As [`verify`](fn@verify), to be watched and stopped.
-///
-/// # Errors
-/// As [`verify`](fn@verify), and when it is stopped.
-pub fn verify_with(path: impl AsRef<Path>, activity: &Activity) -> Result<VerifyReport, Error> {
-    let disk = activity.disk(path.as_ref(), true);
-    Ok(bitkin_storage::verify_on(&disk)?)
-}
-
-/// Makes a copy of the database in `path`, as of one moment, in `dest`, a new or empty directory: also
-/// while another process writes it.
-///
-/// Files that never change are hard-linked where the directories allow it, which takes no space and
-/// next to no time; but damage to the bytes of one is damage to both.
-///
-/// # Errors
-/// What storage reports. `dest` then holds no database, and may be used again.
-pub fn backup(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<BackupReport, Error> {
-    backup_with(path, dest, &Activity::new())
-}
-
-/// As [`backup`](fn@backup), to be watched and stopped: `activity` counts the bytes that are copied, once
-/// where they are read and once where they are written.
-///
-/// # Errors
-/// As [`backup`](fn@backup), and when it is stopped.
-pub fn backup_with(
-    path: impl AsRef<Path>,
-    dest: impl AsRef<Path>,
-    activity: &Activity,
-) -> Result<BackupReport, Error> {
-    let [disk, dest] = [path.as_ref(), dest.as_ref()].map(|dir| activity.disk(dir, true));
-    Ok(bitkin_storage::backup_on(&disk, &dest)?)
-}
-
-/// Saves what is whole of the database in `path`, which nobody may be writing, into a new database in
-/// `dest`, a new or empty directory. Nothing is written to `path`. What could not be saved is listed.
-///
-/// # Errors
-/// [`Error::NotADatabase`] if nothing of one is there, [`Error::Locked`], and what storage reports of
-/// `dest`.
-pub fn repair(path: impl AsRef<Path>, dest: impl AsRef<Path>) -> Result<RepairReport, Error> {
-    repair_with(path, dest, &Activity::new())
-}
-
-/// As [`repair`](fn@repair), to be watched and stopped.
-///
-/// # Errors
-/// As [`repair`](fn@repair), and when it is stopped; `dest` then holds a part of what could be saved.
-pub fn repair_with(
-    path: impl AsRef<Path>,
-    dest: impl AsRef<Path>,
-    activity: &Activity,
-) -> Result<RepairReport, Error> {
-    let [disk, dest] = [path.as_ref(), dest.as_ref()].map(|dir| activity.disk(dir, true));
-    let builder = Arc::new(Sections);
-    Ok(bitkin_storage::repair_on(
-        &disk,
-        Arc::new(dest),
-        Some(builder),
-    )?)
 }
 
 /// Lower-case hexadecimal digits.

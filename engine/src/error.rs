@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::activity::says_stopped;
 #[cfg(feature = "images")]
 use crate::encoder::LibraryError;
 use crate::encoder::{EncodeError, Fingerprint};
@@ -110,7 +111,7 @@ pub enum Error {
     /// Bits cannot be selected from the examples.
     #[error(transparent)]
     Selection(#[from] crate::selection::SelectionError),
-    /// The caller stopped it; see [`Collection::stopped_by`](crate::Collection::stopped_by).
+    /// The caller stopped it; see [`Activity`](crate::Activity).
     #[error("it was stopped")]
     Stopped,
     /// What the database holds of a collection cannot be understood.
@@ -149,6 +150,9 @@ pub enum Error {
     /// The database was closed while this handle was kept.
     #[error("the database was closed")]
     Closed,
+    /// The system starts no more threads.
+    #[error("no thread can be started: {0}")]
+    NoThread(std::io::Error),
     /// Anything else that storage reports.
     #[error(transparent)]
     Storage(bitkin_storage::Error),
@@ -239,6 +243,8 @@ pub enum ErrorKind {
     BadPicture,
     /// The encoder that pictures need cannot be had: its library is not installed, or is of another version.
     NoEncoder,
+    /// The caller stopped it.
+    Stopped,
     /// Anything else: the message says what.
     Other,
 }
@@ -272,7 +278,8 @@ impl Error {
             Error::Model(ModelError::Io { .. }) => ErrorKind::Disk,
             Error::Model(ModelError::NewerFormat { .. }) => ErrorKind::UnknownFormat,
             Error::Model(_) => ErrorKind::InvalidInput,
-            Error::Encode(EncodeError::Failed(_)) | Error::Stopped => ErrorKind::Other,
+            Error::Stopped => ErrorKind::Stopped,
+            Error::Encode(EncodeError::Failed(_)) | Error::NoThread(_) => ErrorKind::Other,
             #[cfg(feature = "images")]
             Error::EncoderLibrary(LibraryError::Model(_)) => ErrorKind::InvalidInput,
             #[cfg(feature = "images")]
@@ -354,6 +361,7 @@ impl From<bitkin_storage::Error> for Error {
                 supported,
             },
             From::ReadOnly => Error::ReadOnly,
+            From::Io { source, .. } if says_stopped(&source) => Error::Stopped,
             other => Error::Storage(other),
         }
     }

@@ -61,6 +61,7 @@ mod search;
 pub mod selection;
 mod snapshot;
 mod tables;
+mod upkeep;
 
 pub use bitkin_storage::{
     BackupReport, CollectionId, CollectionStats, Durability, Error as StorageError, Problem,
@@ -70,9 +71,7 @@ pub use bitkin_storage::{
 pub use self::activity::Activity;
 pub use self::batch::{Batch, Committed};
 pub use self::collection::{Collection, CollectionConfig, FieldKind, IndexField, check_payloads};
-pub use self::database::{
-    Database, DatabaseOptions, backup, backup_with, repair, repair_with, verify, verify_with,
-};
+pub use self::database::{Database, DatabaseOptions};
 pub use self::error::{Error, ErrorKind};
 pub use self::filter::{Filter, FilterError, FilterPlace};
 pub use self::kernels::KernelError;
@@ -82,6 +81,7 @@ pub use self::search::{
     PartExplanation, Search, SearchOptions, Streamed, Way,
 };
 pub use self::snapshot::{Row, Rows, Snapshot};
+pub use self::upkeep::{backup, backup_with, repair, repair_with, verify, verify_with};
 
 /// Ways in for the targets of `fuzz/`.
 #[cfg(any(test, feature = "fuzzing"))]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bitkin_storage::{CollectionView, Part};
 use roaring::RoaringBitmap;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, stopped};
 use crate::collection::CollectionFacts;
 use crate::error::Error;
 use crate::filter::index::ReadError;
@@ -64,11 +64,10 @@ impl Source for Stoppable<'_> {
     fn payload(&self, row: u32) -> Result<Option<&[u8]>, bitkin_storage::Error> {
         match self.stop.is_stopped() {
             false => self.part.payload(row),
-            // Becomes `Error::Stopped`.
             true => Err(bitkin_storage::Error::Io {
                 operation: "read",
                 file: "payloads".to_owned(),
-                source: std::io::ErrorKind::Interrupted.into(),
+                source: stopped(),
             }),
         }
     }

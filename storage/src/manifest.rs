@@ -3,6 +3,8 @@
 //! It is replaced as a whole: the new one is written beside it, synced, renamed over it, and the
 //! directory is synced. So there is always exactly one, and it is always whole.
 
+use std::io::ErrorKind::{NotADirectory, NotFound};
+
 use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -132,7 +134,7 @@ impl Manifest {
     pub(crate) fn read(disk: &dyn Disk) -> Result<Option<Manifest>, Error> {
         let file = match disk.open(FILE) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
             Err(error) => return Err(Error::io("open", FILE)(error)),
         };
         let bytes = read_from(&*file, 0).map_err(Error::io("read", FILE))?;

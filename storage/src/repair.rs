@@ -6,6 +6,7 @@
 //! deleted or written last is told by the numbers of files and commits.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,7 +84,12 @@ pub fn repair_on(
     dest: Arc<dyn Disk>,
     builder: Option<Arc<dyn SectionBuilder>>,
 ) -> Result<RepairReport, Error> {
-    let names = disk.list("").map_err(Error::io("list", ""))?;
+    let names = disk.list("").map_err(|source| match source.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NotADatabase {
+            dir: disk.path().to_owned(),
+        },
+        _ => Error::io("list", "")(source),
+    })?;
     // Only if it is there: nothing is written to the damaged database, not even an empty file.
     let _lock = match names.iter().any(|name| name == LOCK) {
         true => Some(take_lock(disk)?),

@@ -236,6 +236,13 @@ fn creating_and_opening_the_wrong_directory() {
     ));
     assert!(matches!(verify(path), Err(Error::NotADatabase { .. })));
     assert!(files(path).is_empty(), "looking leaves nothing behind");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for nothing in [file.path(), &path.join("nowhere")] {
+        let error = Storage::open(nothing, options()).unwrap_err();
+        assert!(matches!(error, Error::NotADatabase { .. }), "{error}");
+        let error = Storage::open_read_only(nothing).unwrap_err();
+        assert!(matches!(error, Error::NotADatabase { .. }), "{error}");
+    }
     std::fs::create_dir(path.join("models")).unwrap();
     assert!(matches!(
         Storage::create(path, options()),

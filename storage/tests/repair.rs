@@ -209,11 +209,15 @@ fn what_is_no_database_or_is_being_written_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let dest = dir.path().join("new");
+    let refused = |path: &std::path::Path| {
+        let error = repair(path, &dest, None).unwrap_err();
+        assert!(matches!(error, Error::NotADatabase { .. }), "{error}");
+    };
+    refused(&path);
+    std::fs::write(dir.path().join("file"), b"").unwrap();
+    refused(&dir.path().join("file"));
     std::fs::create_dir(&path).unwrap();
-    assert!(matches!(
-        repair(&path, &dest, None),
-        Err(Error::NotADatabase { .. })
-    ));
+    refused(&path);
     let storage = Storage::create(&path, options()).unwrap();
     assert!(matches!(
         repair(&path, &dest, None),

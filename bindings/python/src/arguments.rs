@@ -6,7 +6,7 @@
 //! log and memory. The copy takes a hundredth of the time of an insert of 10,000 rows, and next to none
 //! for queries. It is made while the interpreter's lock is held, so no Python code runs beside it.
 
-use bitkin::{Budget, Durability};
+use bitkin::{Budget, Durability, Filter};
 use bytemuck::Pod;
 use numpy::{PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray};
 use numpy::{PyReadonlyArray, PyUntypedArrayMethods, ndarray};
@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDelta, PyFloat, PyString};
 
 use crate::copied::Copied;
-use crate::error::invalid;
+use crate::error::{invalid, raised};
 
 /// Codes of one width.
 pub(crate) struct Codes {
@@ -223,6 +223,20 @@ pub(crate) fn budget(value: &Bound<'_, PyAny>) -> PyResult<Option<Budget>> {
         ));
     }
     Ok(Some(Budget::Candidates(whole(value, &"budget")?)))
+}
+
+/// A condition in SQL.
+pub(crate) fn filter(value: &Bound<'_, PyAny>) -> PyResult<Filter> {
+    let text: String = value.extract()?;
+    Filter::parse(&text).map_err(|error| raised(error.into()))
+}
+
+/// A condition in SQL, or none.
+pub(crate) fn optional_filter(value: &Bound<'_, PyAny>) -> PyResult<Option<Filter>> {
+    match value.is_none() {
+        true => Ok(None),
+        false => filter(value).map(Some),
+    }
 }
 
 /// The argument `durability`: `"sync"`, `"none"`, or a `datetime.timedelta`.

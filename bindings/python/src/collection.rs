@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitkin::{Error, FieldKind, Filter};
+use bitkin::{Activity, Error, FieldKind, Filter};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,6 +11,7 @@ use crate::arguments::{self, Codes};
 use crate::copied::Copied;
 use crate::encoders::Encoders;
 use crate::error::{invalid, raised};
+use crate::interrupt::interruptible;
 use crate::ours::Ours;
 use crate::payloads;
 use crate::rows::{Batches, Rows};
@@ -19,18 +20,28 @@ use crate::upkeep::collection_sizes;
 /// Code and payload of a row.
 type Content<'py> = (Bound<'py, PyArray1<u8>>, Option<Bound<'py, PyAny>>);
 
+/// Rows whose payloads take longer to ask than a thread takes to start.
+const MANY: u64 = 1 << 16;
+
 /// A collection of codes of one width, by id, made by a `Database`.
 ///
 /// `len` of it is the number of its rows, and takes no time; `id in` it says whether there is a row.
 #[pyclass(frozen, module = "bitkin")]
 pub(crate) struct Collection {
     handles: Ours<(bitkin::Collection, Arc<Encoders>)>,
+    /// What stops the writing of the database's segments.
+    activity: Activity,
 }
 
 impl Collection {
-    pub(crate) fn new(collection: bitkin::Collection, encoders: Arc<Encoders>) -> Self {
+    pub(crate) fn new(
+        collection: bitkin::Collection,
+        encoders: Arc<Encoders>,
+        activity: Activity,
+    ) -> Self {
         Collection {
             handles: Ours::new((collection, encoders)),
+            activity,
         }
     }
 
@@ -59,11 +70,30 @@ impl Collection {
         py.detach(|| work(collection)).map_err(raised)
     }
 
+    /// As [`Collection::with`], for work that asks the payloads of all rows where there is a filter: if they are
+    /// many, Ctrl-C ends it.
+    ///
+    /// # Errors
+    /// `KeyboardInterrupt` too.
+    pub(crate) fn with_filter<T: Send>(
+        &self,
+        py: Python<'_>,
+        filter: Option<&Filter>,
+        work: impl Send + FnOnce(&bitkin::Collection) -> Result<T, Error>,
+    ) -> PyResult<T> {
+        if filter.is_none() || self.with(py, bitkin::Collection::len)? < MANY {
+            return self.with(py, work);
+        }
+        let activity = Activity::new();
+        let collection = self.get_ref()?.clone().stopped_by(&activity);
+        interruptible(py, &activity, || work(&collection))?.map_err(raised)
+    }
+
     /// The rows that pass the filter, if there is one.
-    fn at_this_moment(&self, py: Python<'_>, filter: Option<String>) -> PyResult<bitkin::Rows> {
-        self.with(py, |collection| match filter {
+    fn at_this_moment(&self, py: Python<'_>, filter: Option<Filter>) -> PyResult<bitkin::Rows> {
+        self.with_filter(py, filter.as_ref(), |collection| match &filter {
             None => collection.rows(),
-            Some(filter) => collection.rows_where(&Filter::parse(&filter)?),
+            Some(filter) => collection.rows_where(filter),
         })
     }
 
@@ -206,7 +236,11 @@ impl Collection {
     ///
     /// Raises InvalidInput, Corrupt.
     #[pyo3(signature = (*, filter=None))]
-    fn rows(&self, py: Python<'_>, filter: Option<String>) -> PyResult<Rows> {
+    fn rows(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
+    ) -> PyResult<Rows> {
         Ok(Rows::new(self.at_this_moment(py, filter)?))
     }
 
@@ -223,7 +257,7 @@ impl Collection {
         &self,
         py: Python<'_>,
         #[pyo3(from_py_with = arguments::batch_size)] size: usize,
-        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         payloads: bool,
     ) -> PyResult<Batches> {
         let stride = self.get_ref()?.code_bytes();
@@ -234,17 +268,25 @@ impl Collection {
     /// The number of rows that pass filter, a condition in SQL on their payloads.
     ///
     /// Raises InvalidInput, Corrupt.
-    fn count(&self, py: Python<'_>, filter: String) -> PyResult<u64> {
-        self.with(py, |collection| collection.count(&Filter::parse(&filter)?))
+    fn count(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::filter)] filter: Filter,
+    ) -> PyResult<u64> {
+        self.with_filter(py, Some(&filter), |collection| collection.count(&filter))
     }
 
     /// Deletes the rows that pass filter, a condition in SQL on their payloads, all or none, and
     /// returns how many there were.
     ///
     /// Raises InvalidInput, ReadOnly, Corrupt.
-    fn delete_where(&self, py: Python<'_>, filter: String) -> PyResult<u64> {
-        self.with(py, |collection| {
-            collection.delete_where(&Filter::parse(&filter)?)
+    fn delete_where(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::filter)] filter: Filter,
+    ) -> PyResult<u64> {
+        self.with_filter(py, Some(&filter), |collection| {
+            collection.delete_where(&filter)
         })
     }
 
@@ -257,11 +299,13 @@ impl Collection {
     }
 
     /// Writes the collection anew without its deleted rows: what was deleted is in no file of
-    /// the database any more. Reads and writes go on meanwhile.
+    /// the database any more. Reads and writes go on meanwhile. Ctrl-C ends it, and leaves what it has not
+    /// finished as it was.
     ///
     /// Raises ReadOnly.
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, bitkin::Collection::compact)
+        let collection = self.get_ref()?;
+        interruptible(py, &self.activity, || collection.compact())?.map_err(raised)
     }
 
     /// The collection's name.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bitkin::model::ModelFile;
-use bitkin::{CollectionConfig, DatabaseOptions, Durability, Error, FieldKind, StorageError};
+use bitkin::{
+    Activity, CollectionConfig, DatabaseOptions, Durability, Error, FieldKind, StorageError,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -13,6 +15,7 @@ use crate::arguments;
 use crate::collection::Collection;
 use crate::encoders::Encoders;
 use crate::error::{bad_model, invalid, raised, raised_at};
+use crate::interrupt::interruptible;
 use crate::ours::Ours;
 use crate::upkeep;
 
@@ -47,7 +50,9 @@ pub(crate) fn open(
             "durability, memory_limit and flush_rows are for databases that are written, not for read_only=True",
         ));
     }
+    let activity = Activity::new();
     let mut options = DatabaseOptions::new().durability(durability);
+    options = options.activity(activity.clone());
     if let Some(bytes) = memory_limit {
         options = options.memory_limit(arguments::size(bytes, "memory_limit")?);
     }
@@ -72,6 +77,7 @@ pub(crate) fn open(
     Ok(Database {
         database: Ours::new(RwLock::new(Some(database))),
         encoders: Ours::new(Arc::default()),
+        activity,
         path,
         read_only,
     })
@@ -86,6 +92,8 @@ pub(crate) struct Database {
     /// `None` once closed.
     database: Ours<RwLock<Option<bitkin::Database>>>,
     encoders: Ours<Arc<Encoders>>,
+    /// What stops the writing of its segments.
+    activity: Activity,
     path: PathBuf,
     read_only: bool,
 }
@@ -101,17 +109,37 @@ impl Database {
         work: impl Send + FnOnce(&bitkin::Database) -> Result<T, Error>,
     ) -> PyResult<T> {
         let database = self.database.get()?;
-        let run = || {
-            let database = database.read().unwrap_or_else(PoisonError::into_inner);
-            work(database.as_ref().ok_or(Error::Closed)?)
-        };
-        py.detach(run).map_err(raised)
+        py.detach(|| with(database, work)).map_err(raised)
+    }
+
+    /// As [`Database::with`], for work that may be long and ends when `activity` is stopped: by Ctrl-C.
+    ///
+    /// # Errors
+    /// `KeyboardInterrupt` too.
+    fn interruptible<T: Send>(
+        &self,
+        py: Python<'_>,
+        activity: &Activity,
+        work: impl Send + FnOnce(&bitkin::Database) -> Result<T, Error>,
+    ) -> PyResult<T> {
+        let database = self.database.get()?;
+        interruptible(py, activity, || with(database, work))?.map_err(raised)
     }
 
     fn handle(&self, collection: bitkin::Collection) -> PyResult<Collection> {
         let encoders = Arc::clone(self.encoders.get()?);
-        Ok(Collection::new(collection, encoders))
+        let activity = self.activity.clone();
+        Ok(Collection::new(collection, encoders, activity))
     }
+}
+
+/// Runs `work` on a database that is open.
+fn with<T>(
+    database: &RwLock<Option<bitkin::Database>>,
+    work: impl FnOnce(&bitkin::Database) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let database = database.read().unwrap_or_else(PoisonError::into_inner);
+    work(database.as_ref().ok_or(Error::Closed)?)
 }
 
 #[pymethods]
@@ -185,11 +213,12 @@ impl Database {
     }
 
     /// Writes all collections anew without their deleted rows: what was deleted is in no file of
-    /// the database any more. Reads and writes go on meanwhile.
+    /// the database any more. Reads and writes go on meanwhile. Ctrl-C ends it, and leaves what it has not
+    /// finished as it was.
     ///
     /// Raises ReadOnly.
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, bitkin::Database::compact)
+        self.interruptible(py, &self.activity, bitkin::Database::compact)
     }
 
     /// Returns once everything that was written before is on disk for certain. With the default, every
@@ -204,7 +233,7 @@ impl Database {
     ///
     /// Raises ReadOnly, DiskError.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, bitkin::Database::flush)
+        self.interruptible(py, &self.activity, bitkin::Database::flush)
     }
 
     /// Copies the database as it is at this moment into the directory `path`, which must be new or
@@ -212,7 +241,10 @@ impl Database {
     ///
     /// Raises NotADatabase if there is something in the directory, DiskError.
     fn backup<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyAny>> {
-        let report = self.with(py, |database| database.backup(&path))?;
+        let activity = Activity::new();
+        let report = self.interruptible(py, &activity, |database| {
+            database.backup_with(&path, &activity)
+        })?;
         upkeep::backed_up(py, report)
     }
 
@@ -231,7 +263,9 @@ impl Database {
     ///
     /// Raises DiskError.
     fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        let report = self.with(py, bitkin::Database::verify)?;
+        let activity = Activity::new();
+        let report =
+            self.interruptible(py, &activity, |database| database.verify_with(&activity))?;
         Ok(upkeep::in_words(report.problems))
     }
 
@@ -242,7 +276,8 @@ impl Database {
     }
 
     /// Closes the database. It and its collections raise Closed from then on. A second time, and
-    /// in a child process that was forked off, it does nothing.
+    /// in a child process that was forked off, it does nothing. Ctrl-C makes it leave rows in the log that it
+    /// would have written into segments: the next opening does that.
     ///
     /// Raises DiskError for last writes that failed; the database is closed all the same.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -256,7 +291,7 @@ impl Database {
                 .take();
             taken.map_or(Ok(()), bitkin::Database::close)
         };
-        py.detach(close).map_err(raised)
+        interruptible(py, &self.activity, close)?.map_err(raised)
     }
 
     /// The directory that was given to `open`.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use bitkin::encoder::Encoder;
 use bitkin::ingest::{Picture, PictureWriter, Ticket};
-use bitkin::{Budget, ErrorKind, RESERVED_ID};
+use bitkin::{Budget, ErrorKind, Filter, RESERVED_ID};
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -422,7 +422,7 @@ impl Collection {
         py: Python<'py>,
         images: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
-        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
         return_certificate: bool,

@@ -26,7 +26,7 @@ macro_rules! confined {
 
 /// How is searched, beside the number of hits.
 pub(crate) struct Options {
-    pub(crate) filter: Option<String>,
+    pub(crate) filter: Option<Filter>,
     pub(crate) budget: Option<Budget>,
     pub(crate) threads: usize,
     pub(crate) return_certificate: bool,
@@ -52,8 +52,7 @@ impl Collection {
         } = options;
         let mut found = Rectangle::new(queries.rows, k)?;
         let mut signals = Signals::new();
-        self.with(py, |collection| {
-            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+        self.with_filter(py, filter.as_ref(), |collection| {
             // What a batch does beforehand costs more than a search among few rows.
             if queries.rows == 1 {
                 let search = collection.search(&queries.bytes).k(k);
@@ -97,7 +96,7 @@ impl Collection {
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
-        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
         return_certificate: bool,
@@ -131,15 +130,14 @@ impl Collection {
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::radius)] r: u32,
-        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
         return_certificate: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let queries = arguments::codes(queries, "queries", self.get_ref()?.bits())?;
         let mut signals = Signals::new();
-        let found = self.with(py, |collection| {
-            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+        let found = self.with_filter(py, filter.as_ref(), |collection| {
             if queries.rows == 1 {
                 let search = collection.search(&queries.bytes).radius(r);
                 let answer = confined!(search, filter, budget, threads).run()?;
@@ -177,7 +175,7 @@ impl Collection {
         query: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
         #[pyo3(from_py_with = arguments::optional_radius)] r: Option<u32>,
-        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
@@ -189,8 +187,7 @@ impl Collection {
                 query.rows
             )));
         }
-        let (answer, explanation) = self.with(py, |collection| {
-            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+        let (answer, explanation) = self.with_filter(py, filter.as_ref(), |collection| {
             let search = collection.search(&query.bytes);
             let search = match r {
                 None => search.k(k),
@@ -216,12 +213,11 @@ impl Collection {
         &self,
         py: Python<'py>,
         #[pyo3(from_py_with = arguments::radius)] r: u32,
-        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let mut signals = Signals::new();
-        let found = self.with(py, |collection| {
-            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+        let found = self.with_filter(py, filter.as_ref(), |collection| {
             let search = pair_search(collection, r, filter.as_ref(), threads);
             search.progress(|_| signals.listen()).run()
         })?;
@@ -251,12 +247,11 @@ impl Collection {
         &self,
         py: Python<'py>,
         #[pyo3(from_py_with = arguments::radius)] r: u32,
-        filter: Option<String>,
+        #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut signals = Signals::new();
-        let found = self.with(py, |collection| {
-            let filter = filter.as_deref().map(Filter::parse).transpose()?;
+        let found = self.with_filter(py, filter.as_ref(), |collection| {
             let search = pair_search(collection, r, filter.as_ref(), threads);
             search.progress(|_| signals.listen()).groups()
         })?;

@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
-use bitkin::{BackupReport, CollectionStats, Problem, Stats};
+use bitkin::{Activity, BackupReport, CollectionStats, Problem, Stats};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::error::raised_at;
+use crate::interrupt::interruptible;
 
 /// Copies the database in the directory `path`, as of one moment, into the directory `dest`, which must
 /// be new or empty; also while another process writes it. Returns a BackupReport.
 ///
 /// Files that never change are hard-linked where the system can, which takes no space; but damage to
-/// the bytes of one is then damage to both.
+/// the bytes of one is then damage to both. If Ctrl-C or an error ends it, nothing is left in `dest`.
 ///
 /// Raises NotADatabase, also if there is something in `dest`, UnknownFormat, Corrupt, DiskError.
 #[pyfunction]
@@ -22,7 +23,10 @@ pub(crate) fn backup<'py>(
     path: PathBuf,
     dest: PathBuf,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let done = py.detach(|| bitkin::backup(&path, &dest));
+    let activity = Activity::new();
+    let done = interruptible(py, &activity, || {
+        bitkin::backup_with(&path, &dest, &activity)
+    })?;
     backed_up(py, done.map_err(|error| raised_at(&path, error))?)
 }
 
@@ -32,14 +36,15 @@ pub(crate) fn backup<'py>(
 /// Raises NotADatabase, DiskError.
 #[pyfunction]
 pub(crate) fn verify(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
-    let report = py.detach(|| bitkin::verify(&path));
+    let activity = Activity::new();
+    let report = interruptible(py, &activity, || bitkin::verify_with(&path, &activity))?;
     let report = report.map_err(|error| raised_at(&path, error))?;
     Ok(in_words(report.problems))
 }
 
 /// Saves what is whole of the database in the directory `path`, which nobody may be writing, into a new
 /// database in the directory `dest`, which must be new or empty. Nothing in `path` is changed. Returns
-/// a RepairReport, which lists what is lost.
+/// a RepairReport, which lists what is lost. If Ctrl-C or an error ends it, nothing is left in `dest`.
 ///
 /// Raises NotADatabase if nothing of one is there, or something is in `dest`; Locked, DiskError.
 #[pyfunction]
@@ -49,7 +54,10 @@ pub(crate) fn repair<'py>(
     dest: PathBuf,
 ) -> PyResult<Bound<'py, PyAny>> {
     static REPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let report = py.detach(|| bitkin::repair(&path, &dest));
+    let activity = Activity::new();
+    let report = interruptible(py, &activity, || {
+        bitkin::repair_with(&path, &dest, &activity)
+    })?;
     let report = report.map_err(|error| raised_at(&path, error))?;
     let rows = PyDict::new(py);
     for (name, count) in report.collections {

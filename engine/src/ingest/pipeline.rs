@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::thread::{Builder, Scope};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -77,7 +78,7 @@ enum Place {
 /// At most [`ReadOptions::ahead`] pictures are held between reading and the caller.
 ///
 /// # Errors
-/// [`Error::Io`] when a source cannot be read on, and what `each` returns. Either ends the
+/// [`Error::Io`] when a source cannot be read on, [`Error::NoThread`], and what `each` returns. Either ends the
 /// reading.
 pub(super) fn read_pictures(
     sources: &Sources,
@@ -92,21 +93,21 @@ pub(super) fn read_pictures(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let jobs = jobs.clone();
-            scope.spawn(move || {
+            start(scope, move || {
                 for job in jobs {
                     // The caller may have stopped listening: then the rest is of no use.
                     let _ = job.reply.send(process(job.file, options, known));
                 }
-            });
+            })?;
         }
         drop(jobs);
-        scope.spawn(move || {
+        start(scope, move || {
             let mut forward = |found| forward(found, &place_sender, &job_sender);
             if let Err(error) = sources.read(options.limits.max_file_bytes, &mut forward) {
                 // If the caller is gone, it stopped the reading itself.
                 let _ = place_sender.send(Place::Failed(error));
             }
-        });
+        })?;
         // By value, so that the queue closes when this ends early, and the threads end with it.
         for place in places {
             let item = match place {
@@ -125,6 +126,14 @@ pub(super) fn read_pictures(
         }
         Ok(())
     })
+}
+
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() + Send + 'scope,
+) -> Result<(), Error> {
+    let thread = Builder::new().spawn_scoped(scope, work);
+    thread.map(drop).map_err(Error::NoThread)
 }
 
 fn forward(found: Found, places: &Sender<Place>, jobs: &Sender<Job>) -> Result<(), Error> {

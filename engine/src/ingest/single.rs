@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::Builder;
 
 use sha2::{Digest, Sha256};
 
@@ -178,12 +179,17 @@ fn prepare_all(encoder: &dyn Encoder, files: &[&[u8]]) -> Vec<Result<Prepared, I
     };
     std::thread::scope(|scope| {
         let others: Vec<_> = shares
-            .map(|files| (files, scope.spawn(move || all(files))))
+            .map(|files| {
+                let thread = Builder::new().spawn_scoped(scope, move || all(files));
+                (files, thread.ok())
+            })
             .collect();
         let mut prepared = all(here);
         for (files, other) in others {
-            // What panics is caught on its thread; if that died all the same, its share is done here.
-            prepared.extend(other.join().unwrap_or_else(|_| all(files)));
+            // What panics is caught on its thread; if that died all the same, or there was none, its share is
+            // done here.
+            let done = other.and_then(|thread| thread.join().ok());
+            prepared.extend(done.unwrap_or_else(|| all(files)));
         }
         prepared
     })

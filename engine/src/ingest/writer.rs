@@ -82,7 +82,7 @@ impl Collection {
     /// A writer for pictures from many threads, with so many threads that decode.
     ///
     /// # Errors
-    /// As [`Collection::check_encoder`]; [`Error::Closed`] if no thread can be started.
+    /// As [`Collection::check_encoder`]; [`Error::NoThread`].
     pub fn picture_writer(
         &self,
         encoder: Arc<dyn Encoder>,
@@ -128,8 +128,7 @@ impl Collection {
 impl PictureWriter {
     fn start(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let thread = std::thread::Builder::new().name(name.to_owned());
-        // It fails only where the system has no more threads.
-        let thread = thread.spawn(work).map_err(|_| Error::Closed)?;
+        let thread = thread.spawn(work).map_err(Error::NoThread)?;
         self.threads.push(thread);
         Ok(())
     }

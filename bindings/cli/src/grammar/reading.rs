@@ -1,4 +1,4 @@
-//! Arguments of the verbs that read: `search`, `explain`, `bench`, `get`, `stats`, `verify`.
+//! Arguments of the verbs that read: `search`, `explain`, `bench`, `get`, `stats`, `export`.
 
 use bitkin::{Budget, Filter};
 use clap::{Args, Subcommand, ValueEnum};
@@ -252,18 +252,37 @@ pub(crate) enum StatsFormat {
     Prometheus,
 }
 
-/// Arguments of `verify`.
+/// Arguments of `export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads every byte, checks every checksum and every reference between files, changes nothing. The exit \
-code is 1 if anything is wrong.
+The rows are those of one moment, by ascending id, though others write meanwhile. What import reads again is \
+the same: ids, codes and payloads. A .npy file holds the codes alone: --ids and --payloads write the rest \
+beside it. A .parquet file has the columns id (uint64), code (binary of a fixed size) and payload (JSON as text, \
+nullable). A file is there when it is whole, in place of one that was there, or not at all.
 
 Examples:
-  bitkin verify photos.bitkin")]
-pub(crate) struct Verify {
+  bitkin export photos.bitkin hashes rows.parquet
+  bitkin export photos.bitkin hashes codes.npy --ids ids.npy --payloads payloads.jsonl
+  bitkin export photos.bitkin scans cats.jsonl --where \"label = 'cat'\"
+  bitkin export photos.bitkin hashes - | gzip > rows.jsonl.gz")]
+pub(crate) struct Export {
     /// The database
     #[arg(value_name = "DB")]
     pub(crate) database: PathBuf,
+    /// The collection
+    pub(crate) name: String,
+    /// The new file; - writes JSON lines to standard output
+    #[arg(value_name = "FILE.npy|FILE.jsonl|FILE.parquet|-")]
+    pub(crate) file: PathBuf,
+    /// Ids, beside codes in a .npy file
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) ids: Option<PathBuf>,
+    /// Payloads, beside codes in a .npy file: a line of JSON for each, null for none
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) payloads: Option<PathBuf>,
+    /// Only rows for which this is true
+    #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

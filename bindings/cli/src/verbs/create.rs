@@ -1,13 +1,13 @@
 //! `bitkin create`.
 
-use super::{close, discard, failure, is_empty_directory};
+use super::{close, discard, failure, is_empty_directory, report};
 use crate::error::Failure;
 use crate::grammar::{BuiltInEncoder, Create};
-use crate::output::{plain, say};
 use crate::session::Session;
 use bitkin::CollectionConfig;
 use bitkin::encoder::{Device, EncoderLibrary};
 use bitkin::model::{ModelFile, ModelKind};
+use serde_json::json;
 use std::path::Path;
 
 /// Creates a collection, and the database if there is none.
@@ -62,6 +62,13 @@ pub(crate) fn run(session: &mut Session, arguments: &Create) -> Result<(), Failu
     let created = database
         .create_collection(&arguments.name, config)
         .map_err(failure);
+    let facts = created.as_ref().ok().map(|collection| {
+        json!({
+            "created": collection.name(),
+            "bits": collection.bits(),
+            "model": collection.model(),
+        })
+    });
     let closed = close(database);
     if created.is_err() && (fresh || was_empty) {
         // Made by this very command, a moment ago, and holding nothing.
@@ -71,8 +78,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Create) -> Result<(), Failu
     created?;
     closed?;
     let told = format!("created {} in {}: {what}", arguments.name, path.display());
-    say(plain(&told));
-    Ok(())
+    report(session, arguments.format, facts.unwrap_or_default(), &told)
 }
 
 /// Refuses a model that cannot encode, because a tensor is missing or has a wrong shape: only the

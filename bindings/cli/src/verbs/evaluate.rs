@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     let (page, mut arguments) = parted(arguments)?;
     let Some(path) = page else {
-        return train("eval", &arguments);
+        return train(&["eval"], &arguments);
     };
     // Before the work, not after it.
     let mut destination = Destination::new(&path)?;
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     let report = tempfile::NamedTempFile::new().map_err(failed)?;
     let command = command(&arguments);
     arguments.extend(["--report".into(), report.path().into()]);
-    train("eval", &arguments)?;
+    train(&["eval"], &arguments)?;
     let text = std::fs::read_to_string(report.path()).map_err(failed)?;
     let lines = text.lines().map(serde_json::from_str);
     let reported: Vec<Reported> = lines.collect::<Result<_, _>>().map_err(|error| {

@@ -22,7 +22,7 @@ pub(crate) mod verify;
 mod watch;
 
 use crate::error::Failure;
-use crate::grammar::Format;
+use crate::grammar::{Format, Line};
 use crate::interrupt;
 use crate::output::{plain, say, typed};
 use crate::progress::busy;
@@ -31,8 +31,10 @@ use crate::trainer::Trainer;
 use bitkin::encoder::{Device, Encoder};
 use bitkin::npy::{CodesReader, NpyError, NpyReason};
 use bitkin::{Activity, Collection, Database, DatabaseOptions, ErrorKind, Problem};
+use clap::CommandFactory;
 use serde_json::{Value, json};
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -277,15 +279,35 @@ fn field(payload: &str, key: &str) -> String {
     plain(text)
 }
 
-/// Hands arguments on to `bitkin-train`.
+/// Hands the arguments of a verb on to `bitkin-train`, which calls it by the last of its words. Its help comes
+/// from there, too, and the examples from the grammar.
 ///
 /// # Errors
 /// When it is not installed, or fails.
-pub(crate) fn train(verb: &str, arguments: &[OsString]) -> Result<(), Failure> {
-    let words: Vec<OsString> = std::iter::once(verb.into())
-        .chain(arguments.iter().cloned())
-        .collect();
-    Trainer::find()?.run(&words)
+pub(crate) fn train(verb: &[&str], arguments: &[OsString]) -> Result<(), Failure> {
+    let words: Vec<OsString> = verb.last().into_iter().map(OsString::from).collect();
+    let words = [words, arguments.to_vec()].concat();
+    let helps = |word: &OsString| word == "--help" || word == "-h";
+    if !arguments.iter().any(helps) {
+        return Trainer::find()?.run(&words);
+    }
+    let mut command = Line::command();
+    let described = verb.iter().try_fold(&mut command, |command, word| {
+        command.find_subcommand_mut(word)
+    });
+    let trainer = Trainer::find();
+    let help = match (&trainer, described) {
+        (Ok(_), Some(command)) => command.get_after_help().map(ToString::to_string),
+        (Err(_), Some(command)) => Some(command.render_help().to_string()),
+        (_, None) => None,
+    };
+    if let Ok(trainer) = &trainer {
+        trainer.run(&words)?;
+        let _ = writeln!(io::stdout());
+    }
+    // Who reads help may stop in the middle of it.
+    let _ = writeln!(io::stdout(), "{}", help.unwrap_or_default());
+    trainer.map(drop)
 }
 
 /// Bytes as they are stored, two hexadecimal digits each.

@@ -15,8 +15,8 @@ use std::path::Path;
 pub(crate) fn run(session: &mut Session, arguments: &Model) -> Result<(), Failure> {
     match &arguments.action {
         ModelAction::Info(arguments) => info(session, arguments),
-        ModelAction::Import(passed) => super::train("import", &passed.arguments),
-        ModelAction::Convert(passed) => super::train("convert", &passed.arguments),
+        ModelAction::Import(passed) => super::train(&["model", "import"], &passed.arguments),
+        ModelAction::Convert(passed) => super::train(&["model", "convert"], &passed.arguments),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `bitkin compact`, `backup`, `repair` and `drop`: what keeps a database in order.
 
 use super::{
-    cannot_open, close, collection, discard, expect_database, expect_outside, failure,
-    is_empty_directory, named, problem_line, report,
+    cannot_open, close, collection, expect_database, expect_outside, failure, named, problem_line,
+    report,
 };
 use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
@@ -66,41 +66,16 @@ pub(crate) fn compact(session: &mut Session, arguments: &Compact) -> Result<(), 
     )
 }
 
-/// A directory that is to become a database, and is nothing unless it does.
-struct NewDirectory<'a> {
-    path: &'a Path,
-    /// Nothing was in it: what is there when it fails was put there by this very command.
-    ours: bool,
-    fresh: bool,
-}
-
-impl<'a> NewDirectory<'a> {
-    fn at(path: &'a Path) -> Self {
-        let fresh = !path.exists();
-        NewDirectory {
-            path,
-            ours: fresh || is_empty_directory(path),
-            fresh,
+/// What is wrong with a directory that was to become a database, or with the database at `from`.
+fn why(dest: &Path, from: &Path, error: bitkin::Error) -> Failure {
+    use bitkin::{ErrorKind, StorageError};
+    match &error {
+        bitkin::Error::Storage(StorageError::NotEmpty { .. }) => {
+            named(dest, error).advise("name a directory that does not exist, or is empty")
         }
-    }
-
-    /// What is wrong with it, or with the database at `from`.
-    fn why(&self, from: &Path, error: bitkin::Error) -> Failure {
-        use bitkin::{ErrorKind, StorageError};
-        match &error {
-            bitkin::Error::Storage(StorageError::NotEmpty { .. }) => {
-                named(self.path, error).advise("name a directory that does not exist, or is empty")
-            }
-            _ if error.kind() != ErrorKind::Disk => cannot_open(from, error),
-            _ => named(self.path, error)
-                .advise("nothing is left of the copy; name a directory of yours, with room for it"),
-        }
-    }
-
-    fn take_away(&self) {
-        if self.ours {
-            discard(self.path, self.fresh);
-        }
+        _ if error.kind() != ErrorKind::Disk => cannot_open(from, error),
+        _ => named(dest, error)
+            .advise("nothing is left of the copy; name a directory of yours, with room for it"),
     }
 }
 
@@ -116,13 +91,11 @@ fn into_new<T: Send>(
     none: &str,
     work: impl FnOnce(&Activity) -> Result<T, bitkin::Error> + Send,
 ) -> Result<T, Failure> {
-    let place = NewDirectory::at(dest);
     interrupt::watch();
     let activity = Activity::new();
     let size = Some(size_of(path));
     let made = watched(what, size, &activity, count, || work(&activity));
     made.map_err(|error| {
-        place.take_away();
         if interrupt::asked() {
             return Failure::interrupted(format!(
                 "stopped; {none} in {}, and {} is as it was",
@@ -134,7 +107,7 @@ fn into_new<T: Send>(
             bitkin::Error::Locked { .. } => {
                 failure(error).advise("end the process that writes it first")
             }
-            error => place.why(path, error),
+            error => why(dest, path, error),
         }
     })
 }
@@ -194,6 +167,14 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
             Format::Json => json!({"collection": name, "rows": rows}).to_string(),
             Format::Table => format!("{name}: {} saved", counted(*rows, "row")),
         })?;
+    }
+    if arguments.format == Format::Json {
+        let summary = json!({
+            "complete": saved.is_complete(),
+            "losses": saved.lost.len(),
+            "rows": saved.rows(),
+        });
+        session.out.line(summary.to_string())?;
     }
     if saved.is_complete() {
         return Ok(());

@@ -71,9 +71,6 @@ pub struct UghTraining {
     pub turns: usize,
     /// Passes of a machine over its examples in each turn, at most; the paper does not say how many.
     pub passes: usize,
-    /// Whether features are seen from the pool's mean before they are brought to length 1. The paper leaves them
-    /// where they are.
-    pub centred: bool,
     /// Functions are left out whose bits on the pool correlate by more than this with an earlier one's, or to the
     /// contrary; 1 keeps all. The paper keeps them.
     pub duplicate: f64,
@@ -96,7 +93,6 @@ impl UghTraining {
             gamma: 1.0,
             turns: 5,
             passes: 20,
-            centred: false,
             duplicate: 0.95,
         }
     }
@@ -242,14 +238,11 @@ pub fn hyper_train(
     check_features("pool", pool, pool.dim)?;
     options.check(pool.len())?;
     let start = Instant::now();
-    let centre = match options.centred {
-        true => pool.mean(),
-        false => vec![0.0; pool.dim],
-    };
     let mut model = HashModel {
         method: Method::Ugh,
         bits: 0,
-        centre,
+        // The paper leaves features where they are; from their mean, selected bits retrieved worse.
+        centre: vec![0.0; pool.dim],
         whitening: None,
         unit_length: true,
         prototypes: None,
@@ -423,6 +416,7 @@ pub fn select(
 ) -> Result<(HashModel, Selection), Error> {
     check_features("examples'", examples, library.dim())?;
     check_features("unlabelled", others, library.dim())?;
+    with_bits(library, &[])?;
     let codes = |features: &Features| -> Vec<u8> {
         let rows = features.values.par_chunks_exact(features.dim.max(1));
         let codes: Vec<Vec<u8>> = rows.map(|feature| code(library, feature)).collect();

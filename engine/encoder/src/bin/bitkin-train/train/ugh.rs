@@ -1,6 +1,5 @@
 //! `bitkin-train train --method ugh`.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bitkin::selection::SelectionOptions;
@@ -92,9 +91,6 @@ pub(crate) struct UghArguments {
     /// Passes of a machine over its examples in a turn, at most; the paper does not say how many
     #[arg(long, value_name = "N", default_value_t = 20)]
     passes: usize,
-    /// See features from their mean; the paper does not
-    #[arg(long)]
-    centred: bool,
     /// Leave out functions whose bits correlate by more than this with an earlier one's; 1 keeps all, as the paper
     /// does
     #[arg(long, value_name = "CORRELATION", default_value_t = 0.95)]
@@ -116,7 +112,6 @@ impl UghArguments {
         options.gamma = self.gamma;
         options.turns = self.turns;
         options.passes = self.passes;
-        options.centred = self.centred;
         options.duplicate = self.duplicate;
         options
     }
