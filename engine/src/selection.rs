@@ -33,20 +33,35 @@ use self::svm::{Columns, Problem};
 pub struct SelectionOptions {
     /// Bits asked for.
     pub bits: usize,
-    /// The cost C of an example on the wrong side, above 0: more leaves more weights above zero. It is the mean
-    /// over all examples; the two sides of each decision cost the same in all, however many examples they have.
+    /// The cost C of an example on the wrong side, in parts of the least at which any bit has a weight: above 1.
+    /// More gives more bits a weight. The two sides of each decision cost the same in all, however many examples
+    /// they have.
     pub cost: f64,
+    /// How several classes are told apart.
+    pub decisions: Decisions,
     /// Where fewer bits than asked for have a weight, whether others that tell the examples apart fill up. See
     /// [`Selection::informative`].
     pub fill: bool,
 }
 
+/// How several classes are told apart; a bit counts by the sum of its absolute weights over all decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decisions {
+    /// Each class from each other one: takes time for each two classes, and finds bits that serve many of them.
+    OneVersusOne,
+    /// Each class from all others together: finds bits that are set in one class alone, of which codes need more.
+    OneVersusRest,
+}
+
 impl SelectionOptions {
-    /// So many bits, at a cost of 1, filled up.
+    /// So many bits, each class told from each other one at three times the least cost, filled up: what retrieved
+    /// best among photographs.
     pub fn new(bits: usize) -> SelectionOptions {
         SelectionOptions {
             bits,
-            cost: 1.0,
+            cost: 3.0,
+            decisions: Decisions::OneVersusOne,
             fill: true,
         }
     }
@@ -138,8 +153,10 @@ pub enum SelectionError {
         /// The width in bits.
         width: u32,
     },
-    /// The cost is not a number above 0.
-    #[error("the cost is {0}: it must be a finite number above 0")]
+    /// The cost is not a number above 1.
+    #[error(
+        "the cost is {0}: it must be a finite number above 1, the least at which any bit has a weight"
+    )]
     BadCost(String),
     /// Fewer bits tell the examples apart than were asked for.
     #[error(
@@ -169,16 +186,14 @@ impl Selection {
         unlike: &[u8],
         options: &SelectionOptions,
     ) -> Result<Selection, SelectionError> {
-        let (n, m) = (
-            check(width, like, "like examples")?,
-            check(width, unlike, "unlike examples")?,
-        );
-        let sides = [vec![true; n], vec![false; m]].concat();
-        select(width, &[like, unlike].concat(), &[sides], options)
+        let n = check(width, like, "like examples")?;
+        let m = check(width, unlike, "unlike examples")?;
+        let decision = (0..n + m).map(|example| (example, example < n)).collect();
+        select(width, &[like, unlike].concat(), &[decision], options)
     }
 
-    /// Bits that tell codes of several classes apart, packed, `ceil(width / 8)` bytes a code: each class is told
-    /// from all others together, and a bit counts by the sum of its absolute weights.
+    /// Bits that tell codes of several classes apart, packed, `ceil(width / 8)` bytes a code: one set of bits for
+    /// all classes.
     ///
     /// # Errors
     /// [`SelectionError`], for each thing that can be wrong with examples or options.
@@ -198,15 +213,32 @@ impl Selection {
         let mut classes = labels.to_vec();
         classes.sort_unstable();
         classes.dedup();
-        // Of two classes, the one is what the other is not.
-        let decisions = match classes.len() {
-            1 => return Err(SelectionError::OneClass { examples: n }),
-            2 => &classes[..1],
-            _ => &classes[..],
+        if classes.len() == 1 {
+            return Err(SelectionError::OneClass { examples: n });
+        }
+        let decision = |one: u32, other: Option<u32>| -> Decision {
+            let examples = (0..).zip(labels).map(|(i, &label)| (i, label));
+            examples
+                .filter(|(_, label)| *label == one || other.is_none_or(|other| *label == other))
+                .map(|(i, label)| (i, label == one))
+                .collect()
         };
-        let sides = |class: &u32| labels.iter().map(|label| label == class).collect();
-        let sides: Vec<Vec<bool>> = decisions.iter().map(sides).collect();
-        let mut selection = select(width, codes, &sides, options)?;
+        let decisions: Vec<Decision> = match options.decisions {
+            // Of two classes, the one is the rest of the other.
+            Decisions::OneVersusRest if classes.len() > 2 => {
+                classes.iter().map(|&class| decision(class, None)).collect()
+            }
+            _ => {
+                let pairs = classes.iter().enumerate().flat_map(|(i, &one)| {
+                    let others = classes[i + 1..].iter();
+                    others.map(move |&other| (one, other))
+                });
+                pairs
+                    .map(|(one, other)| decision(one, Some(other)))
+                    .collect()
+            }
+        };
+        let mut selection = select(width, codes, &decisions, options)?;
         selection.two_sides = false;
         let bits = selection.bits.iter_mut();
         bits.for_each(|bit| bit.weight = bit.weight.abs());
@@ -259,66 +291,59 @@ fn check(width: u32, codes: &[u8], which: &'static str) -> Result<usize, Selecti
     }
 }
 
-/// Bits that say the same of every example, or all the contrary of some of them.
-struct Alike {
-    /// Bits, and whether each says the contrary of the column.
-    bits: Vec<(u32, bool)>,
-}
+/// Examples by their places, and whether each is on the first side.
+type Decision = Vec<(usize, bool)>;
 
-/// Selects for all decisions together; `sides` has for each whether the examples are on its first side.
+/// Selects for all decisions together.
 fn select(
     width: u32,
     codes: &[u8],
-    sides: &[Vec<bool>],
+    decisions: &[Decision],
     options: &SelectionOptions,
 ) -> Result<Selection, SelectionError> {
     let asked = options.bits;
     if asked == 0 || asked > width as usize {
         return Err(SelectionError::BadCount { asked, width });
     }
-    if !(options.cost.is_finite() && options.cost > 0.0) {
+    if !(options.cost.is_finite() && options.cost > 1.0) {
         return Err(SelectionError::BadCost(options.cost.to_string()));
     }
-    let problems: Vec<Problem> = sides
-        .iter()
-        .map(|sides| Problem::balanced(sides, options.cost))
-        .collect();
-    let (mut columns, groups) = columns(width, codes);
     let mut selection = Selection {
         width,
         bits: Vec::with_capacity(asked),
         informative: 0,
         two_sides: true,
     };
+    let mut left: Vec<u32> = (0..width).collect();
     loop {
         // One decision keeps the signs of its weights; of several only their sizes add up.
-        let mut weights = vec![0.0; groups.len()];
-        for problem in &problems {
+        let mut weights = vec![0.0; width as usize];
+        for decision in decisions {
+            let examples = decision.iter().map(|(example, _)| *example);
+            let (columns, groups) = columns(width, codes, examples, &left);
+            let sides: Vec<bool> = decision.iter().map(|(_, side)| *side).collect();
+            let Some(problem) = Problem::balanced(&sides).at_cost(options.cost, &columns) else {
+                continue;
+            };
             for (column, weight) in problem.solve(&columns) {
-                weights[column] += if problems.len() > 1 {
-                    weight.abs()
-                } else {
-                    weight
-                };
+                for &(bit, contrary) in &groups[column] {
+                    weights[bit as usize] += match (decisions.len(), contrary) {
+                        (1, true) => -weight,
+                        (1, false) => weight,
+                        _ => weight.abs(),
+                    };
+                }
             }
         }
-        let mut active: Vec<usize> = (0..groups.len()).filter(|i| weights[*i] != 0.0).collect();
-        let size = |i: &usize| weights[*i].abs();
-        active.sort_by(|a, b| size(b).total_cmp(&size(a)).then(a.cmp(b)));
-        for &column in &active {
-            columns.leave_out(column);
-            let bits = groups[column].bits.iter();
-            selection
-                .bits
-                .extend(bits.map(|&(bit, contrary)| SelectedBit {
-                    bit,
-                    weight: if contrary {
-                        -weights[column]
-                    } else {
-                        weights[column]
-                    },
-                }));
-        }
+        let weight = |bit: &u32| weights[*bit as usize];
+        let (mut active, others): (Vec<u32>, Vec<u32>) =
+            left.iter().partition(|bit| weight(bit) != 0.0);
+        active.sort_by(|a, b| weight(b).abs().total_cmp(&weight(a).abs()).then(a.cmp(b)));
+        selection.bits.extend(active.iter().map(|bit| SelectedBit {
+            bit: *bit,
+            weight: weight(bit),
+        }));
+        left = others;
         if selection.informative == 0 {
             selection.informative = selection.bits.len().min(asked);
         }
@@ -337,44 +362,50 @@ fn select(
     }
 }
 
-/// What each bit says of the examples, once for all bits that say the same or the contrary. Bits that say the
-/// same of all examples tell nothing, and are left out.
+/// Bits that say the same of every example of a decision, and those that say the contrary.
+type Alike = Vec<(u32, bool)>;
+
+/// What each of the `bits` says of some examples, once for all bits that say the same or the contrary. Bits that
+/// say the same of all examples tell nothing, and are left out.
 ///
-/// Of few examples, many bits say the same: which of these has the weight is all one to the machine, so they
-/// share it.
-fn columns(width: u32, codes: &[u8]) -> (Columns, Vec<Alike>) {
-    let n = codes.len() / bytes(width);
-    let tall = n.div_ceil(8);
+/// Of few examples, many bits say the same: which of these has the weight is all one to the machine, so all have
+/// it.
+fn columns(
+    width: u32,
+    codes: &[u8],
+    examples: impl Iterator<Item = usize>,
+    bits: &[u32],
+) -> (Columns, Vec<Alike>) {
+    let examples: Vec<&[u8]> = examples
+        .map(|example| &codes[example * bytes(width)..][..bytes(width)])
+        .collect();
+    let n = examples.len();
     let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
     let mut columns = Columns::new(n);
     let mut groups: Vec<Alike> = Vec::new();
-    let mut column = vec![0u8; tall];
-    for bit in 0..width {
-        column.fill(0);
-        let of_bit = codes
-            .chunks_exact(bytes(width))
-            .map(|code| code[bit as usize / 8] >> (bit % 8) & 1);
-        for (example, set) in of_bit.enumerate() {
-            column[example / 8] |= set << (example % 8);
+    let mut column = vec![0u8; n.div_ceil(8)];
+    for &bit in bits {
+        let (byte, shift) = (bit as usize / 8, bit % 8);
+        for (set, codes) in column.iter_mut().zip(examples.chunks(8)) {
+            let codes = codes.iter().rev();
+            *set = codes.fold(0, |set, code| set << 1 | code[byte] >> shift & 1);
         }
         let contrary = column[0] & 1 == 1;
         if contrary {
             column.iter_mut().for_each(|byte| *byte = !*byte);
             if !n.is_multiple_of(8) {
-                column[tall - 1] &= !(!0 << (n % 8));
+                column[n / 8] &= !(!0 << (n % 8));
             }
         }
         if column.iter().all(|byte| *byte == 0) {
             continue;
         }
         match places.get(&column) {
-            Some(&place) => groups[place].bits.push((bit, contrary)),
+            Some(&place) => groups[place].push((bit, contrary)),
             None => {
                 places.insert(column.clone(), groups.len());
                 columns.push(&column);
-                groups.push(Alike {
-                    bits: vec![(bit, contrary)],
-                });
+                groups.push(vec![(bit, contrary)]);
             }
         }
     }

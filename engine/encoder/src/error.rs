@@ -24,6 +24,9 @@ pub enum Error {
     /// Training or evaluation was asked for something that its data cannot give.
     #[error("{0}")]
     Data(String),
+    /// Bits cannot be selected from the examples.
+    #[error(transparent)]
+    Selection(#[from] bitkin::selection::SelectionError),
     /// Whoever is told of the progress wanted it to end.
     #[error("stopped")]
     Stopped,

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::features::Features;
-use crate::hash::HashModel;
+use crate::hash::{HashModel, pack_signs};
 
 /// A latent this near zero may fall on the other side of it where the features come from other arithmetic,
 /// such as a GPU's.
@@ -34,67 +34,122 @@ pub struct BitHealth {
 impl BitHealth {
     /// Looks at the codes of pictures that a model has not learned from, or is to be used on.
     pub fn of(model: &HashModel, pictures: &Features) -> BitHealth {
-        let latents: Vec<Vec<f32>> = pictures
-            .values
-            .par_chunks_exact(pictures.dim.max(1))
-            .map(|feature| model.latent(feature))
-            .collect();
-        BitHealth::of_latents(&latents, model.bits)
+        let features = pictures.values.par_chunks_exact(pictures.dim.max(1));
+        BitHealth::of_codes(
+            features
+                .map(|feature| Signs::of(&model.latent(feature)))
+                .collect(),
+            model.bits,
+        )
     }
 
-    fn of_latents(latents: &[Vec<f32>], bits: usize) -> BitHealth {
-        let n = latents.len();
-        let codes: Vec<Vec<bool>> = latents
-            .iter()
-            .map(|z| z.iter().map(|value| *value >= 0.0).collect())
-            .collect();
-        // The pictures in which a bit is set, as words: two bits are compared by counting.
-        let columns: Vec<Vec<u64>> = (0..bits)
-            .into_par_iter()
-            .map(|bit| {
-                let set = codes.chunks(64);
-                set.map(|rows| {
-                    let rows = rows.iter().enumerate();
-                    rows.fold(0, |word, (i, code)| word | u64::from(code[bit]) << i)
-                })
-                .collect()
-            })
-            .collect();
-        let count = |words: &mut dyn Iterator<Item = u64>| -> f64 {
-            words.map(|word| f64::from(word.count_ones())).sum()
-        };
-        let ones: Vec<f64> = columns
-            .iter()
-            .map(|column| count(&mut column.iter().copied()) / n.max(1) as f64)
-            .collect();
-        let outside = |bit: &usize, edge: f64| !(edge..=1.0 - edge).contains(&ones[*bit]);
-        let (dead, alive): (Vec<usize>, Vec<usize>) = (0..bits).partition(|bit| outside(bit, 0.02));
-        let unbalanced = alive.iter().copied().filter(|bit| outside(bit, 0.05));
-        let twins = alive.par_iter().enumerate().filter_map(|(i, &b)| {
-            let spread = |bit: usize| (ones[bit] * (1.0 - ones[bit])).sqrt();
-            let is_twin = |a: usize| {
-                let mut both = columns[a].iter().zip(&columns[b]).map(|(x, y)| x & y);
-                let both = count(&mut both) / n.max(1) as f64;
-                let correlation = (both - ones[a] * ones[b]) / (spread(a) * spread(b));
-                correlation.abs() > 0.95
-            };
-            let earlier = alive[..i].iter().copied();
-            Some((earlier.into_iter().find(|a| is_twin(*a))?, b))
-        });
-        let near = latents.iter().flatten().filter(|z| z.abs() < MARGIN);
+    fn of_codes(pictures: Vec<Signs>, bits: usize) -> BitHealth {
+        let near: usize = pictures.iter().map(|signs| signs.near).sum();
+        let codes: Vec<Vec<u8>> = pictures.into_iter().map(|signs| signs.code).collect();
+        let columns = Columns::of(&codes, bits);
+        let alive = columns.alive(0.02);
+        let balanced = columns.alive(0.05);
+        let dead = (0..bits).filter(|bit| alive.binary_search(bit).is_err());
+        let unbalanced = alive.iter().copied();
         BitHealth {
-            pictures: n,
+            pictures: codes.len(),
             distinct_codes: codes.iter().collect::<HashSet<_>>().len(),
-            unbalanced: unbalanced.collect(),
-            twins: twins.collect(),
-            dead,
-            near_zero: near.count() as f64 / (n * bits).max(1) as f64,
+            unbalanced: unbalanced
+                .filter(|bit| balanced.binary_search(bit).is_err())
+                .collect(),
+            twins: columns.twins(&alive, 0.95),
+            dead: dead.collect(),
+            near_zero: near as f64 / (codes.len() * bits).max(1) as f64,
         }
     }
 
     /// Whether nothing is wrong with any bit.
     pub fn is_good(&self) -> bool {
         self.dead.is_empty() && self.unbalanced.is_empty() && self.twins.is_empty()
+    }
+}
+
+/// The code of a latent, and how many of its numbers are within [`MARGIN`] of zero.
+struct Signs {
+    code: Vec<u8>,
+    near: usize,
+}
+
+impl Signs {
+    fn of(latent: &[f32]) -> Signs {
+        let mut code = vec![0; latent.len().div_ceil(8)];
+        pack_signs(latent, &mut code);
+        let near = latent.iter().filter(|z| z.abs() < MARGIN).count();
+        Signs { code, near }
+    }
+}
+
+/// Codes of some pictures, bit by bit.
+pub(crate) struct Columns {
+    /// The pictures in which a bit is set, as words: two bits are compared by counting.
+    set: Vec<Vec<u64>>,
+    /// The share of pictures in which it is.
+    ones: Vec<f64>,
+    pictures: usize,
+}
+
+impl Columns {
+    /// Of packed codes, one a picture.
+    pub(crate) fn of(codes: &[Vec<u8>], bits: usize) -> Columns {
+        let set: Vec<Vec<u64>> = (0..bits)
+            .into_par_iter()
+            .map(|bit| {
+                let word = |codes: &[Vec<u8>]| {
+                    let codes = codes.iter().enumerate();
+                    codes.fold(0, |word, (i, code)| {
+                        word | u64::from(code[bit / 8] >> (bit % 8) & 1) << i
+                    })
+                };
+                codes.chunks(64).map(word).collect()
+            })
+            .collect();
+        let pictures = codes.len();
+        let share = |column: &Vec<u64>| {
+            let set: u32 = column.iter().map(|word| word.count_ones()).sum();
+            f64::from(set) / pictures.max(1) as f64
+        };
+        Columns {
+            ones: set.iter().map(share).collect(),
+            set,
+            pictures,
+        }
+    }
+
+    /// Bits that are set in no less than the share `edge` of the pictures, and no more than all others.
+    pub(crate) fn alive(&self, edge: f64) -> Vec<usize> {
+        let bits = 0..self.set.len();
+        bits.filter(|bit| (edge..=1.0 - edge).contains(&self.ones[*bit]))
+            .collect()
+    }
+
+    /// Those of the bits whose correlation with an earlier one of them is above `limit` or below `-limit`: the
+    /// earlier, and the bit.
+    pub(crate) fn twins(&self, bits: &[usize], limit: f64) -> Vec<(usize, usize)> {
+        let twins = bits.par_iter().enumerate().filter_map(|(i, &b)| {
+            let earlier = bits[..i].iter().copied();
+            let mut twins = earlier.filter(|&a| self.correlation_exceeds(a, b, limit));
+            Some((twins.next()?, b))
+        });
+        twins.collect()
+    }
+
+    fn correlation_exceeds(&self, a: usize, b: usize, limit: f64) -> bool {
+        let (p, q) = (self.ones[a], self.ones[b]);
+        let spread = (p * (1.0 - p) * q * (1.0 - q)).sqrt();
+        // What the shares allow at most spares most pairs the counting.
+        let (most, least) = (p.min(q), (p + q - 1.0).max(0.0));
+        if (most - p * q).max(p * q - least) <= limit * spread {
+            return false;
+        }
+        let words = self.set[a].iter().zip(&self.set[b]);
+        let both: u32 = words.map(|(x, y)| (x & y).count_ones()).sum();
+        let both = f64::from(both) / self.pictures.max(1) as f64;
+        (both - p * q).abs() > limit * spread
     }
 }
 
@@ -129,7 +184,10 @@ mod tests {
                 vec![half, half, -half, sign(i == 7), -1.0, sign(i % 4 < 2)]
             })
             .collect();
-        let health = BitHealth::of_latents(&latents, 6);
+        let of_latents = |latents: &[Vec<f32>]| {
+            BitHealth::of_codes(latents.iter().map(|z| Signs::of(z)).collect(), 6)
+        };
+        let health = of_latents(&latents);
         assert_eq!(health.pictures, 40);
         assert_eq!(health.dead, [4]);
         assert_eq!(health.unbalanced, [3]);
@@ -139,6 +197,6 @@ mod tests {
         assert!(!health.is_good());
         let mut near = latents;
         near[3][5] = -1e-5;
-        assert_eq!(BitHealth::of_latents(&near, 6).near_zero, 1.0 / 240.0);
+        assert_eq!(of_latents(&near).near_zero, 1.0 / 240.0);
     }
 }

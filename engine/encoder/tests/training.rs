@@ -8,6 +8,7 @@
 mod common;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bitkin_encoder::Error;
 use bitkin_encoder::backbone::Arithmetic;
@@ -19,6 +20,7 @@ use bitkin_encoder::hash::{GraphSpace, HashModel};
 use bitkin_encoder::train::hash::{
     HashLoss, HashTraining, Prior, TrainOn, TrainingData, adapt, train,
 };
+use bitkin_encoder::train::ugh::{UghTraining, hyper_train};
 use common::{clouds, small_model};
 
 #[test]
@@ -248,12 +250,17 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         database: &pictures,
         queries: &pictures,
     };
+    let mut small = UghTraining::new(1);
+    (small.rounds, small.categories, small.per_category) = (3, 4, 2);
+    (small.functions, small.expansion) = (6, 2);
+    let library = hyper_train(&small, &base, None, |_| ControlFlow::Continue(())).unwrap();
     let wanted = Wanted {
         methods: Vec::new(),
         bits: vec![8, 9],
         prototypes: vec![2],
         shown: vec![3],
         options: HashTraining::new(8, 1),
+        library: Some(Arc::new(library)),
     };
     let prior = Prior::of(wanted.options.shrinkage, &base).unwrap();
     let measured = measure(split, &prior, &wanted).unwrap();
@@ -266,6 +273,8 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
     assert_eq!(of("itq"), [Some(8)]);
     assert_eq!(of("lsh"), [Some(8), Some(9)]);
     assert_eq!(of("pp-scdm"), [Some(8), Some(9)]);
+    assert_eq!(of("ugh"), [Some(8), Some(9)]);
+    assert_eq!(of("ugh-random"), [Some(8), Some(9)]);
     for (method, _) in METHODS {
         assert!(!of(method).is_empty(), "{method}");
     }

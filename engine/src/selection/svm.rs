@@ -14,7 +14,6 @@ const TOLERANCE: f64 = 1e-4;
 pub(super) struct Columns {
     examples: usize,
     bits: Vec<u8>,
-    left_out: Vec<bool>,
 }
 
 impl Columns {
@@ -22,18 +21,15 @@ impl Columns {
         Columns {
             examples,
             bits: Vec::new(),
-            left_out: Vec::new(),
         }
     }
 
     pub(super) fn push(&mut self, column: &[u8]) {
         self.bits.extend_from_slice(column);
-        self.left_out.push(false);
     }
 
-    /// Gives the column no weight from here on.
-    pub(super) fn leave_out(&mut self, column: usize) {
-        self.left_out[column] = true;
+    fn len(&self) -> usize {
+        self.bits.len() / self.bytes()
     }
 
     fn bytes(&self) -> usize {
@@ -88,19 +84,43 @@ struct Working {
 }
 
 impl Problem {
-    /// Both sides cost the same in all, and an example `cost` on average.
-    pub(super) fn balanced(sides: &[bool], cost: f64) -> Problem {
+    /// Both sides cost the same in all, and an example 1 on average.
+    pub(super) fn balanced(sides: &[bool]) -> Problem {
         let first = sides.iter().filter(|side| **side).count();
         let share = |side: bool| {
-            sides.len() as f64 / 2.0 / if side { first } else { sides.len() - first } as f64
+            let examples = if side { first } else { sides.len() - first };
+            sides.len() as f64 / 2.0 / examples as f64
         };
         Problem {
             y: sides
                 .iter()
                 .map(|&side| if side { 1.0 } else { -1.0 })
                 .collect(),
-            costs: sides.iter().map(|&side| cost * share(side)).collect(),
+            costs: sides.iter().map(|&side| share(side)).collect(),
         }
+    }
+
+    /// The problem with all costs times so many times the least at which a column gets a weight; none where no
+    /// column would at any cost.
+    pub(super) fn at_cost(&self, times: f64, columns: &Columns) -> Option<Problem> {
+        // Without weights the best bias is 0, since both sides cost the same: every slack is 1.
+        let v: Vec<f64> = self
+            .costs
+            .iter()
+            .zip(&self.y)
+            .map(|(c, y)| -2.0 * c * y)
+            .collect();
+        let slopes = columns.products(&v).into_iter();
+        let steepest = slopes.fold(0.0f64, |most, slope| most.max(slope.abs()));
+        // What rounding leaves of a slope of 0.
+        if steepest <= 1e-9 * self.y.len() as f64 {
+            return None;
+        }
+        let cost = times / steepest;
+        Some(Problem {
+            y: self.y.clone(),
+            costs: self.costs.iter().map(|c| c * cost).collect(),
+        })
     }
 
     /// The columns whose weight is not zero, in order, and their weights.
@@ -115,7 +135,7 @@ impl Problem {
         let mut slack = vec![1.0; self.y.len()];
         let mut bias = 0.0;
         let mut working: Vec<Working> = Vec::new();
-        let mut is_working = vec![false; columns.left_out.len()];
+        let mut is_working = vec![false; columns.len()];
         for _ in 0..MOST_TURNS {
             self.over_working(&mut working, &mut bias, &mut slack);
             let v: Vec<f64> = (0..slack.len())
@@ -126,7 +146,7 @@ impl Problem {
                 .into_iter()
                 .map(|slope| slope.abs() - 1.0)
                 .zip(0..)
-                .filter(|(by, j)| *by > TOLERANCE && !is_working[*j] && !columns.left_out[*j])
+                .filter(|(by, j)| *by > TOLERANCE && !is_working[*j])
                 .collect();
             if broken.is_empty() {
                 break;

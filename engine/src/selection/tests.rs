@@ -79,22 +79,36 @@ proptest! {
             proptest::collection::vec(proptest::collection::vec(any::<bool>(), n), 1..12)
         }),
         first in 1usize..4,
-        cost in 0.05f64..3.0,
+        cost in 1.05f64..60.0,
     ) {
         let n = columns[0].len();
         let sides: Vec<bool> = (0..n).map(|i| i < first).collect();
-        let problem = Problem::balanced(&sides, cost);
-        let (kinds, groups) = super::columns(columns.len() as u32, &packed(&columns));
+        let balanced = Problem::balanced(&sides);
+        let bits: Vec<u32> = (0..columns.len() as u32).collect();
+        let (kinds, groups) = super::columns(bits.len() as u32, &packed(&columns), 0..n, &bits);
         let x: Vec<Vec<f64>> = groups
             .iter()
             .map(|group| {
-                let (bit, contrary) = group.bits[0];
+                let (bit, contrary) = group[0];
                 let column = columns[bit as usize].iter();
                 column.map(|set| if *set != contrary { 1.0 } else { -1.0 }).collect()
             })
             .collect();
-        let plain = Plain { x, y: problem.y.clone(), costs: problem.costs.clone() };
-        prop_assert!((plain.costs.iter().sum::<f64>() - cost * n as f64).abs() < 1e-9);
+        let plain = |problem: &Problem| Plain {
+            x: x.clone(),
+            y: problem.y.clone(),
+            costs: problem.costs.clone(),
+        };
+        let Some(problem) = balanced.at_cost(cost, &kinds) else {
+            // Nothing tells the sides apart.
+            let (slopes, _) = plain(&balanced).slopes(&vec![0.0; x.len()], 0.0);
+            prop_assert!(slopes.iter().all(|slope| slope.abs() < 1e-6));
+            return Ok(());
+        };
+        // Costs are counted from the least at which there is a weight.
+        let at = |times: f64| balanced.at_cost(times, &kinds).unwrap().solve(&kinds).len();
+        prop_assert!(at(0.99) == 0 && at(1.05) > 0);
+        let plain = plain(&problem);
 
         let (bias, sparse) = problem.descend(&kinds);
         let mut w = vec![0.0; groups.len()];
@@ -113,15 +127,19 @@ proptest! {
     }
 }
 
-/// A bit that parts n examples rightly alone: w + C n (1 - w)^2 is least at 1 - 1 / (2 C n).
+/// A bit that parts n examples rightly alone: w + C n (1 - w)^2 is least at 1 - 1 / (2 C n), above 0 from
+/// C = 1 / (2 n) on; at t times that, at 1 - 1 / t.
 #[test]
 fn the_weight_of_one_good_bit_is_as_computed_by_hand() {
     let like = [0b001, 0b111, 0b001];
     let unlike = [0b100, 0b010, 0b000];
-    let options = SelectionOptions::new(1);
+    let options = SelectionOptions {
+        cost: 4.0,
+        ..SelectionOptions::new(1)
+    };
     let selection = Selection::of_likeness(3, &like, &unlike, &options).unwrap();
     assert_eq!((selection.bits[0].bit, selection.informative), (0, 1));
-    let expected = 1.0 - 1.0 / (2.0 * 6.0);
+    let expected = 0.75;
     assert!(
         (selection.bits[0].weight - expected).abs() < 1e-4,
         "{selection:?}"
@@ -193,23 +211,38 @@ fn bits_of_several_classes_count_by_the_sum_of_their_weights() {
     let mixed = [7, 0, 5, 2, 1, 6, 3, 4];
     let (codes, labels): (Vec<u8>, Vec<u32>) =
         mixed.iter().map(|&i| (codes[i], labels[i] / 2)).unzip();
-    let again = Selection::of_classes(4, &codes, &labels, &SelectionOptions::new(3)).unwrap();
+    let options = SelectionOptions::new(3);
+    let again = Selection::of_classes(4, &codes, &labels, &options).unwrap();
     assert_eq!(again.mask(), selection.mask());
+}
+
+#[test]
+fn one_against_one_finds_bits_that_serve_many_classes_and_one_against_rest_those_of_each() {
+    // Bits 0 and 1 number four classes, each of the others is set in one of them.
+    let codes = [0b00_0100, 0b00_1001, 0b01_0010, 0b10_0011];
+    let labels = [0, 1, 2, 3];
+    let mask = |bits, decisions| {
+        let options = SelectionOptions {
+            decisions,
+            ..SelectionOptions::new(bits)
+        };
+        let selection = Selection::of_classes(6, &codes, &labels, &options);
+        selection.unwrap().mask()
+    };
+    assert_eq!(mask(2, Decisions::OneVersusOne), [0b11]);
+    assert_eq!(mask(4, Decisions::OneVersusRest), [0b11_1100]);
 }
 
 /// Many examples of the other side must not make the cheapest answer "nothing is like it".
 #[test]
 fn both_sides_weigh_the_same_however_many_examples_they_have() {
-    // Bit 0 is set in all that is wanted and in a fifth of what is not: better than no bit only where the two
-    // examples count as much as the fifty.
-    let like = [0b1, 0b1];
+    // Bit 0 is set in all that is wanted and in a fifth of what is not; bit 1 in one of the two that are wanted
+    // and in nothing else: only where the two examples count as much as the fifty is the first the better one.
+    let like = [0b01, 0b11];
     let unlike: Vec<u8> = (0..50).map(|i| u8::from(i % 5 == 0)).collect();
-    let options = SelectionOptions {
-        cost: 0.05,
-        ..SelectionOptions::new(1)
-    };
-    let selection = Selection::of_likeness(1, &like, &unlike, &options).unwrap();
-    assert!(selection.bits[0].weight > 0.0);
+    let options = SelectionOptions::new(1);
+    let selection = Selection::of_likeness(2, &like, &unlike, &options).unwrap();
+    assert_eq!(selection.mask(), [0b01]);
 }
 
 #[test]
@@ -312,7 +345,7 @@ fn what_cannot_be_selected_from_is_refused() {
         cost,
         ..options.clone()
     };
-    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+    for bad in [1.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(classes(&two, &[3, 4], &cost(bad)), BadCost(_)));
     }
     // Examples that no bit tells apart.

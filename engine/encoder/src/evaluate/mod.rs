@@ -6,8 +6,10 @@
 
 mod claims;
 mod quality;
+mod ugh;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -25,6 +27,7 @@ use crate::hash::{HashModel, dot, normalise, squared_distance, unit};
 use crate::train::hash::{
     HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
 };
+use crate::train::ugh::Library;
 
 /// One evaluation's split, as features of one backbone. Class numbers of `database`, `queries`
 /// and `adapt` mean the same classes; those of `base` others.
@@ -58,7 +61,7 @@ pub struct Measured {
 }
 
 /// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 13] = [
+pub const METHODS: [(&str, &str); 16] = [
     (
         "float-centred",
         "cosine of features, seen from the mean of the base classes",
@@ -96,6 +99,13 @@ pub const METHODS: [(&str, &str); 13] = [
         "pp-scdm-latent",
         "the same before signs are taken, by cosine",
     ),
+    (
+        "ugh",
+        "bits that the labelled examples select from a library learned from the base pictures without labels; \
+         one set of bits for all classes",
+    ),
+    ("ugh-random", "bits of the same library, drawn at random"),
+    ("ugh-all", "all bits of the same library"),
 ];
 
 /// What is measured, and how models are trained.
@@ -111,6 +121,8 @@ pub struct Wanted {
     pub shown: Vec<usize>,
     /// How models are trained; the width and what a method leaves out are set for each.
     pub options: HashTraining,
+    /// The library of UGH, hyper-trained on the base pictures; without it there are no rows of UGH.
+    pub library: Option<Arc<Library>>,
 }
 
 /// Measures floats, and every kind of code at each width, with what follows from the base pictures alone already
@@ -144,6 +156,7 @@ pub fn measure(split: Split<'_>, prior: &Prior, wanted: &Wanted) -> Result<Vec<M
         measured: Vec::new(),
     };
     table.floats()?;
+    table.whole_library()?;
     for &bits in &wanted.bits {
         table.codes(&HashTraining {
             bits,
@@ -242,6 +255,7 @@ impl Table<'_> {
             let general = general(prior, options, data)?;
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
+        self.ugh(bits, options.seed)?;
         for &count in &self.wanted.prototypes {
             let options = HashTraining {
                 prototypes_per_class: 1,

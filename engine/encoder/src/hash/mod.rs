@@ -22,7 +22,7 @@ mod vectors;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::vectors::{
-    Dot, SquaredDistance, dot, normalise, squared_distance, unit, with_rows,
+    Dot, SquaredDistance, Term, dot, normalise, squared_distance, unit, with_rows,
 };
 use self::vectors::{centred, to_unit_length};
 

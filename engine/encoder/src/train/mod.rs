@@ -6,3 +6,4 @@ mod graph;
 pub mod hash;
 mod network;
 mod prior;
+pub mod ugh;

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use bitkin::model::ModelFile;
 use bitkin_encoder::Error;
 use bitkin_encoder::backbone::Arithmetic;
-use bitkin_encoder::hash::HashModel;
+use bitkin_encoder::hash::{HashModel, Method};
 use bitkin_encoder::train::hash::adapt;
 
 use crate::common::{HashArguments, Source, learning_bar};
+use crate::train::ugh::{self, SelectionArguments};
 use crate::train::{Examples, Made, check_out};
 
 #[derive(clap::Args)]
@@ -33,6 +34,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    selection: SelectionArguments,
+    #[command(flatten)]
     hash: HashArguments,
 }
 
@@ -48,18 +51,34 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         &arguments.examples,
         arguments.unlabelled.as_deref(),
     )?;
-    let options = arguments.hash.to_adapt(&model, arguments.seed)?;
-    let adapted = adapt(
-        &model,
-        &options,
-        &examples.adapt,
-        &examples.unlabelled,
-        learning_bar("adapting"),
-    )?;
+    let (adapted, how) = match model.method {
+        Method::Ugh => {
+            let examples = (&examples.adapt, &examples.unlabelled);
+            ugh::adapted(&model, examples, arguments.selection)?
+        }
+        _ => {
+            if arguments.selection.bits.is_some() || arguments.selection.selection_cost.is_some() {
+                let what = "--bits and --selection-cost select from a library that `train --method ugh` made: \
+                            the codes of other models stay as wide as they are";
+                return Err(Error::Data(what.into()));
+            }
+            let options = arguments.hash.to_adapt(&model, arguments.seed)?;
+            let adapted = adapt(
+                &model,
+                &options,
+                &examples.adapt,
+                &examples.unlabelled,
+                learning_bar("adapting"),
+            )?;
+            (
+                adapted,
+                format!("adapted with {examples}, seed {}", arguments.seed),
+            )
+        }
+    };
     let notes = format!(
-        "adapted from model {} with {examples}, seed {}; that one: {}",
+        "{how}, from model {}; that one: {}",
         file.fingerprint(),
-        arguments.seed,
         file.metadata().notes.as_deref().unwrap_or("no notes"),
     );
     Made {

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{Split, Verdict, Wanted, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
+use bitkin_encoder::train::ugh::{Library, UghTraining};
 
 use crate::common::{BackboneArguments, HashArguments, Source};
 use crate::interrupt;
 use crate::report::{Claimed, Like, Report, Row, Shown, Study};
+use crate::train::ugh::hyper_trained;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -54,12 +57,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
     #[arg(long, value_delimiter = ',', value_name = "N")]
     prototypes: Vec<usize>,
+    /// Rounds of hyper-training of UGH's library, one library a seed; the paper has 2000
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    rounds: usize,
     /// Write all that is measured to a file too, one JSON object a line, and what is nearest to some queries
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -111,6 +117,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Some(parts) => vec![parts.shots],
         None => arguments.shots.clone(),
     };
+    let mut libraries = Libraries::new(&arguments, &base);
     for shots in all_shots {
         let mut runs = Vec::new();
         for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
@@ -149,6 +156,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 options: arguments
                     .hash
                     .options(bits.first().copied().unwrap_or(64), seed),
+                library: libraries.of(seed)?,
             };
             runs.push(measure(split, &prior, &wanted)?);
             eprintln!("{shots} shots, seed {seed} done");
@@ -182,6 +190,55 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     match report {
         None => Ok(()),
         Some(report) => report.finish(),
+    }
+}
+
+/// UGH's library of each seed, which serves all widths and numbers of shots: it is learned from the base pictures
+/// alone.
+struct Libraries<'a> {
+    base: &'a Features,
+    rounds: usize,
+    /// Whether its rows are asked for, and by name.
+    asked: bool,
+    by_name: bool,
+    known: BTreeMap<u64, Arc<Library>>,
+}
+
+impl<'a> Libraries<'a> {
+    fn new(arguments: &Arguments, base: &'a Features) -> Libraries<'a> {
+        let by_name = arguments.methods.iter().any(|m| m.starts_with("ugh"));
+        Libraries {
+            base,
+            rounds: arguments.rounds,
+            asked: by_name || arguments.methods.is_empty(),
+            by_name,
+            known: BTreeMap::new(),
+        }
+    }
+
+    fn of(&mut self, seed: u64) -> Result<Option<Arc<Library>>, Error> {
+        if !self.asked {
+            return Ok(None);
+        }
+        if let Some(library) = self.known.get(&seed) {
+            return Ok(Some(library.clone()));
+        }
+        let mut options = UghTraining::new(seed);
+        options.rounds = self.rounds;
+        match hyper_trained(&options, self.base, None) {
+            Ok(library) => {
+                let library = Arc::new(library);
+                self.known.insert(seed, library.clone());
+                Ok(Some(library))
+            }
+            // The other methods can be measured all the same.
+            Err(Error::Data(what)) if !self.by_name => {
+                eprintln!("UGH is left out: {what}");
+                self.asked = false;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ enum Command {
     /// Train a model: pictures to codes. `--method` names the method, each with options of its own
     /// (`train --method ugh --help`); PP + SCDM if it is left out
     Train(train::pp_scdm::Arguments),
+    #[command(name = "train-ugh", hide = true)]
+    TrainUgh(train::ugh::Arguments),
     /// Make a model for new classes out of another, from a handful of labelled pictures
     Adapt(adapt::Arguments),
     /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse_from(arguments).command {
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Train(arguments) => train::pp_scdm::run(arguments),
+        Command::TrainUgh(arguments) => train::ugh::run(arguments),
         Command::Adapt(arguments) => adapt::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Import(arguments) => model::import(arguments),
