@@ -5,6 +5,7 @@
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
 mod pictures;
+mod purple;
 mod quality;
 
 use std::ops::ControlFlow;
@@ -26,6 +27,7 @@ use crate::hash::{HashModel, dot, normalise, squared_distance, unit};
 use crate::train::hash::{
     HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
 };
+use crate::train::purple::PurpleTraining;
 
 /// One evaluation's split, as features of one backbone. Class numbers of `database`, `queries`
 /// and `adapt` mean the same classes; those of `base` others.
@@ -61,7 +63,7 @@ pub struct Measured {
 }
 
 /// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 13] = [
+pub const METHODS: [(&str, &str); 16] = [
     (
         "float-centred",
         "cosine of features, seen from the mean of the base classes",
@@ -99,13 +101,16 @@ pub const METHODS: [(&str, &str); 13] = [
         "pp-scdm-latent",
         "the same before signs are taken, by cosine",
     ),
+    purple::METHODS[0],
+    purple::METHODS[1],
+    purple::METHODS[2],
 ];
 
 /// What says all of [`METHODS`].
 const ALL: &str = "all";
 
 /// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
-const OF_PICTURES: [&str; 0] = [];
+const OF_PICTURES: [&str; 3] = ["purple", "purple-graph", "purple-prototypes"];
 
 /// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
@@ -120,6 +125,8 @@ pub struct Wanted {
     pub shown: Vec<usize>,
     /// How models are trained; the width and what a method leaves out are set for each.
     pub options: HashTraining,
+    /// How PURPLE is trained; width, seed and losses are set for each.
+    pub purple: PurpleTraining,
 }
 
 /// Measures floats, and every kind of code at each width, with what follows from the base pictures alone already
@@ -270,7 +277,7 @@ impl<'a> Table<'a> {
             };
             self.model("pp-scdm", Some(count), || learn(options))?;
         }
-        Ok(())
+        self.purple(bits, options.seed)
     }
 
     /// Measures a ranking by embedded pictures, if it is asked for.
@@ -347,11 +354,17 @@ impl<'a> Table<'a> {
 
     /// Measures a model that has a backbone of its own.
     fn tuned(&mut self, method: &'static str, tuned: &Tuned) -> Result<(), Error> {
+        let (model, seconds) = (&tuned.model, tuned.seconds);
+        if tuned.blocks == 0 {
+            let features = [self.split.database, self.split.queries];
+            self.coded(method, None, model, seconds, features);
+            return Ok(());
+        }
         let pictures = self.pictures(method)?;
         let tail = Tail::of(&tuned.backbone, tuned.blocks)?;
         let rows = pictures.features(pictures.database, &tail)?;
         let asked = pictures.features(pictures.queries, &tail)?;
-        self.coded(method, None, &tuned.model, tuned.seconds, [&rows, &asked]);
+        self.coded(method, None, model, seconds, [&rows, &asked]);
         Ok(())
     }
 

@@ -8,10 +8,12 @@ use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{Pictures, Split, Store, Wanted, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
+use bitkin_encoder::train::purple::PurpleTraining;
 
 use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
 use crate::interrupt;
 use crate::report::{Like, Report, Row, Shown, Study};
+use crate::train::purple;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -54,7 +56,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent; and, which train the backbone and so must be
+    /// named, purple, purple-graph, purple-prototypes. `all` are all of them
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
@@ -68,6 +71,10 @@ pub(crate) struct Arguments {
     show: usize,
     #[command(flatten)]
     hash: HashArguments,
+    /// Options of PURPLE, as `train --method purple` has them: --purple "--epochs 5 --pictures 5000"
+    #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = purple::options,
+          allow_hyphen_values = true)]
+    purple: PurpleTraining,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -174,6 +181,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 options: arguments
                     .hash
                     .options(bits.first().copied().unwrap_or(64), seed),
+                purple: arguments.purple.clone(),
             };
             runs.push(measure(split, &prior, &wanted)?);
             eprintln!("{shots} shots, seed {seed} done");
