@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Split, Verdict, Wanted, measure};
+use bitkin_encoder::evaluate::{Pictures, Split, Store, Verdict, Wanted, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
+use bitkin_encoder::train::purple::PurpleTraining;
 use bitkin_encoder::train::ugh::{Library, UghTraining};
 
-use crate::common::{BackboneArguments, HashArguments, Source};
+use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
 use crate::interrupt;
 use crate::report::{Claimed, Like, Report, Row, Shown, Study};
+use crate::train::purple;
 use crate::train::ugh::hyper_trained;
 
 #[derive(clap::Args)]
@@ -57,7 +59,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all; and, which train the backbone and so must be
+    /// named, purple, purple-graph, purple-prototypes. `all` are all of them
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
@@ -74,6 +77,10 @@ pub(crate) struct Arguments {
     show: usize,
     #[command(flatten)]
     hash: HashArguments,
+    /// Options of PURPLE, as `train --method purple` has them: --purple "--epochs 5 --pictures 5000"
+    #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = purple::options,
+          allow_hyphen_values = true)]
+    purple: PurpleTraining,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -88,7 +95,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Some(path) => Some(Report::create(path)?),
     };
     let mut source = arguments.backbone.open()?;
-    let base = source.features("base pictures", &Dataset::open(&arguments.base)?)?;
+    let base_set = Dataset::open(&arguments.base)?;
+    let base = source.features("base pictures", &base_set)?;
     let prior = Prior::of(arguments.hash.options(64, 0).shrinkage, &base)?;
     let pool = Dataset::open(&arguments.database)?;
     let query_set = Dataset::open(&arguments.queries)?;
@@ -118,6 +126,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         None => arguments.shots.clone(),
     };
     let mut libraries = Libraries::new(&arguments, &base);
+    let fewest = all_shots.iter().copied().min().unwrap_or(0);
+    let store = Store::default();
+    let bar = progress_bar("");
+    let progress = |what: &str, done: f64| {
+        bar.set_prefix(what.to_owned());
+        bar.set_length(100);
+        bar.set_position((100.0 * done) as u64);
+        interrupt::asked()
+    };
     for shots in all_shots {
         let mut runs = Vec::new();
         for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
@@ -135,6 +152,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                     &drawn
                 }
             };
+            let without_labels = match &given {
+                Some(parts) => parts.sets.1.clone(),
+                None => pool.draw(fewest, arguments.anchors, seed)?.1,
+            };
             let training = TrainingData {
                 base: &base,
                 adapt: &parts.adapt,
@@ -144,6 +165,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 training,
                 database: &parts.database,
                 queries: &queries,
+                pictures: Some(Pictures {
+                    extractor: &source.extractor,
+                    backbone: &source.file,
+                    base: &base_set,
+                    adapt: &parts.sets.0,
+                    unlabelled: &without_labels,
+                    database: &parts.sets.2,
+                    queries: &query_set,
+                    store: &store,
+                    progress: &progress,
+                }),
             };
             let wanted = Wanted {
                 methods: arguments.methods.clone(),
@@ -157,6 +189,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                     .hash
                     .options(bits.first().copied().unwrap_or(64), seed),
                 library: libraries.of(seed)?,
+                purple: arguments.purple.clone(),
             };
             runs.push(measure(split, &prior, &wanted)?);
             eprintln!("{shots} shots, seed {seed} done");
@@ -259,21 +292,22 @@ fn spread(set: &Dataset, count: usize) -> Vec<usize> {
 /// The pictures of the new classes, but for the queries.
 struct Parts {
     shots: usize,
+    /// Examples, anchors and database.
+    sets: (Dataset, Dataset, Dataset),
     adapt: Features,
     unlabelled: Features,
     database: Features,
 }
 
 impl Parts {
-    fn of(
-        source: &mut Source,
-        (adapt, unlabelled, database): (Dataset, Dataset, Dataset),
-    ) -> Result<Parts, Error> {
+    fn of(source: &mut Source, sets: (Dataset, Dataset, Dataset)) -> Result<Parts, Error> {
+        let (adapt, unlabelled, database) = &sets;
         Ok(Parts {
             shots: adapt.pictures.len() / adapt.classes().0.len().max(1),
-            adapt: source.features("examples", &adapt)?,
-            unlabelled: source.features("anchors", &unlabelled)?,
-            database: source.features("database", &database)?,
+            adapt: source.features("examples", adapt)?,
+            unlabelled: source.features("anchors", unlabelled)?,
+            database: source.features("database", database)?,
+            sets,
         })
     }
 }

@@ -43,10 +43,13 @@ enum Command {
     Train(train::pp_scdm::Arguments),
     #[command(name = "train-ugh", hide = true)]
     TrainUgh(train::ugh::Arguments),
+    /// Train a PURPLE model, from pictures without labels: what `train --method purple` is
+    #[command(hide = true)]
+    TrainPurple(train::purple::Arguments),
     /// Make a model for new classes out of another, from a handful of labelled pictures
     Adapt(adapt::Arguments),
     /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
-    Eval(eval::Arguments),
+    Eval(Box<eval::Arguments>),
     /// Take over the weights of a backbone
     Import(model::Import),
     /// Measure how fast a model encodes pictures, step by step and all in
@@ -70,8 +73,9 @@ fn main() -> ExitCode {
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Train(arguments) => train::pp_scdm::run(arguments),
         Command::TrainUgh(arguments) => train::ugh::run(arguments),
+        Command::TrainPurple(arguments) => train::purple::run(arguments),
         Command::Adapt(arguments) => adapt::run(arguments),
-        Command::Eval(arguments) => eval::run(arguments),
+        Command::Eval(arguments) => eval::run(*arguments),
         Command::Import(arguments) => model::import(arguments),
         Command::Speed(arguments) => speed::run(arguments),
         Command::Stability(arguments) => stability::run(arguments),

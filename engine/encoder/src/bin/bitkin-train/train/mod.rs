@@ -16,6 +16,7 @@ use bitkin_encoder::health::BitHealth;
 use crate::common::Source;
 
 pub(crate) mod pp_scdm;
+pub(crate) mod purple;
 pub(crate) mod ugh;
 
 /// Every method has options of its own, so it is a command of its own to the parser: `train --method X` becomes
