@@ -4,6 +4,7 @@
 //! anchors; a database picture is relevant when it shares the query's class; mean over queries
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
+mod kalahash;
 mod quality;
 
 use std::ops::ControlFlow;
@@ -16,6 +17,7 @@ pub use self::quality::{Found, Quality, TOPS, spearman};
 use self::quality::{of_codes, of_rankings};
 
 use crate::baselines::Projection;
+use crate::class_vectors::ClassVectors;
 use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::{Features, classes};
@@ -56,7 +58,7 @@ pub struct Measured {
 }
 
 /// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 13] = [
+pub const METHODS: [(&str, &str); 17] = [
     (
         "float-centred",
         "cosine of features, seen from the mean of the base classes",
@@ -94,6 +96,16 @@ pub const METHODS: [(&str, &str); 13] = [
         "pp-scdm-latent",
         "the same before signs are taken, by cosine",
     ),
+    (
+        "kalahash",
+        "the labelled examples and a vector for each new class, nothing of the base classes",
+    ),
+    ("kalahash-uncalibrated", "the same without calibration"),
+    (
+        "kalahash-no-text",
+        "the same with calibration, but codes not guided by the vectors",
+    ),
+    ("kalahash-plain", "without both: the examples alone"),
 ];
 
 /// What is measured, and how models are trained.
@@ -107,6 +119,8 @@ pub struct Wanted {
     pub prototypes: Vec<usize>,
     /// Places of queries whose nearest rows are to be shown.
     pub shown: Vec<usize>,
+    /// Vectors of the new classes by class number, for KALAHash; without them it is left out.
+    pub text: Option<ClassVectors>,
     /// How models are trained; the width and what a method leaves out are set for each.
     pub options: HashTraining,
 }
@@ -161,7 +175,12 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn asked(&self, method: &str) -> bool {
-        self.wanted.methods.is_empty() || self.wanted.methods.iter().any(|m| m == method)
+        self.wanted.methods.is_empty() || self.named(method)
+    }
+
+    /// Whether a method is asked for by name.
+    fn named(&self, method: &str) -> bool {
+        self.wanted.methods.iter().any(|m| m == method)
     }
 
     /// What features reach that are not made into bits.
@@ -240,6 +259,7 @@ impl Table<'_> {
             let general = general(prior, options, data)?;
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
+        self.kalahash(bits, options.seed)?;
         for &count in &self.wanted.prototypes {
             let options = HashTraining {
                 prototypes_per_class: 1,

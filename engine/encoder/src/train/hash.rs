@@ -254,6 +254,7 @@ impl Prior {
             centre: self.centre.clone(),
             whitening: self.whitening.clone(),
             unit_length: true,
+            calibration: None,
             prototypes: None,
             head: Vec::new(),
             offset: vec![0.0; bits],
@@ -448,7 +449,7 @@ fn check_shrinkage(shrinkage: Option<f64>) -> Result<(), Error> {
 }
 
 /// Refuses features that are not `dim` numbers a row, all of them finite.
-fn check_features(name: &str, features: &Features, dim: usize) -> Result<(), Error> {
+pub(super) fn check_features(name: &str, features: &Features, dim: usize) -> Result<(), Error> {
     let fail = |what: String| Err(Error::Data(what));
     let rows = features.labels.len();
     if rows.checked_mul(features.dim) != Some(features.values.len()) {

@@ -4,5 +4,7 @@ pub mod backbone;
 mod checkpoint;
 mod graph;
 pub mod hash;
+pub mod kalahash;
+mod kiddo;
 mod network;
 mod prior;

@@ -1,9 +1,10 @@
 //! `bitkin-train eval`: the table of retrieval quality.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitkin_encoder::Error;
+use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{Split, Wanted, measure};
 use bitkin_encoder::features::Features;
@@ -54,7 +55,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, kalahash, kalahash-uncalibrated,
+    /// kalahash-no-text, kalahash-plain
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
@@ -66,6 +68,10 @@ pub(crate) struct Arguments {
     /// Queries whose nearest pictures the report has, of the first seed
     #[arg(long, default_value_t = 34, value_name = "N", requires = "report")]
     show: usize,
+    /// A vector for each new class, of its name or what else is known of it, for KALAHash: .npy, its rows in the
+    /// order of the sorted names, or .csv with a header and the class first
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
     #[command(flatten)]
     hash: HashArguments,
 }
@@ -91,6 +97,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             "the database and the queries have different classes".into(),
         ));
     }
+    let text = vectors_of(arguments.text.as_deref(), &pool)?;
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
     let shown = match report {
@@ -142,6 +149,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 methods: arguments.methods.clone(),
                 bits: bits.clone(),
                 prototypes: arguments.prototypes.clone(),
+                text: text.clone(),
                 shown: match seed == arguments.seed {
                     true => shown.clone(),
                     false => Vec::new(),
@@ -178,6 +186,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         None => Ok(()),
         Some(report) => report.finish(),
     }
+}
+
+/// The vectors of a set's classes, by class number, out of a file.
+fn vectors_of(file: Option<&Path>, set: &Dataset) -> Result<Option<ClassVectors>, Error> {
+    let classes = set.classes().0;
+    let vectors = file.map(|file| ClassVectors::read(file, &classes)?.of_classes(&classes));
+    vectors.transpose()
 }
 
 /// Places of so many pictures, spread over the classes.
