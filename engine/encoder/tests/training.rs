@@ -247,6 +247,7 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         training,
         database: &pictures,
         queries: &pictures,
+        pictures: None,
     };
     let wanted = Wanted {
         methods: Vec::new(),

@@ -5,6 +5,7 @@
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
 mod kalahash;
+mod pictures;
 mod quality;
 
 use std::ops::ControlFlow;
@@ -13,9 +14,11 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub use self::pictures::{Pictures, Store, Tuned};
 pub use self::quality::{Found, Quality, TOPS, spearman};
 use self::quality::{of_codes, of_rankings};
 
+use crate::backbone::Tail;
 use crate::baselines::Projection;
 use crate::class_vectors::ClassVectors;
 use crate::device::use_one_thread;
@@ -36,6 +39,8 @@ pub struct Split<'a> {
     pub database: &'a Features,
     /// The pictures searched for.
     pub queries: &'a Features,
+    /// The pictures themselves, where there are methods that train the backbone.
+    pub pictures: Option<Pictures<'a>>,
 }
 
 /// Retrieval quality of one method at one width.
@@ -108,10 +113,16 @@ pub const METHODS: [(&str, &str); 17] = [
     ("kalahash-plain", "without both: the examples alone"),
 ];
 
+/// What says all of [`METHODS`].
+const ALL: &str = "all";
+
+/// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
+const OF_PICTURES: [&str; 0] = [];
+
 /// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Names out of [`METHODS`]; all of them, if there is none.
+    /// Names out of [`METHODS`], or `all` of them; if there is none, all but those that train the backbone.
     pub methods: Vec<String>,
     /// Widths of codes.
     pub bits: Vec<usize>,
@@ -137,10 +148,11 @@ pub fn measure(split: Split<'_>, prior: &Prior, wanted: &Wanted) -> Result<Vec<M
         return Err(Error::Data("the database or the queries are empty".into()));
     }
     let names = METHODS.map(|(name, _)| name);
-    if let Some(unknown) = wanted.methods.iter().find(|m| !names.contains(&m.as_str())) {
+    let known = |name: &str| name == ALL || names.contains(&name);
+    if let Some(unknown) = wanted.methods.iter().find(|m| !known(m)) {
         let names = names.join(", ");
         return Err(Error::Data(format!(
-            "there is no method {unknown:?}: there are {names}"
+            "there is no method {unknown:?}: there are {names}, and {ALL} of them"
         )));
     }
     let classes = classes(&split.training.base.labels).len();
@@ -173,14 +185,24 @@ struct Table<'a> {
     measured: Vec<Measured>,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
     fn asked(&self, method: &str) -> bool {
-        self.wanted.methods.is_empty() || self.named(method)
+        let methods = &self.wanted.methods;
+        match methods.is_empty() {
+            true => !OF_PICTURES.contains(&method),
+            false => self.named(method) || self.named(ALL),
+        }
     }
 
     /// Whether a method is asked for by name.
     fn named(&self, method: &str) -> bool {
         self.wanted.methods.iter().any(|m| m == method)
+    }
+
+    /// The pictures, for a method that cannot do without.
+    fn pictures(&self, method: &str) -> Result<Pictures<'a>, Error> {
+        let what = || format!("{method} trains the backbone: it needs pictures, not only features");
+        self.split.pictures.ok_or_else(|| Error::Data(what()))
     }
 
     /// What features reach that are not made into bits.
@@ -312,8 +334,21 @@ impl Table<'_> {
         let start = Instant::now();
         let model = train()?;
         let seconds = start.elapsed().as_secs_f64();
-        let (rows, asked) = (self.split.database, self.split.queries);
-        let codes = [rows, asked].map(|features| model_codes(&model, features));
+        let features = [self.split.database, self.split.queries];
+        self.coded(method, prototypes, &model, seconds, features);
+        Ok(())
+    }
+
+    /// Measures the codes of a model for features of the database and the queries.
+    fn coded(
+        &mut self,
+        method: &'static str,
+        prototypes: Option<usize>,
+        model: &HashModel,
+        seconds: f64,
+        [rows, asked]: [&Features; 2],
+    ) {
+        let codes = [rows, asked].map(|features| model_codes(model, features));
         let (quality, shown) = of_codes(
             (&codes[0], rows),
             (&codes[1], asked),
@@ -328,6 +363,15 @@ impl Table<'_> {
             training_seconds: Some(seconds),
             shown,
         });
+    }
+
+    /// Measures a model that has a backbone of its own.
+    fn tuned(&mut self, method: &'static str, tuned: &Tuned) -> Result<(), Error> {
+        let pictures = self.pictures(method)?;
+        let tail = Tail::of(&tuned.backbone, tuned.blocks)?;
+        let rows = pictures.features(pictures.database, &tail)?;
+        let asked = pictures.features(pictures.queries, &tail)?;
+        self.coded(method, None, &tuned.model, tuned.seconds, [&rows, &asked]);
         Ok(())
     }
 

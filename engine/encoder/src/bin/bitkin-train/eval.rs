@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use bitkin_encoder::Error;
 use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Split, Wanted, measure};
+use bitkin_encoder::evaluate::{Pictures, Split, Store, Wanted, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
 
-use crate::common::{BackboneArguments, HashArguments, Source};
+use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
 use crate::interrupt;
 use crate::report::{Like, Report, Row, Shown, Study};
 
@@ -88,7 +88,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Some(path) => Some(Report::create(path)?),
     };
     let mut source = arguments.backbone.open()?;
-    let base = source.features("base pictures", &Dataset::open(&arguments.base)?)?;
+    let base_set = Dataset::open(&arguments.base)?;
+    let base = source.features("base pictures", &base_set)?;
     let prior = Prior::of(arguments.hash.options(64, 0).shrinkage, &base)?;
     let pool = Dataset::open(&arguments.database)?;
     let query_set = Dataset::open(&arguments.queries)?;
@@ -118,6 +119,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Some(parts) => vec![parts.shots],
         None => arguments.shots.clone(),
     };
+    let fewest = all_shots.iter().copied().min().unwrap_or(0);
+    let store = Store::default();
+    let bar = progress_bar("");
+    let progress = |what: &str, done: f64| {
+        bar.set_prefix(what.to_owned());
+        bar.set_length(100);
+        bar.set_position((100.0 * done) as u64);
+        interrupt::asked()
+    };
     for shots in all_shots {
         let mut runs = Vec::new();
         for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
@@ -135,6 +145,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                     &drawn
                 }
             };
+            let without_labels = match &given {
+                Some(parts) => parts.sets.1.clone(),
+                None => pool.draw(fewest, arguments.anchors, seed)?.1,
+            };
             let training = TrainingData {
                 base: &base,
                 adapt: &parts.adapt,
@@ -144,6 +158,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 training,
                 database: &parts.database,
                 queries: &queries,
+                pictures: Some(Pictures {
+                    extractor: &source.extractor,
+                    backbone: &source.file,
+                    base: &base_set,
+                    adapt: &parts.sets.0,
+                    unlabelled: &without_labels,
+                    database: &parts.sets.2,
+                    queries: &query_set,
+                    store: &store,
+                    progress: &progress,
+                }),
             };
             let wanted = Wanted {
                 methods: arguments.methods.clone(),
@@ -212,21 +237,22 @@ fn spread(set: &Dataset, count: usize) -> Vec<usize> {
 /// The pictures of the new classes, but for the queries.
 struct Parts {
     shots: usize,
+    /// Examples, anchors and database.
+    sets: (Dataset, Dataset, Dataset),
     adapt: Features,
     unlabelled: Features,
     database: Features,
 }
 
 impl Parts {
-    fn of(
-        source: &mut Source,
-        (adapt, unlabelled, database): (Dataset, Dataset, Dataset),
-    ) -> Result<Parts, Error> {
+    fn of(source: &mut Source, sets: (Dataset, Dataset, Dataset)) -> Result<Parts, Error> {
+        let (adapt, unlabelled, database) = &sets;
         Ok(Parts {
             shots: adapt.pictures.len() / adapt.classes().0.len().max(1),
-            adapt: source.features("examples", &adapt)?,
-            unlabelled: source.features("anchors", &unlabelled)?,
-            database: source.features("database", &database)?,
+            adapt: source.features("examples", adapt)?,
+            unlabelled: source.features("anchors", unlabelled)?,
+            database: source.features("database", database)?,
+            sets,
         })
     }
 }
