@@ -6,6 +6,7 @@ use std::path::Path;
 use bitkin::npy::Matrix;
 
 use crate::error::Error;
+use crate::features::classes;
 
 /// Vectors of named classes, all of one width.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +124,28 @@ impl ClassVectors {
             if met.insert(class, row).is_some() {
                 return Err(format!("the class {class:?} is there twice"));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses pictures of these class numbers, which are places among the classes, where they cannot be learned
+    /// from.
+    pub(crate) fn check_for(&self, labels: &[u32]) -> Result<(), Error> {
+        let fail = |what: String| Err(Error::Data(what));
+        if let Err(what) = self.check() {
+            return fail(format!("the classes' vectors: {what}"));
+        }
+        let found = classes(labels);
+        let [_, .., last] = found[..] else {
+            let what =
+                "the pictures are of fewer than two classes: give some of each of at least two";
+            return fail(what.into());
+        };
+        let count = self.classes.len();
+        if self.values.len() != count * self.dim() || last as usize >= count {
+            return fail(format!(
+                "there are vectors of {count} classes, and pictures of class number {last}: give a vector for each"
+            ));
         }
         Ok(())
     }

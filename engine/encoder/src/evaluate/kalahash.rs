@@ -18,7 +18,8 @@ impl Table<'_> {
     /// All of them at one width, where there are vectors of the classes.
     pub(super) fn kalahash(&mut self, bits: usize, seed: u64) -> Result<(), Error> {
         let examples = self.split.training.adapt;
-        let Some(text) = &self.wanted.text else {
+        let wanted = self.wanted;
+        let Some(text) = &wanted.text else {
             return match ROWS.iter().any(|row| self.named(row.0)) {
                 false => Ok(()),
                 true => Err(Error::Data(

@@ -4,6 +4,7 @@
 //! anchors; a database picture is relevant when it shares the query's class; mean over queries
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
+mod comae;
 mod kalahash;
 mod pictures;
 mod quality;
@@ -25,6 +26,7 @@ use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::{Features, classes};
 use crate::hash::{HashModel, dot, normalise, squared_distance, unit};
+use crate::train::comae::ComaeTraining;
 use crate::train::hash::{
     HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
 };
@@ -63,7 +65,7 @@ pub struct Measured {
 }
 
 /// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 17] = [
+pub const METHODS: [(&str, &str); 21] = [
     (
         "float-centred",
         "cosine of features, seen from the mean of the base classes",
@@ -111,13 +113,20 @@ pub const METHODS: [(&str, &str); 17] = [
         "the same with calibration, but codes not guided by the vectors",
     ),
     ("kalahash-plain", "without both: the examples alone"),
+    (
+        "comae",
+        "the base classes and their attributes, the backbone's last blocks trained; nothing of the new classes",
+    ),
+    ("comae-no-point", "the same without the point-wise loss"),
+    ("comae-no-pair", "the same without the pair-wise loss"),
+    ("comae-no-class", "the same without the class-wise loss"),
 ];
 
 /// What says all of [`METHODS`].
 const ALL: &str = "all";
 
 /// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
-const OF_PICTURES: [&str; 0] = [];
+const OF_PICTURES: [&str; 4] = ["comae", "comae-no-point", "comae-no-pair", "comae-no-class"];
 
 /// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
@@ -132,6 +141,10 @@ pub struct Wanted {
     pub shown: Vec<usize>,
     /// Vectors of the new classes by class number, for KALAHash; without them it is left out.
     pub text: Option<ClassVectors>,
+    /// Attributes of the base classes by class number, for COMAE; without them it is left out.
+    pub attributes: Option<ClassVectors>,
+    /// How COMAE is trained; width and seed are those of `options`.
+    pub comae: ComaeTraining,
     /// How models are trained; the width and what a method leaves out are set for each.
     pub options: HashTraining,
 }
@@ -282,6 +295,7 @@ impl<'a> Table<'a> {
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
         self.kalahash(bits, options.seed)?;
+        self.comae(bits, options.seed)?;
         for &count in &self.wanted.prototypes {
             let options = HashTraining {
                 prototypes_per_class: 1,

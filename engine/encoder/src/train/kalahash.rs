@@ -6,6 +6,11 @@
 //! thing that every backbone has. The vectors K of the classes go through a layer F into feature space, where
 //! they calibrate, and through a layer G into codes, W = G(K)ᵀ, where they guide the training pictures' codes B
 //! ([`Kiddo`]). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
+//!
+//! Where we depart from the authors' program: the calibration's place; in L_sim pairs of one class and of two weigh
+//! the same and θ is 8 uᵢᵀ uⱼ / b (their ½ uᵢᵀ uⱼ at 16 bits; unscaled, wide codes collapsed into one); bits begin
+//! balanced; the classes' vectors have a root mean square of 1; W and U are computed anew after each epoch; 30 epochs
+//! and not 100, with which codes of 64 bits retrieved worse; f32 throughout.
 
 use std::ops::ControlFlow;
 
@@ -17,11 +22,12 @@ use tch::{COptimizer, Kind, Tensor};
 use super::backbone::normal;
 use super::hash::check_features;
 use super::kiddo::Kiddo;
+use super::network::pairwise_loss;
 use crate::class_vectors::ClassVectors;
 use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::{Features, classes};
-use crate::hash::{Calibration, HashModel, Layer, Method, normalise};
+use crate::hash::{self, Calibration, HashModel, Layer, Method, normalise};
 
 /// How to train. The defaults are those of the authors' program, but for what [`KalaHashTraining::new`] says.
 #[derive(Clone, Debug)]
@@ -73,7 +79,7 @@ impl KalaHashTraining {
             alpha,
             beta,
             gamma,
-            epochs: 100,
+            epochs: 30,
             batch: 8,
             learning_rate: 0.01,
             momentum: 0.9,
@@ -110,11 +116,9 @@ impl KalaHashTraining {
 
 /// The fewest pictures of a class: the shots by which [`KalaHashTraining::new`] chooses.
 pub fn shots(pictures: &Features) -> usize {
-    let mut counts = std::collections::BTreeMap::<u32, usize>::new();
-    for label in &pictures.labels {
-        *counts.entry(*label).or_default() += 1;
-    }
-    counts.into_values().min().unwrap_or(0)
+    let labels = &pictures.labels;
+    let of = |class: &u32| labels.iter().filter(|label| *label == class).count();
+    classes(labels).iter().map(of).min().unwrap_or(0)
 }
 
 /// Trains a model from features of a few labelled pictures, and a vector for each of their class numbers;
@@ -132,42 +136,30 @@ pub fn train(
 ) -> Result<HashModel, Error> {
     options.check()?;
     check_features("pictures'", pictures, pictures.dim)?;
-    let found = classes(&pictures.labels);
-    if found.len() < 2 {
-        let what = "the pictures are of fewer than two classes: give a few of each of at least two";
-        return Err(Error::Data(what.into()));
-    }
-    let (count, most) = (
-        text.classes.len(),
-        found.last().map_or(0, |&last| last as usize),
-    );
-    if most >= count || text.values.len() != count * text.dim() {
-        return Err(Error::Data(format!(
-            "there are vectors of {count} classes, and pictures of class number {most}: give a vector for each class"
-        )));
-    }
+    text.check_for(&pictures.labels)?;
     use_one_thread();
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let mut network = Network::new(options, pictures, text, &mut rng)?;
+    let network = Network::new(options, pictures, text, &mut rng)?;
     network.fit(options, &mut rng, &mut progress)?;
-    network.model(options)
+    network.model()
 }
+
+/// A fully connected layer under training.
+type Linear = (Tensor, Tensor);
 
 /// Everything that is learned, and what it is learned from.
 struct Network<'a> {
     labels: &'a [u32],
-    centre: Vec<f32>,
     /// Features of length 1, `[n, dim]`, as rows and as a tensor.
     rows: Vec<Vec<f32>>,
     features: Tensor,
     /// K.
     text: Tensor,
-    to_features: (Tensor, Tensor),
-    to_codes: (Tensor, Tensor),
-    down: Tensor,
-    head: (Tensor, Tensor),
-    /// What of all this has a part in the loss.
-    learned: Vec<Tensor>,
+    /// F, A and s / √r of the calibration.
+    calibration: Option<(Linear, Tensor, f64)>,
+    /// G.
+    to_codes: Linear,
+    head: Linear,
 }
 
 impl<'a> Network<'a> {
@@ -177,55 +169,57 @@ impl<'a> Network<'a> {
         text: &ClassVectors,
         rng: &mut ChaCha8Rng,
     ) -> Result<Network<'a>, Error> {
-        let (dim, width, bits) = (pictures.dim, text.dim(), options.bits);
-        let classes = text.classes.len();
-        let centre = match std::env::var("KC").is_ok() {
-            true => pictures.mean(),
-            false => vec![0.0; dim],
-        };
-        let rows: Vec<Vec<f32>> = pictures.rows().map(|f| normalise(f, &centre)).collect();
-        let shape = |rows: usize, columns: usize| [rows as i64, columns as i64];
-        let features = Tensor::from_slice(&rows.concat()).f_view(shape(rows.len(), dim))?;
-        let scale = |tensor: Tensor| tensor.set_requires_grad(true);
-        let mut linear = |input: usize, output: usize| {
-            let bound = (1.0 / input as f32).sqrt();
-            let weight = uniform(rng, &shape(output, input), bound);
-            let bias = uniform(rng, &[output as i64], bound);
-            (scale(weight), scale(bias))
-        };
-        let to_features = linear(width, dim);
-        let to_codes = linear(width, bits);
-        let rank = options.rank.min(classes);
-        let down = linear(dim, rank.max(1)).0;
-        let head = normal(rng, &shape(bits, dim), 0.01).set_requires_grad(true);
-        let head = (
-            head,
-            Tensor::zeros([bits as i64], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true),
+        let (width, classes) = (text.dim() as i64, text.classes.len());
+        let (dim, bits) = (pictures.dim as i64, options.bits as i64);
+        let origin = vec![0.0; pictures.dim];
+        let rows: Vec<Vec<f32>> = pictures.rows().map(|f| normalise(f, &origin)).collect();
+        let features = Tensor::from_slice(&rows.concat()).f_view([-1, dim])?;
+        let text = Tensor::from_slice(&scaled(text)).f_view([-1, width])?;
+        let mean = features.f_mean_dim([0i64].as_slice(), false, Kind::Float)?;
+
+        let bound = (1.0 / width as f32).sqrt();
+        let to_codes = (
+            uniform(rng, &[bits, width], bound),
+            uniform(rng, &[bits], bound),
         );
-        let mut learned = vec![head.0.shallow_clone(), head.1.shallow_clone()];
-        if rank > 0 {
-            learned.push(down.shallow_clone());
-            learned.extend([to_features.0.shallow_clone(), to_features.1.shallow_clone()]);
-        }
-        if options.alpha > 0.0 {
-            learned.extend([to_codes.0.shallow_clone(), to_codes.1.shallow_clone()]);
-        }
+        let weight = normal(rng, &[bits, dim], 0.01);
+        // So that bits begin balanced: features are not centred.
+        let bias = weight.f_mv(&mean)? * -loudness(dim);
+        let calibration = match options.rank.min(classes) {
+            0 => None,
+            rank => {
+                let to_features = (
+                    uniform(rng, &[dim, width], bound),
+                    uniform(rng, &[dim], bound),
+                );
+                let down = uniform(rng, &[rank as i64, dim], (1.0 / dim as f32).sqrt());
+                let scale = options.scale / (rank as f64).sqrt();
+                Some((learned(to_features), down.set_requires_grad(true), scale))
+            }
+        };
         Ok(Network {
             labels: &pictures.labels,
-            centre,
             rows,
             features,
-            text: Tensor::from_slice(&scaled(text)).f_view(shape(classes, width))?,
-            to_features,
-            to_codes,
-            down,
-            head,
-            learned,
+            text,
+            calibration,
+            to_codes: learned(to_codes),
+            head: learned((weight, bias)),
         })
     }
-}
 
-impl Network<'_> {
+    /// What of all this has a part in the loss.
+    fn parameters(&self, options: &KalaHashTraining) -> Vec<&Tensor> {
+        let mut all = vec![&self.head.0, &self.head.1];
+        if let Some((to_features, down, _)) = &self.calibration {
+            all.extend([&to_features.0, &to_features.1, down]);
+        }
+        if options.alpha > 0.0 {
+            all.extend([&self.to_codes.0, &self.to_codes.1]);
+        }
+        all
+    }
+
     fn fit(
         &self,
         options: &KalaHashTraining,
@@ -240,14 +234,14 @@ impl Network<'_> {
             options.weight_decay,
             false,
         )?;
-        for tensor in &self.learned {
+        for tensor in self.parameters(options) {
             sgd.add_parameters(tensor, 0)?;
         }
         let mut codes: Vec<f32> = (0..n * bits)
             .map(|_| if rng.random() { 1.0 } else { -1.0 })
             .collect();
         let everything: Vec<usize> = (0..n).collect();
-        let mut outputs = self.outputs_of(options, &everything)?.f_detach()?;
+        let mut outputs = self.outputs_of(&everything)?.f_detach()?;
         let mut order = everything.clone();
         let steps = options.epochs * n.div_ceil(options.batch);
         let mut step = 0;
@@ -270,7 +264,7 @@ impl Network<'_> {
                 }
             }
             // With the weights as they are now, not as each batch last saw them.
-            outputs = self.outputs_of(options, &everything)?.f_detach()?;
+            outputs = self.outputs_of(&everything)?.f_detach()?;
             let knowledge = self.knowledge()?.f_detach()?;
             let kiddo = Kiddo {
                 alpha: options.alpha,
@@ -295,11 +289,14 @@ impl Network<'_> {
         codes: &Tensor,
     ) -> Result<Tensor, Error> {
         let places = index(chunk);
-        let u = self.outputs_of(options, chunk)?;
+        let u = self.outputs_of(chunk)?;
         *outputs = outputs.f_index_copy(0, &places, &u.f_detach()?)?;
-        let labels = labels_of(self.labels.iter());
         let own = labels_of(chunk.iter().map(|&i| &self.labels[i]));
-        let mut loss = pairwise_loss(&u, &own, outputs, &labels)? * options.gamma;
+        let all = labels_of(self.labels.iter());
+        let same = own.f_view([-1, 1])?.f_eq_tensor(&all.f_view([1, -1])?)?;
+        let same = same.f_to_kind(Kind::Float)?;
+        let others = same.f_ones_like()? - &same;
+        let mut loss = pairwise_loss(&u, outputs, &same, &others)? * options.gamma;
         let codes = codes.f_index_select(0, &places)?;
         if options.alpha > 0.0 {
             let classes = self.text.size()[0];
@@ -312,117 +309,61 @@ impl Network<'_> {
 
     /// W = G(K)ᵀ: `[bits, classes]`.
     fn knowledge(&self) -> Result<Tensor, Error> {
-        let (weight, bias) = &self.to_codes;
-        Ok(self.text.f_linear(weight, Some(bias))?.f_transpose(0, 1)?)
-    }
-
-    /// R = F(K): `[classes, dim]`.
-    fn classes(&self) -> Result<Tensor, Error> {
-        let (weight, bias) = &self.to_features;
-        Ok(self.text.f_linear(weight, Some(bias))?)
+        Ok(through(&self.to_codes, &self.text)?.f_transpose(0, 1)?)
     }
 
     /// U = tanh of the head, of some pictures: `[pictures, bits]`.
-    fn outputs_of(&self, options: &KalaHashTraining, chunk: &[usize]) -> Result<Tensor, Error> {
+    fn outputs_of(&self, chunk: &[usize]) -> Result<Tensor, Error> {
         let mut e = self.features.f_index_select(0, &index(chunk))?;
-        let rank = options.rank.min(self.text.size()[0] as usize);
-        if rank > 0 {
-            let classes = self.classes()?;
+        if let Some((to_features, down, scale)) = &self.calibration {
+            let classes = through(to_features, &self.text)?;
             let rows: Vec<Vec<f32>> = chunk.iter().map(|&i| self.rows[i].clone()).collect();
-            let nearest = Calibration::cosines(&to_vec(&classes.f_detach()?)?, &rows)
+            let (n, rank) = (chunk.len() as i64, down.size()[0]);
+            let nearest: Vec<usize> = Calibration::cosines(&to_vec(&classes)?, &rows)
                 .iter()
-                .flat_map(|cosines| Calibration::nearest(cosines, rank))
-                .collect::<Vec<_>>();
-            let (n, r) = (chunk.len() as i64, rank as i64);
-            let chosen = classes
-                .f_index_select(0, &index(&nearest))?
-                .f_view([n, r, -1])?;
-            let amounts = e.f_matmul(&self.down.f_transpose(0, 1)?)?;
-            let shift = amounts
-                .f_view([n, 1, r])?
-                .f_bmm(&chosen)?
-                .f_squeeze_dim(1)?;
-            e = e + shift * (options.scale / (rank as f64).sqrt());
+                .flat_map(|cosines| Calibration::nearest(cosines, rank as usize))
+                .collect();
+            let chosen = classes.f_index_select(0, &index(&nearest))?;
+            let amounts = e.f_matmul(&down.f_transpose(0, 1)?)?.f_view([n, 1, rank])?;
+            let shift = amounts.f_bmm(&chosen.f_view([n, rank, -1])?)?;
+            e = e + shift.f_squeeze_dim(1)? * *scale;
         }
-        let e = e * (self.features.size()[1] as f64).sqrt();
-        let (weight, bias) = &self.head;
-        Ok(e.f_linear(weight, Some(bias))?.f_tanh()?)
+        let z = through(&self.head, &(e * loudness(self.features.size()[1])))?;
+        Ok(z.f_tanh()?)
     }
 
-    fn model(&self, options: &KalaHashTraining) -> Result<HashModel, Error> {
-        let scale = (self.features.size()[1] as f64).sqrt() as f32;
+    fn model(&self) -> Result<HashModel, Error> {
+        let (weight, bias) = &self.head;
         let head = Layer {
-            weight: to_vec(&(&self.head.0 * f64::from(scale)))?,
-            bias: to_vec(&self.head.1)?,
+            weight: to_vec(&(weight * loudness(weight.size()[1])))?,
+            bias: to_vec(bias)?,
         };
         let mut model = HashModel::linear(Method::KalaHash, head, true);
-        model.centre = self.centre.clone();
-        let rank = options.rank.min(self.text.size()[0] as usize);
-        if rank > 0 {
+        if let Some((to_features, down, scale)) = &self.calibration {
             model.calibration = Some(Calibration {
-                classes: to_vec(&self.classes()?)?,
-                down: to_vec(&self.down)?,
-                scale: (options.scale / (rank as f64).sqrt()) as f32,
+                classes: to_vec(&through(to_features, &self.text)?)?,
+                down: to_vec(down)?,
+                scale: *scale as f32,
             });
         }
         Ok(model)
     }
 }
 
-/// DPSH's pairwise loss (Li, Wang and Kang, IJCAI 2016) of some outputs beside all of them: the mean of
-/// log(1 + exp θ) − s θ with θ = ½ uᵢᵀ uⱼ, s being 1 for pictures of one class and 0 for others.
-fn pairwise_loss(u: &Tensor, own: &Tensor, all: &Tensor, labels: &Tensor) -> Result<Tensor, Error> {
-    let same = own
-        .f_view([-1, 1])?
-        .f_eq_tensor(&labels.f_view([1, -1])?)?
-        .f_to_kind(Kind::Float)?;
-    let f = |k: &str, d: f64| {
-        std::env::var(k)
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(d)
-    };
-    let scale = match f("KT", 0.0) {
-        0.0 => 0.5,
-        s => s / u.size()[1] as f64,
-    };
-    let theta = u.f_matmul(&all.f_transpose(0, 1)?)? * scale;
-    if f("KB", 0.0) > 0.0 {
-        let neg = same.f_ones_like()? - &same;
-        let pull = ((-&theta).f_softplus()? * &same).f_sum(Kind::Float)?
-            / same.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
-        let push = (theta.f_softplus()? * &neg).f_sum(Kind::Float)?
-            / neg.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
-        return Ok((pull + push) * 0.5);
-    }
-    let loss = theta.f_softplus()? - same * theta;
-    Ok(loss.f_mean(Kind::Float)?)
+/// The head sees features whose numbers are about 1, as those of the paper's are, and not their whole.
+fn loudness(dim: i64) -> f64 {
+    (dim as f64).sqrt()
 }
 
-/// The vectors, each brought to a root mean square of 1 once their mean is taken off, so that it does not matter
-/// which program made them.
+/// The vectors, each brought to a root mean square of 1, so that it does not matter which program made them.
 fn scaled(text: &ClassVectors) -> Vec<f32> {
-    let width = text.dim();
-    let mut values = text.values.clone();
-    if std::env::var("KM").is_ok() {
-        let n = text.classes.len() as f32;
-        let mut mean = vec![0f32; width];
-        for row in text.values.chunks_exact(width) {
-            mean.iter_mut().zip(row).for_each(|(m, v)| *m += v / n);
-        }
-        for row in values.chunks_exact_mut(width) {
-            row.iter_mut().zip(&mean).for_each(|(v, m)| *v -= m);
-        }
-    }
-    for row in values.chunks_exact_mut(width) {
-        let length = row.iter().map(|v| v * v).sum::<f32>().sqrt();
-        let scale = (width as f32).sqrt() / length.max(f32::MIN_POSITIVE);
-        row.iter_mut().for_each(|v| *v *= scale);
-    }
-    values
+    let loudness = loudness(text.dim() as i64) as f32;
+    let rows = text.values.chunks_exact(text.dim());
+    let rows = rows.flat_map(|row| hash::unit(row).into_iter().map(move |v| v * loudness));
+    rows.collect()
 }
 
-fn uniform(rng: &mut ChaCha8Rng, shape: &[i64], bound: f32) -> Tensor {
+pub(super) fn uniform(rng: &mut ChaCha8Rng, shape: &[i64], bound: f32) -> Tensor {
     let count = shape.iter().product::<i64>();
     let values: Vec<f32> = (0..count)
         .map(|_| rng.random_range(-bound..=bound))
@@ -444,4 +385,12 @@ fn to_vec(tensor: &Tensor) -> Result<Vec<f32>, Error> {
     Ok(Vec::try_from(
         tensor.f_detach()?.f_contiguous()?.f_reshape([-1])?,
     )?)
+}
+
+fn learned((weight, bias): Linear) -> Linear {
+    (weight.set_requires_grad(true), bias.set_requires_grad(true))
+}
+
+fn through((weight, bias): &Linear, x: &Tensor) -> Result<Tensor, Error> {
+    Ok(x.f_linear(weight, Some(bias))?)
 }

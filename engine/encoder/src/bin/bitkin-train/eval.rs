@@ -8,6 +8,7 @@ use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{Pictures, Split, Store, Wanted, measure};
 use bitkin_encoder::features::Features;
+use bitkin_encoder::train::comae::ComaeTraining;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
 
 use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
@@ -56,7 +57,7 @@ pub(crate) struct Arguments {
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
     /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, kalahash, kalahash-uncalibrated,
-    /// kalahash-no-text, kalahash-plain
+    /// kalahash-no-text, kalahash-plain, comae, comae-no-point, comae-no-pair, comae-no-class
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
@@ -72,6 +73,12 @@ pub(crate) struct Arguments {
     /// order of the sorted names, or .csv with a header and the class first
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
+    /// Attributes of each base class, for COMAE: a file as of --text
+    #[arg(long, value_name = "FILE")]
+    attributes: Option<PathBuf>,
+    /// Passes of COMAE over the base pictures
+    #[arg(long, value_name = "N")]
+    comae_epochs: Option<usize>,
     #[command(flatten)]
     hash: HashArguments,
 }
@@ -98,6 +105,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             "the database and the queries have different classes".into(),
         ));
     }
+    let attributes = vectors_of(arguments.attributes.as_deref(), &base_set)?;
+    let mut comae = ComaeTraining::new(64, 0);
+    comae.epochs = arguments.comae_epochs.unwrap_or(comae.epochs);
     let text = vectors_of(arguments.text.as_deref(), &pool)?;
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
@@ -175,6 +185,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 bits: bits.clone(),
                 prototypes: arguments.prototypes.clone(),
                 text: text.clone(),
+                attributes: attributes.clone(),
+                comae: comae.clone(),
                 shown: match seed == arguments.seed {
                     true => shown.clone(),
                     false => Vec::new(),
