@@ -1,7 +1,7 @@
-//! `.npy` files of codes and of ids.
+//! `.npy` files of codes, of ids and of real numbers.
 //!
-//! A small, strict reader: format versions 1 to 3, C order, and the two shapes of data that the
-//! database takes; and writers of the same. Files are read and written in pieces, so that their size
+//! A small, strict reader: format versions 1 to 3, C order, and the shapes of data that the
+//! database and the encoder take; and writers of codes and ids. Files are read and written in pieces, so that their size
 //! does not matter.
 
 mod write;
@@ -91,6 +91,68 @@ pub struct IdsReader {
     rows: u64,
     left: u64,
     signed: bool,
+}
+
+/// A two-dimensional array of `float32`, or of `float64` rounded to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// Number of rows.
+    pub rows: usize,
+    /// Numbers in a row.
+    pub columns: usize,
+    /// `[rows, columns]`, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Matrix {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// [`NpyError`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, NpyError> {
+        let (mut array, header) = ArrayReader::open(path.as_ref())?;
+        let element = match header.dtype.as_str() {
+            "<f4" => 4,
+            "<f8" => 8,
+            _ => {
+                let expected = "<f4 (float32) or <f8 (float64)";
+                return Err(array.error(NpyReason::Dtype {
+                    found: header.dtype,
+                    expected,
+                }));
+            }
+        };
+        array.check_length(&header.shape, element)?;
+        let sides = header.shape.iter().map(|&side| usize::try_from(side).ok());
+        let sides: Option<Vec<usize>> = sides.collect();
+        let Some(&[rows, columns]) = sides.as_deref() else {
+            let expected = "(rows, columns)";
+            return Err(array.error(NpyReason::Shape {
+                found: header.shape,
+                expected,
+            }));
+        };
+        let bytes = array.read(array.data_bytes as usize)?;
+        let values = match element {
+            4 => bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&b| f32::from_le_bytes(b))
+                .collect(),
+            _ => bytes
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|&b| f64::from_le_bytes(b) as f32)
+                .collect(),
+        };
+        Ok(Matrix {
+            rows,
+            columns,
+            values,
+        })
+    }
 }
 
 impl CodesReader {

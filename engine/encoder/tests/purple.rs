@@ -405,15 +405,11 @@ fn evaluation_trains_once_and_measures_by_the_trained_backbone() {
     };
     let wanted = Wanted {
         methods: vec!["purple".into(), "purple-graph".into()],
-        bits: vec![16],
-        prototypes: Vec::new(),
-        shown: Vec::new(),
-        options: HashTraining::new(16, 1),
-        library: None,
         purple: PurpleTraining {
             epochs: 3,
             ..small(8, 9)
         },
+        ..Wanted::new(HashTraining::new(16, 1))
     };
     let prior = Prior::of(wanted.options.shrinkage, &base).unwrap();
     let measured = measure(split, &prior, &wanted).unwrap();

@@ -5,6 +5,8 @@
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
 mod claims;
+mod comae;
+mod kalahash;
 mod pictures;
 mod purple;
 mod quality;
@@ -24,10 +26,12 @@ use self::quality::{of_codes, of_rankings};
 
 use crate::backbone::Tail;
 use crate::baselines::Projection;
+use crate::class_vectors::ClassVectors;
 use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::{Features, classes};
 use crate::hash::{HashModel, dot, normalise, squared_distance, unit};
+use crate::train::comae::ComaeTraining;
 use crate::train::hash::{
     HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
 };
@@ -68,7 +72,7 @@ pub struct Measured {
 }
 
 /// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 19] = [
+pub const METHODS: [(&str, &str); 27] = [
     (
         "float-centred",
         "cosine of features, seen from the mean of the base classes",
@@ -116,18 +120,43 @@ pub const METHODS: [(&str, &str); 19] = [
     purple::METHODS[0],
     purple::METHODS[1],
     purple::METHODS[2],
+    (
+        "kalahash",
+        "the labelled examples and a vector for each new class, nothing of the base classes",
+    ),
+    ("kalahash-uncalibrated", "the same without calibration"),
+    (
+        "kalahash-no-text",
+        "the same with calibration, but codes not guided by the vectors",
+    ),
+    ("kalahash-plain", "without both: the examples alone"),
+    (
+        "comae",
+        "the base classes and their attributes, the backbone's last blocks trained; nothing of the new classes",
+    ),
+    ("comae-no-point", "the same without the point-wise loss"),
+    ("comae-no-pair", "the same without the pair-wise loss"),
+    ("comae-no-class", "the same without the class-wise loss"),
 ];
 
 /// What says all of [`METHODS`].
 const ALL: &str = "all";
 
 /// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
-const OF_PICTURES: [&str; 3] = ["purple", "purple-graph", "purple-prototypes"];
+const OF_PICTURES: [&str; 7] = [
+    "purple",
+    "purple-graph",
+    "purple-prototypes",
+    "comae",
+    "comae-no-point",
+    "comae-no-pair",
+    "comae-no-class",
+];
 
 /// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Names out of [`METHODS`], or `all` of them; if there is none, all but those that train the backbone.
+    /// Names out of [`METHODS`]; all that take seconds, if there is none.
     pub methods: Vec<String>,
     /// Widths of codes.
     pub bits: Vec<usize>,
@@ -141,6 +170,31 @@ pub struct Wanted {
     pub library: Option<Arc<Library>>,
     /// How PURPLE is trained; width, seed and losses are set for each.
     pub purple: PurpleTraining,
+    /// Vectors of the new classes by class number, for KALAHash; without them it is left out.
+    pub text: Option<ClassVectors>,
+    /// Attributes of the base classes by class number, for COMAE; without them it is left out.
+    pub attributes: Option<ClassVectors>,
+    /// How COMAE is trained; width and seed are those of `options`.
+    pub comae: ComaeTraining,
+}
+
+impl Wanted {
+    /// The methods that need features alone, at the width of `options`.
+    pub fn new(options: HashTraining) -> Wanted {
+        let (bits, seed) = (options.bits, options.seed);
+        Wanted {
+            methods: Vec::new(),
+            bits: vec![bits],
+            prototypes: Vec::new(),
+            shown: Vec::new(),
+            options,
+            library: None,
+            purple: PurpleTraining::new(bits, seed),
+            text: None,
+            attributes: None,
+            comae: ComaeTraining::new(bits, seed),
+        }
+    }
 }
 
 /// Measures floats, and every kind of code at each width, with what follows from the base pictures alone already
@@ -198,8 +252,13 @@ impl<'a> Table<'a> {
         let methods = &self.wanted.methods;
         match methods.is_empty() {
             true => !OF_PICTURES.contains(&method),
-            false => methods.iter().any(|m| m == method || m == ALL),
+            false => self.named(method) || self.named(ALL),
         }
+    }
+
+    /// Whether a method is asked for by name.
+    fn named(&self, method: &str) -> bool {
+        self.wanted.methods.iter().any(|m| m == method)
     }
 
     /// The pictures, for a method that cannot do without.
@@ -285,6 +344,8 @@ impl<'a> Table<'a> {
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
         self.ugh(bits, options.seed)?;
+        self.kalahash(bits, options.seed)?;
+        self.comae(bits, options.seed)?;
         for &count in &self.wanted.prototypes {
             let options = HashTraining {
                 prototypes_per_class: 1,

@@ -1,13 +1,15 @@
 //! `bitkin-train eval`: the table of retrieval quality.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bitkin_encoder::Error;
+use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{Pictures, Split, Store, Verdict, Wanted, measure};
 use bitkin_encoder::features::Features;
+use bitkin_encoder::train::comae::ComaeTraining;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
 use bitkin_encoder::train::purple::PurpleTraining;
 use bitkin_encoder::train::ugh::{Library, UghTraining};
@@ -59,8 +61,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all; and, which train the backbone and so must be
-    /// named, purple, purple-graph, purple-prototypes. `all` are all of them
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all,
+    /// kalahash, kalahash-uncalibrated, kalahash-no-text, kalahash-plain; and, which train the backbone and so must be
+    /// named, purple, purple-graph, purple-prototypes, comae, comae-no-point, comae-no-pair, comae-no-class. `all`
+    /// are all of them
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
@@ -75,6 +79,16 @@ pub(crate) struct Arguments {
     /// Queries whose nearest pictures the report has, of the first seed
     #[arg(long, default_value_t = 34, value_name = "N", requires = "report")]
     show: usize,
+    /// A vector for each new class, of its name or what else is known of it, for KALAHash: .npy, its rows in the
+    /// order of the sorted names, or .csv with a header and the class first
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Attributes of each base class, for COMAE: a file as of --text
+    #[arg(long, value_name = "FILE")]
+    attributes: Option<PathBuf>,
+    /// Passes of COMAE over the base pictures
+    #[arg(long, value_name = "N")]
+    comae_epochs: Option<usize>,
     #[command(flatten)]
     hash: HashArguments,
     /// Options of PURPLE, as `train --method purple` has them: --purple "--epochs 5 --pictures 5000"
@@ -105,6 +119,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             "the database and the queries have different classes".into(),
         ));
     }
+    let attributes = vectors_of(arguments.attributes.as_deref(), &base_set)?;
+    let mut comae = ComaeTraining::new(64, 0);
+    comae.epochs = arguments.comae_epochs.unwrap_or(comae.epochs);
+    let text = vectors_of(arguments.text.as_deref(), &pool)?;
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
     let shown = match report {
@@ -181,6 +199,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 methods: arguments.methods.clone(),
                 bits: bits.clone(),
                 prototypes: arguments.prototypes.clone(),
+                text: text.clone(),
+                attributes: attributes.clone(),
+                comae: comae.clone(),
                 shown: match seed == arguments.seed {
                     true => shown.clone(),
                     false => Vec::new(),
@@ -273,6 +294,13 @@ impl<'a> Libraries<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The vectors of a set's classes, by class number, out of a file.
+fn vectors_of(file: Option<&Path>, set: &Dataset) -> Result<Option<ClassVectors>, Error> {
+    let classes = set.classes().0;
+    let vectors = file.map(|file| ClassVectors::read(file, &classes)?.of_classes(&classes));
+    vectors.transpose()
 }
 
 /// Places of so many pictures, spread over the classes.
