@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut times: Vec<[f64; 2]> = Vec::new();
     for turn in 0..queries {
         let query = code();
-        let mut engine = || -> Result<f64, bitkin::Error> {
+        let engine = || -> Result<f64, bitkin::Error> {
             let begun = Instant::now();
             black_box(codes.search(black_box(&query)).k(K).run()?);
             Ok(begun.elapsed().as_secs_f64())
@@ -87,11 +87,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         times.push([rust, c]);
     }
-    // SAFETY: handles that were opened above.
-    unsafe {
-        check(c::bitkin_collection_free(collection));
-        check(c::bitkin_close(database));
-    }
+    check(c::bitkin_collection_free(collection));
+    check(c::bitkin_close(database));
 
     let sorted = |part: fn(&[f64; 2]) -> f64| {
         let mut part: Vec<f64> = times.iter().map(|times| part(times) * 1e6).collect();

@@ -234,7 +234,7 @@ pub(crate) fn filter(value: &Bound<'_, PyAny>) -> PyResult<Filter> {
             "filter must be a condition in SQL, a str, not {found}"
         )));
     };
-    Filter::parse(&text).map_err(|error| raised(error.into()))
+    Filter::parse(&text).map_err(raised)
 }
 
 /// A condition in SQL, or none.
