@@ -110,8 +110,8 @@ fn picture(number: u8, kind: usize) -> Vec<u8> {
 fn a_kind_is_found_by_examples() {
     let place = Place::new();
     for (folder, numbers, kind) in [
-        ("all", 0..20, 0),
-        ("all", 20..40, 1),
+        ("all", 0..10, 0),
+        ("all", 10..40, 1),
         ("ones", 100..105, 0),
         ("others", 105..110, 1),
     ] {
@@ -125,24 +125,25 @@ fn a_kind_is_found_by_examples() {
     place.run("ingest db c all").good();
     let ids = |line: &str| -> Vec<u64> {
         let run = place
-            .run(&format!("{line} -k 15 --select-bits 8 --format json"))
+            .run(&format!("{line} -k 8 --select-bits 8 --format json"))
             .good();
         serde_json::from_value(run.json()[0]["ids"].clone()).unwrap()
     };
     let ones = ids("search db c --like ones --unlike others");
     assert!(
-        ones.len() == 15 && ones.iter().all(|id| *id < 20),
+        ones.len() == 8 && ones.iter().all(|id| *id < 10),
         "{ones:?}"
     );
     let others = ids("search db c --like others --unlike ones");
-    assert!(others.iter().all(|id| *id >= 20), "{others:?}");
+    assert!(others.iter().all(|id| *id >= 10), "{others:?}");
+    // Rows of its own kind stand in for what is unlike, too, but fewer than others.
     let alone = ids("search db c --like ones");
     assert!(
-        alone.iter().filter(|id| **id < 20).count() >= 13,
+        alone.iter().filter(|id| **id < 10).count() >= 6,
         "{alone:?}"
     );
     let own = ids("search db c --image others/107.ppm --like ones --unlike others");
-    assert!(own.iter().all(|id| *id >= 20), "{own:?}");
+    assert!(own.iter().all(|id| *id >= 10), "{own:?}");
     let run = place
         .run("search db c --like ones --unlike others --select-bits 8 --html page.html")
         .good();
