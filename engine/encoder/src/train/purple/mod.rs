@@ -133,6 +133,61 @@ impl PurpleTraining {
         }
     }
 
+    /// Refuses options that make no sense, or not for so many pictures: before anything is done that takes long.
+    ///
+    /// # Errors
+    /// [`Error::Data`].
+    pub fn check(&self, pictures: usize) -> Result<(), Error> {
+        if pictures == 0 {
+            return Err(Error::Data("there are no pictures".into()));
+        }
+        let fail = |what: String| Err(Error::Data(what));
+        if !(8..=65_536).contains(&self.bits) {
+            return fail(format!("codes of {} bits: give 8 to 65,536", self.bits));
+        }
+        for (name, value) in [
+            ("--temperature", self.temperature),
+            ("--feature-temperature", self.feature_temperature),
+            ("--threshold", self.threshold),
+            ("--smoothing", self.smoothing),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                return fail(format!("{name} is {value}: give a number above zero"));
+            }
+        }
+        for (name, value) in [
+            ("--backbone-rate", self.backbone_rate),
+            ("--head-rate", self.head_rate),
+            ("--momentum", self.momentum),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return fail(format!("{name} is {value}: give a number, zero or more"));
+            }
+        }
+        for (name, value, least) in [
+            ("--prototypes", self.prototypes, 2),
+            ("--batch", self.batch, 2),
+            ("--epochs", self.epochs, 1),
+            ("--iterations", self.iterations, 1),
+            ("--views", self.views, 2),
+        ] {
+            if value < least {
+                return fail(format!("{name} is {value}: give {least} at least"));
+            }
+        }
+        for (what, count, option) in [
+            ("prototypes", self.prototypes, "--prototypes"),
+            ("a batch", self.batch, "--batch"),
+        ] {
+            if pictures < count {
+                return fail(format!(
+                    "{pictures} pictures are fewer than the {count} of {what}: give more pictures, or a smaller {option}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The pictures of a set that are trained on, in the set's order.
     pub fn drawn(&self, set: &Dataset) -> Dataset {
         let mut places: Vec<usize> = (0..set.pictures.len()).collect();
@@ -203,7 +258,8 @@ pub fn train(
     features: &Features,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Trained, Error> {
-    check(options, views, features)?;
+    options.check(features.len())?;
+    check_features(views, features)?;
     use_one_thread();
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let labels = labels_of(options, features, &mut rng)?;
@@ -309,41 +365,9 @@ fn labels_of(
     Ok(labels)
 }
 
-/// Refuses what cannot be trained with.
-fn check(options: &PurpleTraining, views: &Views, features: &Features) -> Result<(), Error> {
+/// Refuses features that are not of the pictures whose views there are.
+fn check_features(views: &Views, features: &Features) -> Result<(), Error> {
     let fail = |what: String| Err(Error::Data(what));
-    if !(8..=65_536).contains(&options.bits) {
-        return fail(format!("codes of {} bits: give 8 to 65,536", options.bits));
-    }
-    for (name, value) in [
-        ("--temperature", options.temperature),
-        ("--feature-temperature", options.feature_temperature),
-        ("--threshold", options.threshold),
-        ("--smoothing", options.smoothing),
-    ] {
-        if !(value.is_finite() && value > 0.0) {
-            return fail(format!("{name} is {value}: give a number above zero"));
-        }
-    }
-    for (name, value) in [
-        ("--backbone-rate", options.backbone_rate),
-        ("--head-rate", options.head_rate),
-        ("--momentum", options.momentum),
-    ] {
-        if !(value.is_finite() && value >= 0.0) {
-            return fail(format!("{name} is {value}: give a number, zero or more"));
-        }
-    }
-    for (name, value, least) in [
-        ("--prototypes", options.prototypes, 2),
-        ("--batch", options.batch, 2),
-        ("--epochs", options.epochs, 1),
-        ("--iterations", options.iterations, 1),
-    ] {
-        if value < least {
-            return fail(format!("{name} is {value}: give {least} at least"));
-        }
-    }
     let n = features.len();
     if views.pictures != n || features.values.len() != n * features.dim {
         let (values, pictures) = (features.values.len(), views.pictures);
@@ -357,16 +381,6 @@ fn check(options: &PurpleTraining, views: &Views, features: &Features) -> Result
             "the features of picture {row} are not finite numbers: the backbone's weights are damaged, or not made \
              for such pictures"
         ));
-    }
-    for (what, count, option) in [
-        ("prototypes", options.prototypes, "--prototypes"),
-        ("a batch", options.batch, "--batch"),
-    ] {
-        if n < count {
-            return fail(format!(
-                "{n} pictures are fewer than the {count} of {what}: give more pictures, or a smaller {option}"
-            ));
-        }
     }
     Ok(())
 }

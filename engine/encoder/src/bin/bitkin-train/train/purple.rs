@@ -172,8 +172,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         .training
         .options(arguments.bits as usize, arguments.seed);
     let set = options.drawn(&Dataset::open(&arguments.images)?);
-    let mut source = arguments.backbone.open()?;
     let count = set.pictures.len();
+    options.check(count)?;
+    let mut source = arguments.backbone.open()?;
     let features = source.features("features", &set)?;
     let bar = progress_bar("views");
     let mut told = |progress| {
