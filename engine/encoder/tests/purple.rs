@@ -220,6 +220,19 @@ fn each_loss_alone_is_lowered_by_the_head_alone_behind_any_backbone() {
         ..small(16, 1)
     };
     assert!(message(learn(&options, &file, &set)).contains("TorchScript"));
+
+    // One that takes pictures of one size alone.
+    let mut compute = |xs: &[tch::Tensor]| vec![xs[0].reshape([-1, 32 * 96]).narrow(1, 0, 8)];
+    let module = tch::CModule::create_by_tracing("M", "forward", &sample, &mut compute).unwrap();
+    module.save(&path).unwrap();
+    let file = torchscript::import(&path, input, [1.0 / 255.0; 3], [-0.5; 3]).unwrap();
+    let backbone = Backbone::load(&file, Device::Cpu, Arithmetic::F32).unwrap();
+    let mut wrong = Extractor::new(backbone, ImageInput::stretch(20, 24));
+    let said = message(wrong.extract(&set, go_on));
+    assert!(
+        said.contains("20 x 24") && said.contains("32 x 32") && said.contains("--side"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -35,23 +35,16 @@ impl Views {
     /// Makes them; `progress` may break off.
     ///
     /// # Errors
-    /// [`Error::Data`] when there is no picture, or fewer than two views of each are asked for; [`Error::Picture`]
-    /// and [`Error::Io`] for one that cannot be used; [`Error::Backbone`] when the backbone has not so many blocks;
-    /// [`Error::Stopped`]; [`Error::Torch`].
+    /// As [`PurpleTraining::check`]; [`Error::Picture`] and [`Error::Io`] for a picture that cannot be used;
+    /// [`Error::Backbone`] when the backbone has not so many blocks; [`Error::Stopped`]; [`Error::Torch`].
     pub fn of(
         options: &PurpleTraining,
         extractor: &Extractor,
         set: &Dataset,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Views, Error> {
+        options.check(set.pictures.len())?;
         let each = options.views;
-        if each < 2 {
-            let what = format!("--views is {each}: two at least are compared with each other");
-            return Err(Error::Data(what));
-        }
-        if set.pictures.is_empty() {
-            return Err(Error::Data("there are no pictures".into()));
-        }
         let blocks = options
             .blocks
             .unwrap_or(extractor.backbone().blocks().min(1));
