@@ -81,6 +81,7 @@ pub enum Architecture {
 }
 
 /// How the convolutions of an architecture are joined.
+#[derive(Clone)]
 enum Plan {
     Residual(ResidualPlan),
     MobileNetV1(MobileNetV1),

@@ -7,6 +7,7 @@
 mod comae;
 mod kalahash;
 mod pictures;
+mod purple;
 mod quality;
 
 use std::ops::ControlFlow;
@@ -30,6 +31,8 @@ use crate::train::comae::ComaeTraining;
 use crate::train::hash::{
     HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
 };
+use crate::train::kalahash::KalaHashTraining;
+use crate::train::purple::PurpleTraining;
 
 /// One evaluation's split, as features of one backbone. Class numbers of `database`, `queries`
 /// and `adapt` mean the same classes; those of `base` others.
@@ -65,7 +68,7 @@ pub struct Measured {
 }
 
 /// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 21] = [
+pub const METHODS: [(&str, &str); 24] = [
     (
         "float-centred",
         "cosine of features, seen from the mean of the base classes",
@@ -103,30 +106,32 @@ pub const METHODS: [(&str, &str); 21] = [
         "pp-scdm-latent",
         "the same before signs are taken, by cosine",
     ),
-    (
-        "kalahash",
-        "the labelled examples and a vector for each new class, nothing of the base classes",
-    ),
-    ("kalahash-uncalibrated", "the same without calibration"),
-    (
-        "kalahash-no-text",
-        "the same with calibration, but codes not guided by the vectors",
-    ),
-    ("kalahash-plain", "without both: the examples alone"),
-    (
-        "comae",
-        "the base classes and their attributes, the backbone's last blocks trained; nothing of the new classes",
-    ),
-    ("comae-no-point", "the same without the point-wise loss"),
-    ("comae-no-pair", "the same without the pair-wise loss"),
-    ("comae-no-class", "the same without the class-wise loss"),
+    kalahash::METHODS[0],
+    kalahash::METHODS[1],
+    kalahash::METHODS[2],
+    kalahash::METHODS[3],
+    comae::METHODS[0],
+    comae::METHODS[1],
+    comae::METHODS[2],
+    comae::METHODS[3],
+    purple::METHODS[0],
+    purple::METHODS[1],
+    purple::METHODS[2],
 ];
 
 /// What says all of [`METHODS`].
 const ALL: &str = "all";
 
 /// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
-const OF_PICTURES: [&str; 4] = ["comae", "comae-no-point", "comae-no-pair", "comae-no-class"];
+const OF_PICTURES: [&str; 7] = [
+    "comae",
+    "comae-no-point",
+    "comae-no-pair",
+    "comae-no-class",
+    "purple",
+    "purple-graph",
+    "purple-prototypes",
+];
 
 /// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
@@ -143,10 +148,14 @@ pub struct Wanted {
     pub text: Option<ClassVectors>,
     /// Attributes of the base classes by class number, for COMAE; without them it is left out.
     pub attributes: Option<ClassVectors>,
-    /// How COMAE is trained; width and seed are those of `options`.
+    /// How KALAHash is trained; the width and what a row leaves out are set for each.
+    pub kalahash: KalaHashTraining,
+    /// How COMAE is trained; width, seed and what a row leaves out are set for each.
     pub comae: ComaeTraining,
     /// How models are trained; the width and what a method leaves out are set for each.
     pub options: HashTraining,
+    /// How PURPLE is trained; width, seed and losses are set for each.
+    pub purple: PurpleTraining,
 }
 
 /// Measures floats, and every kind of code at each width, with what follows from the base pictures alone already
@@ -294,7 +303,7 @@ impl<'a> Table<'a> {
             let general = general(prior, options, data)?;
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
-        self.kalahash(bits, options.seed)?;
+        self.kalahash(bits)?;
         self.comae(bits, options.seed)?;
         for &count in &self.wanted.prototypes {
             let options = HashTraining {
@@ -304,7 +313,7 @@ impl<'a> Table<'a> {
             };
             self.model("pp-scdm", Some(count), || learn(options))?;
         }
-        Ok(())
+        self.purple(bits, options.seed)
     }
 
     /// Measures a ranking by embedded pictures, if it is asked for.
@@ -381,11 +390,17 @@ impl<'a> Table<'a> {
 
     /// Measures a model that has a backbone of its own.
     fn tuned(&mut self, method: &'static str, tuned: &Tuned) -> Result<(), Error> {
+        let (model, seconds) = (&tuned.model, tuned.seconds);
+        if tuned.blocks == 0 {
+            let features = [self.split.database, self.split.queries];
+            self.coded(method, None, model, seconds, features);
+            return Ok(());
+        }
         let pictures = self.pictures(method)?;
         let tail = Tail::of(&tuned.backbone, tuned.blocks)?;
         let rows = pictures.features(pictures.database, &tail)?;
         let asked = pictures.features(pictures.queries, &tail)?;
-        self.coded(method, None, &tuned.model, tuned.seconds, [&rows, &asked]);
+        self.coded(method, None, model, seconds, [&rows, &asked]);
         Ok(())
     }
 

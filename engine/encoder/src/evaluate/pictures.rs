@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use bitkin::model::ModelFile;
+use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
 use crate::backbone::Tail;
@@ -14,6 +15,7 @@ use crate::dataset::{Dataset, Picture};
 use crate::error::Error;
 use crate::features::{Extractor, Features};
 use crate::hash::HashModel;
+use crate::train::purple::{Progress, PurpleTraining, Views};
 
 /// The pictures of a split, in the order of its features.
 #[derive(Clone, Copy)]
@@ -45,7 +47,7 @@ pub struct Pictures<'a> {
 pub struct Store {
     /// By number of blocks.
     trunks: RefCell<BTreeMap<usize, Rows>>,
-    pixels: RefCell<Rows>,
+    views: RefCell<Option<(String, Rc<Views>)>>,
     trained: RefCell<BTreeMap<String, Rc<Tuned>>>,
 }
 
@@ -78,15 +80,48 @@ impl Pictures<'_> {
         })
     }
 
-    /// Pixels of some of the pictures: u8 `[n, 3, h, w]`.
+    /// Features of some of the pictures by the backbone as it was.
     ///
     /// # Errors
-    /// As [`Extractor::pixels`].
-    pub fn pixels(&self, set: &Dataset) -> Result<Tensor, Error> {
-        rows(&mut self.store.pixels.borrow_mut(), set, |new| {
-            let told = |done, of| self.tell("pixels", done, of);
-            self.extractor.pixels(new, told)
+    /// As [`Extractor::extract`].
+    pub fn frozen(&self, set: &Dataset) -> Result<Features, Error> {
+        let (backbone, input) = (self.extractor.backbone(), self.extractor.input());
+        let rows = set.pictures.par_iter().map(|picture| {
+            let pixels = picture.pixels(&picture.read()?, &input)?;
+            backbone.one(&pixels, input)
+        });
+        Ok(Features {
+            dim: backbone.dim(),
+            values: rows.collect::<Result<Vec<_>, Error>>()?.concat(),
+            labels: set.classes().1,
         })
+    }
+
+    /// Views for PURPLE of some of the pictures, those that were made last if they are the same.
+    ///
+    /// # Errors
+    /// As [`Views::of`].
+    pub(super) fn views(
+        &self,
+        options: &PurpleTraining,
+        set: &Dataset,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Rc<Views>, Error> {
+        let name = format!(
+            "{} {} {:?} {:?} {:?}",
+            options.seed, options.views, options.blocks, options.pictures, options.augmentation
+        );
+        let mut last = self.store.views.borrow_mut();
+        if let Some((of, views)) = &*last
+            && *of == name
+        {
+            return Ok(Rc::clone(views));
+        }
+        // What is not needed any more need not be in memory beside it.
+        *last = None;
+        let views = Rc::new(Views::of(options, self.extractor, set, progress)?);
+        *last = Some((name, Rc::clone(&views)));
+        Ok(views)
     }
 
     /// Features of some of the pictures by a backbone whose last blocks were trained.
@@ -132,7 +167,7 @@ impl Pictures<'_> {
         Ok(trained)
     }
 
-    fn tell(&self, what: &str, done: usize, of: usize) -> ControlFlow<()> {
+    pub(super) fn tell(&self, what: &str, done: usize, of: usize) -> ControlFlow<()> {
         (self.progress)(what, done as f64 / of.max(1) as f64)
     }
 }

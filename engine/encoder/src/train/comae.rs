@@ -75,7 +75,7 @@ impl ComaeTraining {
             epochs: 10,
             batch: 64,
             learning_rate: 1e-4,
-            head_rate: 1e-3,
+            head_rate: 1e-4,
             weight_decay: 5e-4,
             lambda_point: 10.0,
             lambda_pair: 1.0,
@@ -87,6 +87,17 @@ impl ComaeTraining {
             scale: 10.0,
             margin: 0.2,
         }
+    }
+
+    /// Places of the pictures that are trained from, out of so many, ascending.
+    pub fn drawn(&self, count: usize) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..count).collect();
+        if let Some(most) = self.pictures.filter(|most| *most < count) {
+            places.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+            places.truncate(most);
+            places.sort_unstable();
+        }
+        places
     }
 
     fn check(&self) -> Result<(), Error> {

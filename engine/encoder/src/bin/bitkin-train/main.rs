@@ -41,6 +41,16 @@ enum Command {
     /// Train a model: pictures to codes. `--method` names the method, each with options of its own
     /// (`train --method ugh --help`); PP + SCDM if it is left out
     Train(train::pp_scdm::Arguments),
+    /// Train a KALAHash model, from a few labelled pictures and vectors of their classes: what
+    /// `train --method kalahash` is
+    #[command(hide = true, name = "train-kalahash")]
+    TrainKalaHash(train::kalahash::Arguments),
+    /// Train a COMAE model, from labelled pictures and attributes of their classes: what `train --method comae` is
+    #[command(hide = true)]
+    TrainComae(train::comae::Arguments),
+    /// Train a PURPLE model, from pictures without labels: what `train --method purple` is
+    #[command(hide = true)]
+    TrainPurple(train::purple::Arguments),
     /// Make a model for new classes out of another, from a handful of labelled pictures
     Adapt(adapt::Arguments),
     /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
@@ -67,6 +77,9 @@ fn main() -> ExitCode {
     let done = match Arguments::parse_from(arguments).command {
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Train(arguments) => train::pp_scdm::run(arguments),
+        Command::TrainKalaHash(arguments) => train::kalahash::run(arguments),
+        Command::TrainComae(arguments) => train::comae::run(arguments),
+        Command::TrainPurple(arguments) => train::purple::run(arguments),
         Command::Adapt(arguments) => adapt::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Import(arguments) => model::import(arguments),
