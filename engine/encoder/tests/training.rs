@@ -16,9 +16,11 @@ use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{METHODS, Split, Wanted, code_map, measure, model_map};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::hash::{GraphSpace, HashModel};
+use bitkin_encoder::train::comae::ComaeTraining;
 use bitkin_encoder::train::hash::{
     HashLoss, HashTraining, Prior, TrainOn, TrainingData, adapt, train,
 };
+use bitkin_encoder::train::kalahash::KalaHashTraining;
 use bitkin_encoder::train::purple::PurpleTraining;
 use common::{clouds, small_model};
 
@@ -256,6 +258,10 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         prototypes: vec![2],
         shown: vec![3],
         options: HashTraining::new(8, 1),
+        text: None,
+        attributes: None,
+        kalahash: KalaHashTraining::new(8, 1, 1),
+        comae: ComaeTraining::new(8, 1),
         purple: PurpleTraining::new(8, 1),
     };
     let prior = Prior::of(wanted.options.shrinkage, &base).unwrap();
