@@ -534,6 +534,33 @@ mod tests {
     }
 
     #[test]
+    fn matrices_are_read_in_both_precisions() {
+        let header = |dtype: &str, shape: &str| {
+            format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}")
+        };
+        let numbers = [1.5f32, -2.0, 0.1, 4.0, 5.0, f32::NAN];
+        let narrow: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let wide = numbers.iter().flat_map(|&v| f64::from(v).to_le_bytes());
+        let wide: Vec<u8> = wide.collect();
+        for (dtype, data) in [("<f4", &narrow), ("<f8", &wide)] {
+            let file = npy(1, &header(dtype, "(3, 2)"), data);
+            let matrix = Matrix::read(file.path()).unwrap();
+            assert_eq!((matrix.rows, matrix.columns), (3, 2));
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&matrix.values), bits(&numbers));
+            let short = npy(1, &header(dtype, "(4, 2)"), data);
+            let error = Matrix::read(short.path()).unwrap_err();
+            assert!(matches!(error.reason, NpyReason::Length { .. }), "{error}");
+            let flat = npy(1, &header(dtype, "(6,)"), data);
+            let error = Matrix::read(flat.path()).unwrap_err();
+            assert!(matches!(error.reason, NpyReason::Shape { .. }), "{error}");
+        }
+        let integers = npy(1, &header("<i8", "(3, 2)"), &wide);
+        let error = Matrix::read(integers.path()).unwrap_err();
+        assert!(matches!(error.reason, NpyReason::Dtype { .. }), "{error}");
+    }
+
+    #[test]
     fn ids_are_read_whether_signed_or_not() {
         let data: Vec<u8> = [7u64, 1 << 40, 3]
             .iter()

@@ -5,15 +5,19 @@ use std::time::Instant;
 use super::{Pictures, Table, Tuned};
 use crate::backbone::Tail;
 use crate::class_vectors::ClassVectors;
+use crate::dataset::Dataset;
 use crate::error::Error;
 use crate::train::comae::{ComaeTraining, Seen, train};
 
-/// Its rows, and what is left out of the losses for each.
-const ROWS: [(&str, fn(&mut ComaeTraining)); 4] = [
-    ("comae", |_| ()),
-    ("comae-no-point", |options| options.lambda_point = 0.0),
-    ("comae-no-pair", |options| options.lambda_pair = 0.0),
-    ("comae-no-class", |options| options.lambda_class = 0.0),
+/// Its rows of the table.
+pub(super) const METHODS: [(&str, &str); 4] = [
+    (
+        "comae",
+        "the base classes and their attributes, the backbone's last blocks trained; nothing of the new classes",
+    ),
+    ("comae-no-point", "the same without the point-wise loss"),
+    ("comae-no-pair", "the same without the pair-wise loss"),
+    ("comae-no-class", "the same without the class-wise loss"),
 ];
 
 impl Table<'_> {
@@ -21,14 +25,14 @@ impl Table<'_> {
     pub(super) fn comae(&mut self, bits: usize, seed: u64) -> Result<(), Error> {
         let wanted = self.wanted;
         let Some(attributes) = &wanted.attributes else {
-            return match ROWS.iter().any(|row| self.named(row.0)) {
+            return match METHODS.iter().any(|row| self.named(row.0)) {
                 false => Ok(()),
                 true => Err(Error::Data(
                     "COMAE needs attributes of each base class: give --attributes".into(),
                 )),
             };
         };
-        for (method, leave_out) in ROWS {
+        for (method, _) in METHODS {
             if !self.asked(method) {
                 continue;
             }
@@ -37,7 +41,12 @@ impl Table<'_> {
                 seed,
                 ..self.wanted.comae.clone()
             };
-            leave_out(&mut options);
+            match method {
+                "comae-no-point" => options.lambda_point = 0.0,
+                "comae-no-pair" => options.lambda_pair = 0.0,
+                "comae-no-class" => options.lambda_class = 0.0,
+                _ => (),
+            }
             let pictures = self.pictures(method)?;
             let tuned = pictures.trained(&format!("{method} {options:?}"), || {
                 learn(&options, pictures, attributes)
@@ -53,11 +62,15 @@ fn learn(
     pictures: Pictures<'_>,
     attributes: &ClassVectors,
 ) -> Result<Tuned, Error> {
-    let base = crate::dataset::Dataset {
-        pictures: pictures.base.pictures.iter().step_by(3).cloned().collect(),
+    // Numbers of all classes, whichever are drawn.
+    let numbers = pictures.base.classes().1;
+    let places = options.drawn(pictures.base.pictures.len());
+    let labels: Vec<u32> = places.iter().map(|&i| numbers[i]).collect();
+    let drawn = places.iter().map(|&i| pictures.base.pictures[i].clone());
+    let drawn = Dataset {
+        pictures: drawn.collect(),
     };
-    let trunks = pictures.trunks(&base, options.blocks)?;
-    let labels = base.classes().1;
+    let trunks = pictures.trunks(&drawn, options.blocks)?;
     let start = Instant::now();
     let tail = Tail::of(pictures.backbone, options.blocks)?;
     let seen = Seen {

@@ -35,6 +35,7 @@ use crate::train::comae::ComaeTraining;
 use crate::train::hash::{
     HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
 };
+use crate::train::kalahash::KalaHashTraining;
 use crate::train::purple::PurpleTraining;
 use crate::train::ugh::Library;
 
@@ -117,26 +118,17 @@ pub const METHODS: [(&str, &str); 27] = [
     ),
     ("ugh-random", "bits of the same library, drawn at random"),
     ("ugh-all", "all bits of the same library"),
+    kalahash::METHODS[0],
+    kalahash::METHODS[1],
+    kalahash::METHODS[2],
+    kalahash::METHODS[3],
+    comae::METHODS[0],
+    comae::METHODS[1],
+    comae::METHODS[2],
+    comae::METHODS[3],
     purple::METHODS[0],
     purple::METHODS[1],
     purple::METHODS[2],
-    (
-        "kalahash",
-        "the labelled examples and a vector for each new class, nothing of the base classes",
-    ),
-    ("kalahash-uncalibrated", "the same without calibration"),
-    (
-        "kalahash-no-text",
-        "the same with calibration, but codes not guided by the vectors",
-    ),
-    ("kalahash-plain", "without both: the examples alone"),
-    (
-        "comae",
-        "the base classes and their attributes, the backbone's last blocks trained; nothing of the new classes",
-    ),
-    ("comae-no-point", "the same without the point-wise loss"),
-    ("comae-no-pair", "the same without the pair-wise loss"),
-    ("comae-no-class", "the same without the class-wise loss"),
 ];
 
 /// What says all of [`METHODS`].
@@ -174,7 +166,9 @@ pub struct Wanted {
     pub text: Option<ClassVectors>,
     /// Attributes of the base classes by class number, for COMAE; without them it is left out.
     pub attributes: Option<ClassVectors>,
-    /// How COMAE is trained; width and seed are those of `options`.
+    /// How KALAHash is trained; the width and what a row leaves out are set for each.
+    pub kalahash: KalaHashTraining,
+    /// How COMAE is trained; width, seed and what a row leaves out are set for each.
     pub comae: ComaeTraining,
 }
 
@@ -192,6 +186,7 @@ impl Wanted {
             purple: PurpleTraining::new(bits, seed),
             text: None,
             attributes: None,
+            kalahash: KalaHashTraining::new(bits, seed, 1),
             comae: ComaeTraining::new(bits, seed),
         }
     }
@@ -344,7 +339,7 @@ impl<'a> Table<'a> {
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
         self.ugh(bits, options.seed)?;
-        self.kalahash(bits, options.seed)?;
+        self.kalahash(bits)?;
         self.comae(bits, options.seed)?;
         for &count in &self.wanted.prototypes {
             let options = HashTraining {

@@ -394,3 +394,128 @@ fn learned((weight, bias): Linear) -> Linear {
 fn through((weight, bias): &Linear, x: &Tensor) -> Result<Tensor, Error> {
     Ok(x.f_linear(weight, Some(bias))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network<'a>(options: &KalaHashTraining, pictures: &'a Features) -> Network<'a> {
+        let text = ClassVectors {
+            classes: ["a", "b", "c"].map(String::from).into(),
+            columns: ["x", "y"].map(String::from).into(),
+            values: vec![0.0, 5.0, 1.0, 5.0, 2.0, -2.0],
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        Network::new(options, pictures, &text, &mut rng).unwrap()
+    }
+
+    fn pictures() -> Features {
+        let number = |i: usize| ((i * 7919) % 1009) as f32 / 1009.0;
+        Features {
+            dim: 4,
+            values: (0..24).map(number).collect(),
+            labels: vec![0, 1, 2, 2, 1, 0],
+        }
+    }
+
+    fn options() -> KalaHashTraining {
+        KalaHashTraining {
+            rank: 2,
+            scale: 0.7,
+            alpha: 0.3,
+            beta: 0.5,
+            ..KalaHashTraining::new(8, 1, 1)
+        }
+    }
+
+    /// What training computes is what the model computes: tanh of its latents.
+    #[test]
+    fn training_and_inference_agree() {
+        let pictures = pictures();
+        for rank in [0, 1, 3] {
+            let options = KalaHashTraining { rank, ..options() };
+            let network = network(&options, &pictures);
+            let outputs = network.outputs_of(&[0, 1, 2, 3, 4, 5]).unwrap();
+            let model = network.model().unwrap();
+            let latents = pictures.rows().flat_map(|f| model.latent(f));
+            for (z, u) in latents.zip(to_vec(&outputs).unwrap()) {
+                assert!((z.tanh() - u).abs() < 1e-5, "{z} {u}");
+            }
+        }
+    }
+
+    /// The loss of two pictures beside all, as the formula says.
+    #[test]
+    fn the_loss_is_the_formula_read_slowly() {
+        let (pictures, options) = (pictures(), options());
+        let network = network(&options, &pictures);
+        let mut all = network.outputs_of(&[0, 1, 2, 3, 4, 5]).unwrap().detach();
+        let codes: Vec<f32> = (0..48)
+            .map(|i| if i % 3 == 0 { 1.0 } else { -1.0 })
+            .collect();
+        let codes_tensor = Tensor::from_slice(&codes).view([6, 8]);
+        let loss = network.loss(&options, &[4, 2], &mut all, &codes_tensor);
+        let [u, w] = [&all, &network.knowledge().unwrap()].map(|t| to_vec(t).unwrap());
+        let (mut pull, mut push, mut text, mut quantisation) = (vec![], vec![], vec![], vec![]);
+        for i in [4, 2] {
+            for j in 0..6 {
+                let products = (0..8).map(|k| f64::from(u[i * 8 + k] * u[j * 8 + k]));
+                let theta = products.sum::<f64>();
+                match pictures.labels[i] == pictures.labels[j] {
+                    true => pull.push((1.0 + (-theta).exp()).ln()),
+                    false => push.push((1.0 + theta.exp()).ln()),
+                }
+            }
+            for class in 0..3 {
+                let y = f64::from(u8::from(pictures.labels[i] == class as u32));
+                let product = (0..8).map(|k| f64::from(codes[i * 8 + k] * w[k * 3 + class]));
+                text.push((y - product.sum::<f64>()).powi(2));
+            }
+            quantisation.extend((0..8).map(|k| f64::from(u[i * 8 + k] - codes[i * 8 + k]).powi(2)));
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let right = options.gamma * 0.5 * (mean(&pull) + mean(&push))
+            + options.alpha * mean(&text)
+            + options.beta * mean(&quantisation);
+        let loss = loss.unwrap().double_value(&[]);
+        assert!((loss - right).abs() < 1e-4, "{loss} {right}");
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let (pictures, options) = (pictures(), options());
+        let network = network(&options, &pictures);
+        let codes = Tensor::ones([6, 8], (Kind::Float, tch::Device::Cpu));
+        // Others' outputs stay as they are: of all pictures, these are none.
+        let loss = || {
+            let mut all = Tensor::zeros([6, 8], (Kind::Float, tch::Device::Cpu)) + 0.25;
+            let u = network.outputs_of(&[1, 3]).unwrap();
+            let (same, others) = (Tensor::ones([2, 6], (Kind::Float, tch::Device::Cpu)), 0.5);
+            let pair = pairwise_loss(&u, &all, &same, &(&same * others)).unwrap();
+            all = codes.narrow(0, 0, 2);
+            let text = (&all.matmul(&network.knowledge().unwrap()) - 1.0).square();
+            pair + (u - all).square().mean(Kind::Float) + text.mean(Kind::Float) * 0.1
+        };
+        loss().backward();
+        for tensor in network.parameters(&options) {
+            let gradient = to_vec(&tensor.grad()).unwrap();
+            let place = gradient.len() / 2;
+            const STEP: f64 = 1e-2;
+            let at = |step: f64| {
+                tch::no_grad(|| {
+                    let mut number = tensor.detach().view([-1]).narrow(0, place as i64, 1);
+                    let _ = number.g_add_scalar_(step);
+                    let loss = loss().double_value(&[]);
+                    let _ = number.g_sub_scalar_(step);
+                    loss
+                })
+            };
+            let found = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+            let right = f64::from(gradient[place]);
+            assert!(
+                (found - right).abs() < 0.02 * right.abs() + 2e-3,
+                "{found} {right}"
+            );
+        }
+    }
+}

@@ -1,24 +1,24 @@
 //! `bitkin-train eval`: the table of retrieval quality.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bitkin_encoder::Error;
-use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{Pictures, Split, Store, Verdict, Wanted, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::comae::ComaeTraining;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
+use bitkin_encoder::train::kalahash::KalaHashTraining;
 use bitkin_encoder::train::purple::PurpleTraining;
 use bitkin_encoder::train::ugh::{Library, UghTraining};
 
 use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
 use crate::interrupt;
 use crate::report::{Claimed, Like, Report, Row, Shown, Study};
-use crate::train::purple;
 use crate::train::ugh::hyper_trained;
+use crate::train::{ClassFile, comae, kalahash, purple};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -61,10 +61,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all,
-    /// kalahash, kalahash-uncalibrated, kalahash-no-text, kalahash-plain; and, which train the backbone and so must be
-    /// named, purple, purple-graph, purple-prototypes, comae, comae-no-point, comae-no-pair, comae-no-class. `all`
-    /// are all of them
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all; with --text kalahash, kalahash-uncalibrated,
+    /// kalahash-no-text, kalahash-plain; and, which train the backbone and so must be named, with --attributes comae,
+    /// comae-no-point, comae-no-pair, comae-no-class, and purple, purple-graph, purple-prototypes. `all` are all of
+    /// them
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
@@ -86,11 +86,16 @@ pub(crate) struct Arguments {
     /// Attributes of each base class, for COMAE: a file as of --text
     #[arg(long, value_name = "FILE")]
     attributes: Option<PathBuf>,
-    /// Passes of COMAE over the base pictures
-    #[arg(long, value_name = "N")]
-    comae_epochs: Option<usize>,
     #[command(flatten)]
     hash: HashArguments,
+    /// Options of KALAHash, as `train --method kalahash` has them: --kalahash "--epochs 100 --rank 4"
+    #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = kalahash::options,
+          allow_hyphen_values = true)]
+    kalahash: kalahash::Training,
+    /// Options of COMAE, as `train --method comae` has them
+    #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = comae::options,
+          allow_hyphen_values = true)]
+    comae: ComaeTraining,
     /// Options of PURPLE, as `train --method purple` has them: --purple "--epochs 5 --pictures 5000"
     #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = purple::options,
           allow_hyphen_values = true)]
@@ -119,10 +124,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             "the database and the queries have different classes".into(),
         ));
     }
-    let attributes = vectors_of(arguments.attributes.as_deref(), &base_set)?;
-    let mut comae = ComaeTraining::new(64, 0);
-    comae.epochs = arguments.comae_epochs.unwrap_or(comae.epochs);
-    let text = vectors_of(arguments.text.as_deref(), &pool)?;
+    let vectors = |path: &Option<PathBuf>, set: &Dataset| {
+        let file = path.as_deref().map(|path| ClassFile { path, names: None });
+        file.map(|file| file.of(set)).transpose()
+    };
+    let attributes = vectors(&arguments.attributes, &base_set)?;
+    let text = vectors(&arguments.text, &pool)?;
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
     let shown = match report {
@@ -201,7 +208,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 prototypes: arguments.prototypes.clone(),
                 text: text.clone(),
                 attributes: attributes.clone(),
-                comae: comae.clone(),
+                kalahash: arguments
+                    .kalahash
+                    .over(KalaHashTraining::new(64, seed, shots)),
+                comae: arguments.comae.clone(),
                 shown: match seed == arguments.seed {
                     true => shown.clone(),
                     false => Vec::new(),
@@ -295,13 +305,6 @@ impl<'a> Libraries<'a> {
             Err(error) => Err(error),
         }
     }
-}
-
-/// The vectors of a set's classes, by class number, out of a file.
-fn vectors_of(file: Option<&Path>, set: &Dataset) -> Result<Option<ClassVectors>, Error> {
-    let classes = set.classes().0;
-    let vectors = file.map(|file| ClassVectors::read(file, &classes)?.of_classes(&classes));
-    vectors.transpose()
 }
 
 /// Places of so many pictures, spread over the classes.

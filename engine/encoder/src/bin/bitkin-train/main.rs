@@ -43,6 +43,13 @@ enum Command {
     Train(train::pp_scdm::Arguments),
     #[command(name = "train-ugh", hide = true)]
     TrainUgh(train::ugh::Arguments),
+    /// Train a KALAHash model, from a few labelled pictures and vectors of their classes: what
+    /// `train --method kalahash` is
+    #[command(hide = true, name = "train-kalahash")]
+    TrainKalaHash(train::kalahash::Arguments),
+    /// Train a COMAE model, from labelled pictures and attributes of their classes: what `train --method comae` is
+    #[command(hide = true)]
+    TrainComae(train::comae::Arguments),
     /// Train a PURPLE model, from pictures without labels: what `train --method purple` is
     #[command(hide = true)]
     TrainPurple(train::purple::Arguments),
@@ -73,6 +80,8 @@ fn main() -> ExitCode {
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Train(arguments) => train::pp_scdm::run(arguments),
         Command::TrainUgh(arguments) => train::ugh::run(arguments),
+        Command::TrainKalaHash(arguments) => train::kalahash::run(arguments),
+        Command::TrainComae(arguments) => train::comae::run(arguments),
         Command::TrainPurple(arguments) => train::purple::run(arguments),
         Command::Adapt(arguments) => adapt::run(arguments),
         Command::Eval(arguments) => eval::run(*arguments),

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use bitkin_encoder::Error;
-use bitkin_encoder::backbone::Tail;
+use bitkin_encoder::backbone::{Backbone, Tail};
 use bitkin_encoder::dataset::Dataset;
+use bitkin_encoder::features::Extractor;
 use bitkin_encoder::train::comae::{ComaeTraining, Seen, train};
+use tch::Device;
 
-use super::{ClassFile, Made, check_out};
-use crate::common::{BackboneArguments, Source, estimating_bar};
+use super::{ClassFile, Made, SHOWN, check_out, in_one_word};
+use crate::common::{BackboneArguments, estimating_bar, progress_bar};
+use crate::interrupt;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -44,6 +47,9 @@ struct Training {
     /// Last blocks of the backbone that learn [default: 1]
     #[arg(long, value_name = "N")]
     blocks: Option<usize>,
+    /// Train from only so many of the pictures, drawn by the seed
+    #[arg(long, value_name = "N")]
+    pictures: Option<usize>,
     /// Passes over the pictures [default: 10]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -53,7 +59,7 @@ struct Training {
     /// Learning rate of Adam, of the backbone's blocks [default: 0.0001]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// The same of all that begins at random [default: 0.001]
+    /// The same of all that begins at random [default: 0.0001]
     #[arg(long, value_name = "RATE")]
     head_rate: Option<f64>,
     /// L2 penalty [default: 0.0005]
@@ -113,8 +119,15 @@ impl Training {
         ] {
             *number = said.unwrap_or(*number);
         }
+        options.pictures = self.pictures;
         options
     }
+}
+
+/// Options in one word, for `eval`; width and seed are set there.
+pub(crate) fn options(text: &str) -> Result<ComaeTraining, String> {
+    let training: Training = in_one_word(text)?;
+    Ok(training.over(ComaeTraining::new(64, 1)))
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
@@ -127,12 +140,29 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let attributes = attributes.of(&base)?;
     // Told before the pictures are gone through, not after it.
     attributes.standardised()?;
-    let options = ComaeTraining::new(arguments.bits as usize, arguments.seed);
-    let options = arguments.training.over(options);
-    let mut source = arguments.backbone.open()?;
+    let options = ComaeTraining {
+        bits: arguments.bits as usize,
+        seed: arguments.seed,
+        ..arguments.training.over(ComaeTraining::new(64, 1))
+    };
+    let source = arguments.backbone.open()?;
     let tail = Tail::of(&source.file, options.blocks)?;
-    let trunks = source.trunks("base pictures", &base, options.blocks)?;
-    let labels = base.classes().1;
+    // Class numbers are those of the whole set.
+    let numbers = base.classes().1;
+    let places = options.drawn(base.pictures.len());
+    let labels: Vec<u32> = places.iter().map(|&i| numbers[i]).collect();
+    let base = Dataset {
+        pictures: places.iter().map(|&i| base.pictures[i].clone()).collect(),
+    };
+    let bar = progress_bar("base pictures");
+    let trunks = source
+        .extractor
+        .trunk(&base, options.blocks, |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            interrupt::asked()
+        })?;
+    bar.finish_and_clear();
     let seen = Seen {
         trunks: &trunks,
         labels: &labels,
@@ -151,24 +181,24 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         arguments.backbone.name(),
     );
     let tuned = tail.in_file(&source.file, &notes)?;
-    source = Source::new(tuned, Some(source.input), source.arithmetic, None)?;
-    let shown = source.features("codes", &few_of_each(&base))?;
+    // What its bits are worth shows in features by the backbone as it is now.
+    let backbone = Backbone::load(&tuned, Device::Cpu, source.arithmetic)?;
+    let few = base
+        .pictures
+        .iter()
+        .step_by(labels.len().div_ceil(SHOWN))
+        .cloned();
+    let few = Dataset {
+        pictures: few.collect(),
+    };
+    let shown = Extractor::new(backbone, source.input).extract(&few, |_, _| interrupt::asked())?;
     Made {
         model: &model,
-        backbone: &source.file,
+        backbone: &tuned,
         input: source.input,
         arithmetic: source.arithmetic,
         pictures: &shown,
         notes: &notes,
     }
     .write(&arguments.out)
-}
-
-/// Pictures that show what bits are worth, out of every class: some two thousand.
-fn few_of_each(set: &Dataset) -> Dataset {
-    const SOME: usize = 2000;
-    let step = set.pictures.len().div_ceil(SOME).max(1);
-    Dataset {
-        pictures: set.pictures.iter().step_by(step).cloned().collect(),
-    }
 }

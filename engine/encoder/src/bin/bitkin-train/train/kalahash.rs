@@ -6,7 +6,7 @@ use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::train::kalahash::{KalaHashTraining, shots, train};
 
-use super::{ClassFile, Made, check_out};
+use super::{ClassFile, Made, check_out, in_one_word};
 use crate::common::{BackboneArguments, estimating_bar};
 
 #[derive(clap::Args)]
@@ -38,9 +38,9 @@ pub(crate) struct Arguments {
 }
 
 /// What is left out is as the authors chose for as many pictures of each class.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
-struct Training {
+pub(crate) struct Training {
     /// Rank r of the calibration: classes that each picture takes; 0 leaves the calibration out
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
@@ -77,7 +77,7 @@ struct Training {
 }
 
 impl Training {
-    fn over(&self, mut options: KalaHashTraining) -> KalaHashTraining {
+    pub(crate) fn over(&self, mut options: KalaHashTraining) -> KalaHashTraining {
         for (count, said) in [
             (&mut options.rank, self.rank),
             (&mut options.epochs, self.epochs),
@@ -101,6 +101,11 @@ impl Training {
     }
 }
 
+/// Options in one word, for `eval`.
+pub(crate) fn options(text: &str) -> Result<Training, String> {
+    in_one_word(text)
+}
+
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     check_out(&arguments.out)?;
     let set = Dataset::open(&arguments.images)?;
@@ -115,7 +120,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let options = KalaHashTraining::new(arguments.bits as usize, arguments.seed, shots);
     let options = arguments.training.over(options);
     let memory = 4 * pictures.values.len() * 2;
-    let model = train(&options, &pictures, &text, estimating_bar("training", memory))?;
+    let model = train(
+        &options,
+        &pictures,
+        &text,
+        estimating_bar("training", memory),
+    )?;
     let notes = format!(
         "KALAHash, {} pictures of {} classes, at least {shots} each, vectors {} of {} numbers, seed {}, backbone {}",
         pictures.len(),

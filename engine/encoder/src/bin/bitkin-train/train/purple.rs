@@ -7,11 +7,10 @@ use bitkin_encoder::backbone::Backbone;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::features::Extractor;
 use bitkin_encoder::train::purple::{Losses, Progress, PurpleTraining, Views, train};
-use clap::Parser;
 use tch::Device;
 
-use super::{Made, check_out};
-use crate::common::{BackboneArguments, progress_bar};
+use super::{Made, SHOWN, check_out, in_one_word};
+use crate::common::{BackboneArguments, duration, progress_bar};
 use crate::interrupt;
 
 #[derive(clap::Args)]
@@ -155,15 +154,8 @@ impl Training {
 
 /// Options in one word, for `eval`; width, seed and losses are set there.
 pub(crate) fn options(text: &str) -> Result<PurpleTraining, String> {
-    #[derive(Parser)]
-    #[command(no_binary_name = true, disable_help_flag = true)]
-    struct Words {
-        #[command(flatten)]
-        training: Training,
-    }
-    let words = Words::try_parse_from(text.split_whitespace());
-    let words = words.map_err(|e| e.to_string())?;
-    Ok(words.training.options(64, 1))
+    let training: Training = in_one_word(text)?;
+    Ok(training.options(64, 1))
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
@@ -235,14 +227,3 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
 
 /// Seconds of steps after which it is worth saying how there can be fewer.
 const LONG: f64 = 120.0;
-
-/// Pictures that the state of the bits is told of.
-const SHOWN: usize = 2000;
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        ..90.0 => format!("{seconds:.0} s"),
-        ..5400.0 => format!("{:.0} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
-}
