@@ -28,6 +28,7 @@ pub struct CollectionConfig {
     pub(crate) model: Option<ModelFile>,
     pub(crate) built_in: Option<BuiltIn>,
     pub(crate) index: Vec<IndexField>,
+    pub(crate) planes: bool,
 }
 
 impl CollectionConfig {
@@ -38,6 +39,7 @@ impl CollectionConfig {
             model: None,
             built_in: None,
             index: Vec::new(),
+            planes: false,
         }
     }
 
@@ -59,6 +61,14 @@ impl CollectionConfig {
             built_in: Some(BuiltIn::Pdq),
             ..CollectionConfig::bits(pdq::BITS)
         }
+    }
+
+    /// Whether segments keep bit planes: the codes once more, bit by bit, as many bytes again. With them a search
+    /// under a [mask](crate::Search::mask) reads the bits of the mask and no others, however long codes are; without
+    /// them it finds the same, and touches every row.
+    pub fn planes(mut self, planes: bool) -> Self {
+        self.planes = planes;
+        self
     }
 
     /// Declares a payload field for fast filtering: segments get an index of it. `a.b` is the
@@ -166,6 +176,8 @@ pub(crate) struct Properties {
     pub(crate) built_in: Option<BuiltIn>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) index: Vec<IndexField>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) planes: bool,
 }
 
 /// An encoder that needs no model.
@@ -272,6 +284,11 @@ impl Collection {
     /// The payload fields declared for fast filtering.
     pub fn index(&self) -> &[IndexField] {
         &self.facts.properties.index
+    }
+
+    /// Whether segments keep bit planes, for searches under masks: see [`CollectionConfig::planes`].
+    pub fn has_planes(&self) -> bool {
+        self.facts.properties.planes
     }
 
     /// The model that makes the codes, read from the database and whole.

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::filter::index::{IndexBuilder, check_fields};
 use crate::kernels::Kernels;
 use crate::model::{ModelFile, ModelKind};
+use crate::planes::PlaneBuilder;
 use crate::tables::TableBuilder;
 use crate::upkeep::{self, verify_with};
 
@@ -122,6 +123,7 @@ impl SectionBuilder for Sections {
         rows: &SegmentRows<'_>,
         sections: &mut SectionSink<'_>,
     ) -> Result<(), bitkin_storage::Error> {
+        PlaneBuilder.build(collection, rows, sections)?;
         IndexBuilder.build(collection, rows, sections)?;
         TableBuilder.build(collection, rows, sections)
     }
@@ -249,6 +251,7 @@ impl Database {
             model,
             built_in: config.built_in,
             index: config.index,
+            planes: config.planes,
         };
         let json = serde_json::to_vec(&properties).map_err(|e| Error::Damaged {
             collection: name.to_owned(),
@@ -404,7 +407,7 @@ impl Database {
         dest: impl AsRef<Path>,
         activity: &Activity,
     ) -> Result<BackupReport, Error> {
-        upkeep::into_new(dest.as_ref(), activity, |dest| {
+        upkeep::into_new(&self.shared.path, dest.as_ref(), activity, |dest| {
             self.shared.with(|storage| storage.backup_on(&*dest))
         })
     }

@@ -67,6 +67,46 @@ pub enum Error {
         /// Position of the code among those given, from 0.
         row: usize,
     },
+    /// A mask has not the width of the codes.
+    #[error(
+        "codes of collection {collection:?} have {bits} bits, and so must masks: {expected} bytes{}, not {found}",
+        match queries { 0 | 1 => String::new(), queries => format!(", or that for each of {queries} queries") }
+    )]
+    MaskWidth {
+        /// Name of the collection.
+        collection: String,
+        /// Its code width in bits.
+        bits: u32,
+        /// Bytes of one code, and of one mask.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+        /// Queries that the masks are for.
+        queries: usize,
+    },
+    /// A mask sets bits beyond the code width.
+    #[error(
+        "mask {mask} sets bits beyond the {bits} bits of collection {collection:?}: leave them zero"
+    )]
+    MaskPadding {
+        /// Name of the collection.
+        collection: String,
+        /// Its code width in bits.
+        bits: u32,
+        /// Position of the mask among those given, from 0.
+        mask: usize,
+    },
+    /// A mask has no bit set: every row would be at distance 0.
+    #[error(
+        "mask {mask} for collection {collection:?} has no bit set, so that all rows would be alike: \
+         set those that are to count"
+    )]
+    EmptyMask {
+        /// Name of the collection.
+        collection: String,
+        /// Position of the mask among those given, from 0.
+        mask: usize,
+    },
     /// An id to be inserted exists.
     #[error("collection {collection:?} holds id {id} already")]
     DuplicateId {
@@ -143,6 +183,12 @@ pub enum Error {
         found: u32,
         /// The version that this build reads.
         supported: u32,
+    },
+    /// A copy of a database was to be put into it.
+    #[error("{} lies in the database itself: name a directory beside it", path.display())]
+    WithinItself {
+        /// The directory of the copy.
+        path: PathBuf,
     },
     /// The database was opened read-only.
     #[error("the database is open read-only")]
@@ -258,6 +304,9 @@ impl Error {
             Error::BadBits { .. }
             | Error::WrongWidth { .. }
             | Error::PaddingBits { .. }
+            | Error::MaskWidth { .. }
+            | Error::MaskPadding { .. }
+            | Error::EmptyMask { .. }
             | Error::RepeatedId { .. }
             | Error::ReservedId { .. }
             | Error::InvalidPayload { .. }
@@ -266,6 +315,7 @@ impl Error {
             | Error::Kernel(_)
             | Error::Selection(_)
             | Error::NoModel { .. }
+            | Error::WithinItself { .. }
             | Error::ModelMismatch { .. }
             | Error::Encode(EncodeError::Shape { .. }) => ErrorKind::InvalidInput,
             Error::Damaged { .. } => ErrorKind::Corrupt,

@@ -1,6 +1,7 @@
 //! How a collection lies in its segments.
 
 use crate::filter::index;
+use crate::planes;
 use crate::snapshot::Snapshot;
 use crate::tables::{self, Tables};
 
@@ -14,6 +15,8 @@ pub struct SegmentLayout {
     pub tables: Vec<u32>,
     /// Bytes of the search tables.
     pub table_bytes: u64,
+    /// Bytes of the bit planes; 0 if it has none.
+    pub plane_bytes: u64,
     /// Bytes of the index of payload fields.
     pub filter_bytes: u64,
 }
@@ -33,6 +36,7 @@ impl Snapshot {
                 rows: part.len() as u64,
                 tables: Tables::of(part, self.bits()).map_or(Vec::new(), keys),
                 table_bytes: bytes(tables::NAME),
+                plane_bytes: bytes(planes::NAME),
                 filter_bytes: bytes(index::NAME),
             }
         });

@@ -53,10 +53,12 @@ pub mod jsonl;
 #[doc(hidden)]
 pub mod kernels;
 mod layout;
+mod likeness;
 pub mod metrics;
 pub mod model;
 pub mod npy;
 pub mod pdq;
+mod planes;
 mod search;
 pub mod selection;
 mod snapshot;
@@ -88,6 +90,7 @@ pub use self::upkeep::{backup, backup_with, repair, repair_with, verify, verify_
 #[doc(hidden)]
 pub mod fuzzing {
     pub use crate::filter::fuzzing::payload_filter;
+    pub use crate::planes::fuzzing::planes;
     pub use crate::tables::fuzzing::tables;
 }
 

@@ -1,7 +1,7 @@
-//! `.npy` files of codes and of ids.
+//! `.npy` files of codes, of ids and of real numbers.
 //!
-//! A small, strict reader: format versions 1 to 3, C order, and the two shapes of data that the
-//! database takes; and writers of the same. Files are read and written in pieces, so that their size
+//! A small, strict reader: format versions 1 to 3, C order, and the shapes of data that the
+//! database and the encoder take; and writers of codes and ids. Files are read and written in pieces, so that their size
 //! does not matter.
 
 mod write;
@@ -91,6 +91,68 @@ pub struct IdsReader {
     rows: u64,
     left: u64,
     signed: bool,
+}
+
+/// A two-dimensional array of `float32`, or of `float64` rounded to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// Number of rows.
+    pub rows: usize,
+    /// Numbers in a row.
+    pub columns: usize,
+    /// `[rows, columns]`, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Matrix {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// [`NpyError`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, NpyError> {
+        let (mut array, header) = ArrayReader::open(path.as_ref())?;
+        let element = match header.dtype.as_str() {
+            "<f4" => 4,
+            "<f8" => 8,
+            _ => {
+                let expected = "<f4 (float32) or <f8 (float64)";
+                return Err(array.error(NpyReason::Dtype {
+                    found: header.dtype,
+                    expected,
+                }));
+            }
+        };
+        array.check_length(&header.shape, element)?;
+        let sides = header.shape.iter().map(|&side| usize::try_from(side).ok());
+        let sides: Option<Vec<usize>> = sides.collect();
+        let Some(&[rows, columns]) = sides.as_deref() else {
+            let expected = "(rows, columns)";
+            return Err(array.error(NpyReason::Shape {
+                found: header.shape,
+                expected,
+            }));
+        };
+        let bytes = array.read(array.data_bytes as usize)?;
+        let values = match element {
+            4 => bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&b| f32::from_le_bytes(b))
+                .collect(),
+            _ => bytes
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|&b| f64::from_le_bytes(b) as f32)
+                .collect(),
+        };
+        Ok(Matrix {
+            rows,
+            columns,
+            values,
+        })
+    }
 }
 
 impl CodesReader {
@@ -469,6 +531,33 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn matrices_are_read_in_both_precisions() {
+        let header = |dtype: &str, shape: &str| {
+            format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}")
+        };
+        let numbers = [1.5f32, -2.0, 0.1, 4.0, 5.0, f32::NAN];
+        let narrow: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let wide = numbers.iter().flat_map(|&v| f64::from(v).to_le_bytes());
+        let wide: Vec<u8> = wide.collect();
+        for (dtype, data) in [("<f4", &narrow), ("<f8", &wide)] {
+            let file = npy(1, &header(dtype, "(3, 2)"), data);
+            let matrix = Matrix::read(file.path()).unwrap();
+            assert_eq!((matrix.rows, matrix.columns), (3, 2));
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&matrix.values), bits(&numbers));
+            let short = npy(1, &header(dtype, "(4, 2)"), data);
+            let error = Matrix::read(short.path()).unwrap_err();
+            assert!(matches!(error.reason, NpyReason::Length { .. }), "{error}");
+            let flat = npy(1, &header(dtype, "(6,)"), data);
+            let error = Matrix::read(flat.path()).unwrap_err();
+            assert!(matches!(error.reason, NpyReason::Shape { .. }), "{error}");
+        }
+        let integers = npy(1, &header("<i8", "(3, 2)"), &wide);
+        let error = Matrix::read(integers.path()).unwrap_err();
+        assert!(matches!(error.reason, NpyReason::Dtype { .. }), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is done to a database as a whole, also without opening it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bitkin_storage::{BackupReport, Disk, Error as StorageError, RepairReport, VerifyReport};
@@ -51,7 +51,7 @@ pub fn backup_with(
     activity: &Activity,
 ) -> Result<BackupReport, Error> {
     let disk = activity.disk(path.as_ref(), true);
-    into_new(dest.as_ref(), activity, |dest| {
+    into_new(path.as_ref(), dest.as_ref(), activity, |dest| {
         Ok(bitkin_storage::backup_on(&disk, &*dest)?)
     })
 }
@@ -76,20 +76,31 @@ pub fn repair_with(
     activity: &Activity,
 ) -> Result<RepairReport, Error> {
     let disk = activity.disk(path.as_ref(), true);
-    into_new(dest.as_ref(), activity, |dest| {
+    into_new(path.as_ref(), dest.as_ref(), activity, |dest| {
         let builder = Arc::new(Sections);
         let report = bitkin_storage::repair_on(&disk, dest, Some(builder))?;
         activity.unless_stopped(report)
     })
 }
 
-/// Makes a database in `dest`, a new or empty directory, by `work`. If that fails, all is taken away that it
-/// left there: half of a database must not be taken for one.
+/// Makes a database in `dest`, a new or empty directory, out of the one in `path`, by `work`. If that fails, all is
+/// taken away that it left there: half of a database must not be taken for one.
+///
+/// # Errors
+/// [`Error::WithinItself`], and those of `work`.
 pub(crate) fn into_new<T>(
+    path: &Path,
     dest: &Path,
     activity: &Activity,
     work: impl FnOnce(Arc<dyn Disk>) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    if let (Ok(path), Some(real)) = (fs::canonicalize(path), real(dest))
+        && real.starts_with(path)
+    {
+        return Err(Error::WithinItself {
+            path: dest.to_owned(),
+        });
+    }
     let fresh = !dest.exists();
     let ours = fresh || fs::read_dir(dest).is_ok_and(|mut entries| entries.next().is_none());
     work(Arc::new(activity.disk(dest, true))).inspect_err(|error| match error {
@@ -105,4 +116,11 @@ pub(crate) fn into_new<T>(
         }
         _ => {}
     })
+}
+
+/// Where a directory really is; what does not exist yet lies where the nearest folder that does lies.
+fn real(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let mut folders = absolute.ancestors();
+    folders.find_map(|folder| fs::canonicalize(folder).ok())
 }

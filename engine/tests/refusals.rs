@@ -206,6 +206,14 @@ fn databases_that_cannot_be_opened() {
         Database::open(fixture.path()),
         Err(Error::Locked { .. })
     ));
+    let inside = fixture.path().join("copies/new");
+    for refused in [
+        bitkin::backup(fixture.path(), &inside).map(drop),
+        bitkin::repair(fixture.path(), &inside).map(drop),
+        bitkin::backup(fixture.path(), fixture.path()).map(drop),
+    ] {
+        assert!(matches!(refused, Err(Error::WithinItself { .. })));
+    }
     let elsewhere = fixture.directory.path().join("nothing");
     fs::create_dir(&elsewhere).unwrap();
     assert!(matches!(

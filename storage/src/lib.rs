@@ -95,7 +95,7 @@ pub use disk::{Disk, File, Lock, OsDisk, Region};
 pub use error::Error;
 pub use options::{Durability, Options};
 pub use repair::{RepairReport, repair, repair_on};
-pub use segment::{LazyBytes, Section, SectionBuilder, SectionSink, SegmentRows};
+pub use segment::{CHECKED_BLOCK, LazyBytes, Section, SectionBuilder, SectionSink, SegmentRows};
 pub use snapshot::{CollectionView, Part, Snapshot};
 pub use stats::{CollectionStats, SegmentBytes, Stats};
 pub use storage::Storage;

@@ -31,7 +31,7 @@ use crate::snapshot::Part;
 
 pub(crate) use layout::file_name;
 pub(crate) use reader::Segment;
-pub use section::{LazyBytes, Section, SectionBuilder, SectionSink, SegmentRows};
+pub use section::{CHECKED_BLOCK, LazyBytes, Section, SectionBuilder, SectionSink, SegmentRows};
 
 /// The name of the directory that holds the segments.
 pub(crate) const DIRECTORY: &str = "segments";

@@ -41,6 +41,11 @@ impl Limits {
     }
 }
 
+/// Reads all bytes, in the best of the ways that [`Limits`] tries. Returns something that depends on them.
+pub(crate) fn read_all(bytes: &[u8]) -> u64 {
+    read(whole_words(bytes), 4, true)
+}
+
 fn whole_words(bytes: &[u8]) -> &[[u8; 64]] {
     bytes.as_chunks::<64>().0
 }

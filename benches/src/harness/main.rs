@@ -24,6 +24,7 @@ mod compare;
 mod generate;
 mod instructions;
 mod limits;
+mod masks;
 mod peers;
 mod plot;
 mod quality;
@@ -48,6 +49,7 @@ use clap::{Parser, Subcommand};
 
 use crate::arguments::{Job, Pace, QualityArgs, RunArgs, TargetArgs};
 use crate::compare::Kind;
+use crate::masks::MaskArgs;
 use crate::quality::{Labelled, Quality};
 use crate::run::{Modes, Plan};
 use crate::system::System;
@@ -85,6 +87,8 @@ enum Verb {
     },
     /// Measure how well labelled codes retrieve: mAP and its curves
     Quality(QualityArgs),
+    /// Measure searches that look at few bits of wide codes, beside reading those bits and scanning all
+    Masks(MaskArgs),
     /// Count the instructions of kernels and of a search, which no noise changes (needs valgrind)
     Instructions {
         /// Results of an earlier count, to compare with
@@ -134,6 +138,7 @@ fn main_of(line: Line) -> Result<()> {
             print_changes(&record::read_existing(&old)?, &record::read_existing(&new)?)
         }
         Some(Verb::Quality(arguments)) => measure_quality(&arguments, &root),
+        Some(Verb::Masks(arguments)) => masks::measure(&arguments),
         Some(Verb::Instructions { compare }) => count_instructions(compare.as_deref(), &root),
         Some(Verb::Convert { file, dir }) => convert(&file, &dir, &root),
         Some(Verb::Serve { system }) => serve::serve(&system),

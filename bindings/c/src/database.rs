@@ -241,14 +241,52 @@ pub unsafe extern "C" fn bitkin_create_model_collection(
     index_count: usize,
     collection: *mut *mut bitkin_collection,
 ) -> bitkin_status {
+    // SAFETY: the caller's.
+    let config = || unsafe { of_model(model) };
+    // SAFETY: the caller's.
+    guarded(|| unsafe { created(database, name, config, (index, index_count), collection) })
+}
+
+/// Makes a collection whose codes are stored bit by bit, too, as many bytes again, so that searches with a
+/// mask read its bits and no others: for wide codes. The codes have `bits` bits, or, if `model` is not NULL, are
+/// made by the model in that file, and `bits` is 0. Otherwise as bitkin_create_collection.
+///
+/// Threads: any.
+///
+/// # Safety
+/// As for bitkin_create_model_collection.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_create_planes_collection(
+    database: *mut bitkin_database,
+    name: *const c_char,
+    bits: u32,
+    model: *const c_char,
+    index: *const *const c_char,
+    index_count: usize,
+    collection: *mut *mut bitkin_collection,
+) -> bitkin_status {
     let config = || {
-        // SAFETY: the caller's.
-        let model = unsafe { path(model, "model")? };
-        let model = ModelFile::read(model).map_err(Error::from)?;
-        Ok(CollectionConfig::model(&model))
+        let config = match (bits, model.is_null()) {
+            (bits, true) => CollectionConfig::bits(bits),
+            // SAFETY: the caller's.
+            (0, false) => unsafe { of_model(model)? },
+            _ => return Err(Failure::invalid("bits must be 0 where there is a model")),
+        };
+        Ok(config.planes(true))
     };
     // SAFETY: the caller's.
     guarded(|| unsafe { created(database, name, config, (index, index_count), collection) })
+}
+
+/// A collection whose codes are made by the model in this file.
+///
+/// # Safety
+/// `model` is NULL or ends with a zero byte.
+unsafe fn of_model(model: *const c_char) -> Result<CollectionConfig, Failure> {
+    // SAFETY: the caller's.
+    let model = unsafe { path(model, "model")? };
+    let model = ModelFile::read(model).map_err(Error::from)?;
+    Ok(CollectionConfig::model(&model))
 }
 
 /// Makes a collection and hands it to the caller.

@@ -53,8 +53,14 @@ unsafe fn search<'a>(
     context: *mut c_void,
 ) -> Result<PairSearch<'a>, Failure> {
     // SAFETY: the caller's.
-    let options = unsafe { read_within(options, radius)? };
-    let search = collection.pairs(radius).options(&options);
+    let read = unsafe { read_within(options, radius)? };
+    // SAFETY: they were read just now.
+    if !options.is_null() && !unsafe { (*options).mask }.is_null() {
+        return Err(Failure::invalid(
+            "options.mask is for searches for the rows nearest to a code, and not for pairs",
+        ));
+    }
+    let search = collection.pairs(radius).options(&read);
     Ok(match progress {
         Some(progress) => search.progress(move |share| go_on(progress(context, share))),
         None => search,

@@ -46,6 +46,11 @@ pub struct bitkin_search_options {
     pub threads: u32,
     /// BITKIN_WAY_PLANNED, or another for measurements. Answers are the same for any.
     pub way: u32,
+    /// The bits that count, laid out as a code: one mask for all queries, or one for each of them, one after
+    /// the other. NULL for all bits. Searches for pairs take none.
+    pub mask: *const u8,
+    /// Bytes of `mask`: those of a code, or so many for each query.
+    pub mask_size: usize,
 }
 
 /// The answers to the queries of a radius search.
@@ -76,8 +81,8 @@ pub type bitkin_hit_callback =
 /// For what cannot be.
 ///
 /// # Safety
-/// `options` is NULL or points to some, whose filter is NULL or ends with a zero byte, and whose radius is
-/// NULL or points to a number.
+/// `options` is NULL or points to some, whose filter is NULL or ends with a zero byte, whose radius is
+/// NULL or points to a number, and whose mask is NULL or points to as many bytes as they say.
 pub(crate) unsafe fn read(options: *const bitkin_search_options) -> Result<SearchOptions, Failure> {
     let read = SearchOptions::new();
     if options.is_null() {
@@ -122,6 +127,10 @@ pub(crate) unsafe fn read(options: *const bitkin_search_options) -> Result<Searc
     }
     if let Some(radius) = radius {
         read = read.radius(radius);
+    }
+    if !options.mask.is_null() {
+        // SAFETY: the caller's.
+        read = read.mask(unsafe { array(options.mask, options.mask_size, "options.mask")? });
     }
     Ok(read)
 }

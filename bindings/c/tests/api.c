@@ -331,6 +331,57 @@ static void rows_and_searches(bitkin_database *database)
     EXPECT(bitkin_hits_free(NULL) == BITKIN_OK && bitkin_rows_free(NULL) == BITKIN_OK);
 }
 
+/* Searches that count some of the bits. */
+static void masks(bitkin_database *database)
+{
+    bitkin_collection *wide;
+    FAILS(BITKIN_INVALID_INPUT,
+          bitkin_create_planes_collection(database, "wide", 8, "model", NULL, 0, &wide));
+    SAYS("bits must be 0");
+    FAILS(BITKIN_DISK, bitkin_create_planes_collection(database, "wide", 0, "/none", NULL, 0, &wide));
+    EXPECT(bitkin_create_planes_collection(database, "wide", 8 * SIZE, NULL, NULL, 0, &wide)
+           == BITKIN_OK);
+    EXPECT(bitkin_insert(wide, NULL, ROWS, codes, ROWS * SIZE, NULL, NULL) == BITKIN_OK);
+    EXPECT(bitkin_compact(database) == BITKIN_OK);
+    const uint8_t both[2 * SIZE] = {0xff, 0x10, [SIZE] = 0, 0, 0x81, 0x7e};
+    bitkin_search_options options = {.mask = both, .mask_size = SIZE};
+    uint64_t found[2 * K];
+    uint32_t distances[2 * K];
+    int64_t radius[2];
+    for (int own = 0; own < 2; own++) {
+        options.mask_size = (size_t)(own + 1) * SIZE;
+        EXPECT(bitkin_search(wide, codes, 2 * SIZE, K, &options, found, distances, 2 * K, radius)
+               == BITKIN_OK);
+        for (int query = 0; query < 2; query++) {
+            const uint8_t *mask = both + own * query * SIZE;
+            uint32_t nearer = 0;
+            for (int row = 0; row < ROWS; row++) {
+                uint8_t a[SIZE], b[SIZE];
+                for (int i = 0; i < SIZE; i++) {
+                    a[i] = codes[query * SIZE + i] & mask[i];
+                    b[i] = codes[row * SIZE + i] & mask[i];
+                }
+                uint32_t distance = apart(a, b);
+                nearer += distance < distances[query * K + K - 1];
+                for (int hit = 0; hit < K; hit++) {
+                    EXPECT(found[query * K + hit] != (uint64_t)row
+                           || distances[query * K + hit] == distance);
+                }
+            }
+            EXPECT(nearer < K && radius[query] == distances[query * K + K - 1]);
+        }
+    }
+    options.mask_size = SIZE - 1;
+    FAILS(BITKIN_INVALID_INPUT,
+          bitkin_search(wide, codes, SIZE, K, &options, found, distances, K, NULL));
+    SAYS("and so must masks: 8 bytes");
+    options = (bitkin_search_options){.mask = both + SIZE / 2, .mask_size = SIZE / 2};
+    FAILS(BITKIN_INVALID_INPUT, bitkin_pairs(wide, 3, &options, NULL, see_pair, NULL, NULL));
+    SAYS("and not for pairs");
+    EXPECT(bitkin_collection_free(wide) == BITKIN_OK);
+    EXPECT(bitkin_drop_collection(database, "wide") == BITKIN_OK);
+}
+
 int main(int count, char **arguments)
 {
     EXPECT(count == 2);
@@ -345,6 +396,7 @@ int main(int count, char **arguments)
     EXPECT(bitkin_create(directory, &options, &database) == BITKIN_OK);
     FAILS(BITKIN_LOCKED, bitkin_open(directory, NULL, &other));
     rows_and_searches(database);
+    masks(database);
 
     /* A second reader, and what it may not do. */
     bitkin_collection *collection, *read;

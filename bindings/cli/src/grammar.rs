@@ -14,7 +14,9 @@ use bitkin::{Filter, IndexField};
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use beside::{Completions, Demo, Man, Model, ModelAction, ModelInfo, Passed, Shell};
-pub(crate) use reading::{Bench, Explain, Export, Get, Search, Stats, StatsFormat, Wanted};
+pub(crate) use reading::{
+    Bench, Explain, Export, Get, Likeness, Mask, Search, Stats, StatsFormat, Wanted,
+};
 pub(crate) use upkeep::{Backup, Compact, Repair, Verify};
 pub(crate) use writing::{
     BuiltInEncoder, Create, Dedupe, Delete, Drop, Import, Ingest, RowFiles, Upsert,

@@ -2,22 +2,8 @@
 
 mod common;
 
-use common::{Place, Run, noise};
+use common::{Place, Run, noise, waves};
 use serde_json::json;
-
-/// A PPM file: waves whose lengths depend on the number, brightened by `light`.
-fn picture(number: u32, side: u32, light: u32) -> Vec<u8> {
-    let mut file = format!("P6\n{side} {side}\n255\n").into_bytes();
-    for y in 0..side {
-        for x in 0..side {
-            let (u, v) = (x * 256 / side, y * 256 / side);
-            let wave = u * (u + 90 * number) / 200 + v * v * (number + 1) / 400;
-            let value = (wave % 256).abs_diff(128) + light;
-            file.extend([value as u8; 3]);
-        }
-    }
-    file
-}
 
 #[test]
 fn pictures_are_deduplicated_without_a_model() {
@@ -26,7 +12,7 @@ fn pictures_are_deduplicated_without_a_model() {
     for number in 0..3 {
         for (version, side, light) in [("a", 200, 0), ("b", 120, 0), ("c", 200, 20)] {
             let name = format!("pictures/{number}{version}.ppm");
-            std::fs::write(place.path(&name), picture(number, side, light)).unwrap();
+            std::fs::write(place.path(&name), waves(number, side, light)).unwrap();
         }
     }
     let run = place.run("create db copies --encoder pdq").good();

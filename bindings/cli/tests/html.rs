@@ -2,22 +2,7 @@
 
 mod common;
 
-use common::{Place, Run, noise};
-
-/// A PPM file: waves whose lengths depend on the number, brightened by `light`.
-fn picture(number: u32, light: u32) -> Vec<u8> {
-    let side = 150;
-    let mut file = format!("P6\n{side} {side}\n255\n").into_bytes();
-    for y in 0..side {
-        for x in 0..side {
-            let (u, v) = (x * 256 / side, y * 256 / side);
-            let wave = u * (u + 90 * number) / 200 + v * v * (number + 1) / 400;
-            let value = (wave % 256).abs_diff(128) + light;
-            file.extend([value as u8, 90 + light as u8, 255 - value as u8]);
-        }
-    }
-    file
-}
+use common::{Place, Run, noise, waves};
 
 fn run(place: &Place, words: &[&str]) -> Run {
     place.command(words).output().unwrap().into()
@@ -47,7 +32,7 @@ fn pictures() -> Place {
     for number in 0..4 {
         for (version, light) in [("a", 0), ("b", 12)] {
             let name = format!("in/wa<ve>s/{number}{version}.ppm");
-            std::fs::write(place.path(&name), picture(number, light)).unwrap();
+            std::fs::write(place.path(&name), waves(number, 150, light)).unwrap();
         }
     }
     place.run("create db copies --encoder pdq").good();
@@ -80,7 +65,7 @@ fn a_search_by_picture_shows_pictures() {
     }
     // Files that are gone or changed are not shown: their codes are.
     std::fs::remove_file(place.path("in/wa<ve>s/1a.ppm")).unwrap();
-    std::fs::write(place.path("in/wa<ve>s/1b.ppm"), picture(0, 0)).unwrap();
+    std::fs::write(place.path("in/wa<ve>s/1b.ppm"), waves(0, 150, 0)).unwrap();
     place.run("get db copies 2 --html gone.html").good();
     assert_eq!(
         page(&place, "gone.html").matches("data:image/jpeg").count(),

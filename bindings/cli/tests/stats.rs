@@ -68,7 +68,7 @@ fn programs_read_json() {
     assert_eq!((number("ids"), number("codes")), (160_000, 160_000));
     assert_eq!(
         number("indexes"),
-        number("tables") + number("filters") + number("id_filter")
+        number("tables") + number("filters") + number("planes") + number("id_filter")
     );
     let tables = c["layout"][0]["tables"].as_array().unwrap();
     let bits: u64 = tables.iter().map(|bits| bits.as_u64().unwrap()).sum();

@@ -3,24 +3,11 @@
 
 mod common;
 
-use common::{Place, Run};
+use common::{Place, Run, waves};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-
-/// A PPM file that differs for each number.
-fn picture(number: u32) -> Vec<u8> {
-    let side = 64_u32;
-    let mut file = format!("P6\n{side} {side}\n255\n").into_bytes();
-    for y in 0..side {
-        for x in 0..side {
-            let wave = x * (x + 37 * number) / 9 + y * (y * (number + 1) + 5) / 7;
-            file.extend([(wave % 256) as u8; 3]);
-        }
-    }
-    file
-}
 
 /// The program, watching. Ended when this goes, whatever became of the test.
 struct Watching {
@@ -104,7 +91,7 @@ fn write(path: &Path, bytes: &[u8]) {
 fn pictures_go_in_as_they_come() {
     let place = Place::new();
     place.run("create db c --encoder pdq").good();
-    write(&place.path("in/cats/0.ppm"), &picture(0));
+    write(&place.path("in/cats/0.ppm"), &waves(0, 64, 0));
     write(&place.path("in/note.txt"), b"no picture");
     let mut watching = Watching::start(&place, "ingest db c in --watch --format json");
     let first = watching.next();
@@ -115,24 +102,24 @@ fn pictures_go_in_as_they_come() {
 
     // Some at once; a name with odd letters; one in a new folder in a new folder.
     for n in 1..6 {
-        write(&place.path(&format!("in/cats/{n}.ppm")), &picture(n));
+        write(&place.path(&format!("in/cats/{n}.ppm")), &waves(n, 64, 0));
     }
-    write(&place.path("in/new/deeper/a b\nü.ppm"), &picture(6));
+    write(&place.path("in/new/deeper/a b\nü.ppm"), &waves(6, 64, 0));
     watching.until("inserted", 6);
 
     // A copy; a folder with a picture that is moved in; what is no picture; what is gone at once.
-    write(&place.path("in/cats/copy.ppm"), &picture(1));
+    write(&place.path("in/cats/copy.ppm"), &waves(1, 64, 0));
     watching.until("known", 1);
-    write(&place.path("elsewhere/moved/7.ppm"), &picture(7));
+    write(&place.path("elsewhere/moved/7.ppm"), &waves(7, 64, 0));
     std::fs::rename(place.path("elsewhere/moved"), place.path("in/moved")).unwrap();
     watching.until("inserted", 1);
     write(&place.path("in/later.txt"), b"no picture");
-    write(&place.path("in/gone.ppm"), &picture(60));
+    write(&place.path("in/gone.ppm"), &waves(60, 64, 0));
     std::fs::remove_file(place.path("in/gone.ppm")).unwrap();
     std::fs::remove_file(place.path("in/cats/2.ppm")).unwrap();
 
     // One that is cut off is told, and taken once it is whole; one that changes is taken again.
-    let whole = picture(8);
+    let whole = waves(8, 64, 0);
     write(&place.path("in/slow.ppm"), &whole[..whole.len() / 2]);
     watching.until("skipped", 1);
     let mut file = std::fs::OpenOptions::new()
@@ -142,7 +129,7 @@ fn pictures_go_in_as_they_come() {
     file.write_all(&whole[whole.len() / 2..]).unwrap();
     drop(file);
     watching.until("inserted", 1);
-    write(&place.path("in/cats/3.ppm"), &picture(9));
+    write(&place.path("in/cats/3.ppm"), &waves(9, 64, 0));
     watching.until("inserted", 1);
 
     // Others read meanwhile, and do not write.
@@ -182,7 +169,7 @@ fn pictures_go_in_as_they_come() {
 fn only_folders_can_be_watched() {
     let place = Place::new();
     place.run("create db c --encoder pdq").good();
-    write(&place.path("a.ppm"), &picture(0));
+    write(&place.path("a.ppm"), &waves(0, 64, 0));
     place
         .run("ingest db c a.ppm --watch")
         .bad(2, &["a.ppm is no folder", "without --watch"]);
@@ -197,7 +184,7 @@ fn only_folders_can_be_watched() {
 fn a_watch_ends_when_its_folders_are_gone() {
     let place = Place::new();
     place.run("create db c --encoder pdq").good();
-    write(&place.path("in/0.ppm"), &picture(0));
+    write(&place.path("in/0.ppm"), &waves(0, 64, 0));
     let mut watching = Watching::start(&place, "ingest db c in --watch --format json");
     assert_eq!(watching.next()["inserted"], 1);
     std::fs::remove_dir_all(place.path("in")).unwrap();

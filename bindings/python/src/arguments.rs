@@ -192,7 +192,8 @@ pub(crate) fn optional_radius(value: &Bound<'_, PyAny>) -> PyResult<Option<u32>>
 
 /// The argument `bits`; the engine refuses what is too many.
 pub(crate) fn bits(value: &Bound<'_, PyAny>) -> PyResult<u32> {
-    Ok(u32::try_from(whole(value, &"bits")?).unwrap_or(u32::MAX))
+    u32::try_from(whole(value, &"bits")?)
+        .map_err(|_| invalid(format!("bits must be from 8 to 65,536, not {value}")))
 }
 
 /// The argument `threads`; 0 is the engine's way to say None.
@@ -227,8 +228,13 @@ pub(crate) fn budget(value: &Bound<'_, PyAny>) -> PyResult<Option<Budget>> {
 
 /// A condition in SQL.
 pub(crate) fn filter(value: &Bound<'_, PyAny>) -> PyResult<Filter> {
-    let text: String = value.extract()?;
-    Filter::parse(&text).map_err(|error| raised(error.into()))
+    let Ok(text) = value.extract::<String>() else {
+        let found = value.get_type().name()?;
+        return Err(PyTypeError::new_err(format!(
+            "filter must be a condition in SQL, a str, not {found}"
+        )));
+    };
+    Filter::parse(&text).map_err(raised)
 }
 
 /// A condition in SQL, or none.

@@ -328,6 +328,12 @@ impl Collection {
         Ok(model.map(|fingerprint| fingerprint.to_string()))
     }
 
+    /// Whether its codes are stored bit by bit, too, for searches with masks.
+    #[getter]
+    fn has_planes(&self) -> PyResult<bool> {
+        Ok(self.get_ref()?.has_planes())
+    }
+
     /// The payload fields declared for fast filtering, as `create_collection` took them.
     #[getter]
     fn index<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

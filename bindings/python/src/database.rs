@@ -150,10 +150,12 @@ impl Database {
     /// model: a file of safetensors, as `bitkin train` writes it; the database keeps a copy. Encoding
     /// takes the package `bitkin-encoder`. encoder: `"pdq"`, the perceptual hash of 256 bits.
     /// index: declares payload fields for fast filtering: a dict from the field's name (`a.b` is the
-    /// key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
+    /// key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`. planes: stores the codes once
+    /// more, bit by bit, so that searches with a mask read its bits and no others: for wide codes.
     ///
     /// Raises AlreadyExists, InvalidInput, ReadOnly.
-    #[pyo3(signature = (name, *, bits=None, model=None, encoder=None, index=None))]
+    #[pyo3(signature = (name, *, bits=None, model=None, encoder=None, index=None, planes=false))]
+    #[allow(clippy::too_many_arguments)]
     fn create_collection(
         &self,
         py: Python<'_>,
@@ -162,6 +164,7 @@ impl Database {
         model: Option<PathBuf>,
         encoder: Option<String>,
         index: Option<&Bound<'_, PyDict>>,
+        planes: bool,
     ) -> PyResult<Collection> {
         let mut config = match (bits, model, encoder.as_deref()) {
             (Some(bits), None, None) => CollectionConfig::bits(arguments::bits(bits)?),
@@ -186,6 +189,7 @@ impl Database {
             let (field, kind): (String, String) = (field.extract()?, kind.extract()?);
             config = config.index(field, field_kind(&kind)?);
         }
+        config = config.planes(planes);
         let created = self.with(py, |database| database.create_collection(&name, config))?;
         self.handle(created)
     }

@@ -12,8 +12,11 @@ use crate::results::{Lists, Rectangle, explained, groups, pairs};
 
 /// A search, single or batched, that is confined as the arguments say.
 macro_rules! confined {
-    ($search:expr, $filter:expr, $budget:expr, $threads:expr) => {{
+    ($search:expr, $filter:expr, $budget:expr, $threads:expr, $mask:expr) => {{
         let mut search = $search.threads($threads);
+        if let Some(mask) = &$mask {
+            search = search.mask(&mask.bytes);
+        }
         if let Some(filter) = &$filter {
             search = search.filter(filter);
         }
@@ -26,6 +29,7 @@ macro_rules! confined {
 
 /// How is searched, beside the number of hits.
 pub(crate) struct Options {
+    pub(crate) mask: Option<Codes>,
     pub(crate) filter: Option<Filter>,
     pub(crate) budget: Option<Budget>,
     pub(crate) threads: usize,
@@ -33,6 +37,13 @@ pub(crate) struct Options {
 }
 
 impl Collection {
+    /// The argument `mask`.
+    pub(crate) fn mask(&self, mask: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Codes>> {
+        let bits = self.get_ref()?.bits();
+        mask.map(|mask| arguments::codes(mask, "mask", bits))
+            .transpose()
+    }
+
     /// The k rows nearest to each query, as `search` returns them.
     ///
     /// # Errors
@@ -45,6 +56,7 @@ impl Collection {
         options: Options,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let Options {
+            mask,
             filter,
             budget,
             threads,
@@ -56,12 +68,12 @@ impl Collection {
             // What a batch does beforehand costs more than a search among few rows.
             if queries.rows == 1 {
                 let search = collection.search(&queries.bytes).k(k);
-                let search = confined!(search, filter, budget, threads);
+                let search = confined!(search, filter, budget, threads, mask);
                 found.put(0, &search.run()?);
                 return Ok(());
             }
             let search = collection.search_batch(&queries.bytes).k(k);
-            confined!(search, filter, budget, threads).for_each(|number, answer| {
+            confined!(search, filter, budget, threads, mask).for_each(|number, answer| {
                 found.put(number, &answer);
                 signals.listen()
             })
@@ -77,8 +89,9 @@ impl Collection {
     /// distances in bits, uint32 of shape (nq, k), by (distance, id).
     ///
     /// Where there are fewer than k rows, ids are 2**64 - 1 and distances 2**32 - 1 at the end.
-    /// queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one.
-    /// filter: a condition in SQL on the payloads of the rows that may be found. budget: ends each
+    /// queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one. mask: the bits
+    /// that count, laid out as a code, uint8 of shape (ceil(bits / 8),), or (nq, ceil(bits / 8)) for one a
+    /// query; None for all bits. filter: a condition in SQL on the payloads of the rows that may be found. budget: ends each
     /// query when about so many rows were compared, or after so long, a datetime.timedelta; what was
     /// found by then is the answer. threads: how many share the work of one call; None for as many as
     /// there are cores. return_certificate: adds the certified radius of each query, int64 of shape
@@ -87,8 +100,8 @@ impl Collection {
     ///
     /// Raises InvalidInput, Corrupt.
     #[pyo3(
-        signature = (queries, k=10, *, filter=None, budget=None, threads=0, return_certificate=false),
-        text_signature = "($self, queries, k=10, *, filter=None, budget=None, threads=None, return_certificate=False)"
+        signature = (queries, k=10, *, mask=None, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, queries, k=10, *, mask=None, filter=None, budget=None, threads=None, return_certificate=False)"
     )]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
@@ -96,6 +109,7 @@ impl Collection {
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
+        mask: Option<&Bound<'py, PyAny>>,
         #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
@@ -103,6 +117,7 @@ impl Collection {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let queries = arguments::codes(queries, "queries", self.get_ref()?.bits())?;
         let options = Options {
+            mask: self.mask(mask)?,
             filter,
             budget,
             threads,
@@ -115,14 +130,14 @@ impl Collection {
     /// distances in bits, uint32, and offsets, int64 of shape (nq + 1,).
     ///
     /// The hits of query i are `offsets[i]:offsets[i + 1]` of ids and distances, by (distance, id).
-    /// queries, filter, budget and threads are as for `search`. return_certificate: returns a tuple
+    /// queries, mask, filter, budget and threads are as for `search`. return_certificate: returns a tuple
     /// of the hits and the certified radius of each query, int64 of shape (nq,): every row at that
     /// distance or nearer is among the hits; -1 if nothing is proven.
     ///
     /// Raises InvalidInput, Corrupt.
     #[pyo3(
-        signature = (queries, r, *, filter=None, budget=None, threads=0, return_certificate=false),
-        text_signature = "($self, queries, r, *, filter=None, budget=None, threads=None, return_certificate=False)"
+        signature = (queries, r, *, mask=None, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, queries, r, *, mask=None, filter=None, budget=None, threads=None, return_certificate=False)"
     )]
     #[allow(clippy::too_many_arguments)]
     fn search_radius<'py>(
@@ -130,22 +145,24 @@ impl Collection {
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::radius)] r: u32,
+        mask: Option<&Bound<'py, PyAny>>,
         #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
         return_certificate: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let queries = arguments::codes(queries, "queries", self.get_ref()?.bits())?;
+        let mask = self.mask(mask)?;
         let mut signals = Signals::new();
         let found = self.with_filter(py, filter.as_ref(), |collection| {
             if queries.rows == 1 {
                 let search = collection.search(&queries.bytes).radius(r);
-                let answer = confined!(search, filter, budget, threads).run()?;
+                let answer = confined!(search, filter, budget, threads, mask).run()?;
                 return Ok(Lists::new(&[answer]));
             }
             let mut answers = vec![Answer::default(); queries.rows];
             let search = collection.search_batch(&queries.bytes).radius(r);
-            confined!(search, filter, budget, threads).for_each(|number, answer| {
+            confined!(search, filter, budget, threads, mask).for_each(|number, answer| {
                 answers[number] = answer;
                 signals.listen()
             })?;
@@ -159,14 +176,14 @@ impl Collection {
     /// the answer was found: a dict with ids, distances, certified_radius (None if nothing is proven),
     /// exact, and parts, a list with a dict for each segment and for the rows in memory, in the order
     /// in which they were searched: rows, visible (of those), in_memory, tables (how many it has), way
-    /// ("scan", "tables" or "tables, then scan"), predicted_scan_us, predicted_tables_us (None if they
+    /// ("scan", "tables", "tables, then scan" or "planes"), predicted_scan_us, predicted_tables_us (None if they
     /// were not asked), took_us, shells, buckets, candidates (rows that were compared), bytes (that
     /// were read for it) and covered_radius (to which nothing of the part is missing).
     ///
     /// Raises InvalidInput, Corrupt.
     #[pyo3(
-        signature = (query, k=10, *, r=None, filter=None, budget=None, threads=0),
-        text_signature = "($self, query, k=10, *, r=None, filter=None, budget=None, threads=None)"
+        signature = (query, k=10, *, r=None, mask=None, filter=None, budget=None, threads=0),
+        text_signature = "($self, query, k=10, *, r=None, mask=None, filter=None, budget=None, threads=None)"
     )]
     #[allow(clippy::too_many_arguments)]
     fn explain<'py>(
@@ -175,12 +192,14 @@ impl Collection {
         query: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
         #[pyo3(from_py_with = arguments::optional_radius)] r: Option<u32>,
+        mask: Option<&Bound<'py, PyAny>>,
         #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
         let bits = self.get_ref()?.bits();
         let query = arguments::codes(query, "query", bits)?;
+        let mask = self.mask(mask)?;
         if query.rows != 1 {
             return Err(invalid(format!(
                 "query must be one code, not {}",
@@ -193,7 +212,7 @@ impl Collection {
                 None => search.k(k),
                 Some(radius) => search.radius(radius),
             };
-            confined!(search, filter, budget, threads).explain()
+            confined!(search, filter, budget, threads, mask).explain()
         })?;
         explained(py, &answer, &explanation)
     }

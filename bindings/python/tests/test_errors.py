@@ -1,7 +1,6 @@
 """What cannot be done says so, in an exception that says what to do."""
 
 import datetime
-import errno
 
 import bitkin
 import numpy as np
@@ -154,7 +153,7 @@ def test_numbers(col, db):
 def test_filters(col):
     raises(bitkin.InvalidInput, "at column 1", lambda: col.search(ONE, filter="= 3"))
     raises(bitkin.InvalidInput, "filter", lambda: col.search_radius(ONE, 1, filter=""))
-    raises(TypeError, "str", lambda: col.search(ONE, filter=5))
+    raises(TypeError, "filter must be a condition in SQL, a str, not int", lambda: col.search(ONE, filter=5))
 
 
 def test_collections(db, col):
@@ -188,8 +187,17 @@ def test_opening(path, db, tmp_path):
     missing = tmp_path / "missing"
     raises(bitkin.NotADatabase, "missing", lambda: bitkin.open(missing, read_only=True))
     assert not missing.exists()
-    error = raises(bitkin.DiskError, None, lambda: bitkin.open(full / "letter"))
-    assert error.errno == errno.ENOTDIR and error.filename == str(full / "letter")
+    for nothing in [full / "letter", missing]:
+        copy = tmp_path / "copy"
+        raises(bitkin.NotADatabase, nothing.name, lambda: bitkin.open(nothing, read_only=True))
+        raises(bitkin.NotADatabase, nothing.name, lambda: bitkin.verify(nothing))
+        raises(bitkin.NotADatabase, nothing.name, lambda: bitkin.backup(nothing, copy))
+        raises(bitkin.NotADatabase, nothing.name, lambda: bitkin.repair(nothing, copy))
+        assert not copy.exists()
+    raises(bitkin.NotADatabase, "letter", lambda: bitkin.open(full / "letter"))
+    for inside in [path, path / "copy"]:
+        raises(bitkin.InvalidInput, "itself", lambda: db.backup(inside))
+        raises(bitkin.InvalidInput, "itself", lambda: bitkin.repair(path, inside))
     raises(TypeError, None, lambda: bitkin.open(5))
     raises(TypeError, None, lambda: bitkin.open(path, True))
     for wrong in ["often", 1, None, datetime.timedelta(-1)]:

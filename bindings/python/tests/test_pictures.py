@@ -198,3 +198,18 @@ def test_many_threads_insert_pictures(pics, pictures):
     for thread in threads:
         thread.join()
     assert failures == [] and len(pics) == 120
+
+
+def test_a_kind_is_found_by_examples(pics, pictures):
+    pics.insert_images(pictures)
+    for unlike in [pictures[10:20], None]:
+        found = pics.search_like(pictures[:3], unlike, bits=8, k=30, return_certificate=True)
+        ids, distances, certified = found
+        assert ids.shape == distances.shape == (1, 30) and certified.tolist() == [distances[0, -1]]
+        away = dict(zip(ids[0].tolist(), distances[0].tolist()))
+        assert max(away.values()) <= 8
+        assert np.mean([away[id] for id in range(3)]) < np.mean([away[id] for id in range(10, 20)])
+    with pytest.raises(bitkin.InvalidInput, match="0 bits cannot be selected"):
+        pics.search_like(pictures[0], pictures[1], bits=0)
+    with pytest.raises(bitkin.InvalidInput, match="tell the examples apart"):
+        pics.search_like(pictures[0], pictures[0], bits=8)

@@ -221,6 +221,11 @@ impl Extractor {
         Ok(Tensor::f_from_data_size(&values, &shape, Kind::Half)?)
     }
 
+    /// The size of the pictures that the backbone is shown.
+    pub fn input(&self) -> ImageInput {
+        self.input
+    }
+
     /// The backbone.
     pub fn backbone(&self) -> &Backbone {
         &self.backbone

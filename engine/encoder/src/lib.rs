@@ -8,6 +8,7 @@
 pub mod backbone;
 pub mod baselines;
 pub mod capi;
+pub mod class_vectors;
 pub mod dataset;
 pub mod device;
 pub mod encoder;

@@ -100,6 +100,7 @@ fn a_code_follows_from_its_feature_step_by_step() {
         ],
         offset: vec![0.0; 3],
         anchors: None,
+        calibration: None,
     };
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
     let feature = [2.5, 4.0];

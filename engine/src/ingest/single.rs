@@ -1,13 +1,16 @@
 //! Pictures one at a time, from memory.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::Builder;
 
 use sha2::{Digest, Sha256};
 
-use super::{described, prepare};
+use super::pipeline::{Content, Item, ReadOptions, read_pictures};
+use super::{Sources, described, prepare};
 use crate::collection::Collection;
 use crate::encoder::{Device, Encoder, EncoderLibrary, Prepared};
 use crate::error::Error;
@@ -77,6 +80,66 @@ impl Collection {
     /// As [`Collection::encode_image`], for the first picture that cannot be used.
     pub fn encode_images(&self, encoder: &dyn Encoder, files: &[&[u8]]) -> Result<Vec<u8>, Error> {
         Ok(self.encode_judged(encoder, files)?.0)
+    }
+
+    /// The codes of all pictures of `sources`, row-major, in their order. Files that are no pictures by their names
+    /// are passed over.
+    ///
+    /// # Errors
+    /// As [`Collection::check_encoder`], [`Error::Picture`] for the first picture that cannot be used,
+    /// [`Error::Encode`], and [`Error::Io`] for a source that cannot be read.
+    pub fn encode_sources(
+        &self,
+        encoder: &dyn Encoder,
+        sources: &Sources,
+    ) -> Result<Vec<u8>, Error> {
+        self.check_encoder(encoder)?;
+        let batch = encoder.preferred_batch().max(1);
+        let options = ReadOptions {
+            encoder,
+            limits: Limits::default(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            ahead: 2 * batch,
+        };
+        let (mut codes, mut prepared, mut waiting) = (Vec::new(), Vec::new(), 0);
+        let encode = |prepared: &mut Vec<u8>, waiting: &mut usize, codes: &mut Vec<u8>| {
+            let start = codes.len();
+            codes.resize(start + *waiting * self.code_bytes(), 0);
+            encoder.encode(prepared, &mut codes[start..])?;
+            prepared.clear();
+            *waiting = 0;
+            Ok::<(), Error>(())
+        };
+        read_pictures(sources, &options, &HashSet::new(), |item| {
+            match item {
+                Item::Picture {
+                    source,
+                    content: Content::Bad(reason),
+                    ..
+                } => {
+                    return Err(Error::Picture {
+                        source_name: source,
+                        reason,
+                    });
+                }
+                Item::Picture {
+                    content: Content::Prepared(picture),
+                    ..
+                } => {
+                    prepared.extend(picture.bytes);
+                    waiting += 1;
+                    if waiting == batch {
+                        encode(&mut prepared, &mut waiting, &mut codes)?;
+                    }
+                }
+                Item::Picture { .. } | Item::Ignored { .. } => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if waiting > 0 {
+            encode(&mut prepared, &mut waiting, &mut codes)?;
+        }
+        Ok(codes)
     }
 
     /// The codes of pictures, and their qualities where the encoder judges them.

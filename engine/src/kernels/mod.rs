@@ -2,7 +2,7 @@
 //!
 //! One algorithm (`scan.rs`), written once over the small trait `Isa`, and a folder for each
 //! family of instruction sets that implements it; `batch.rs` is the one for many queries at once,
-//! over the trait `Planes`. [`Kernels::get`] picks the best set that the machine has, once, and
+//! over the trait `Planes`, and `planes.rs` the one for masks, over `Bits`. [`Kernels::get`] picks the best set that the machine has, once, and
 //! keeps it as a table of function pointers; the environment variable `BITKIN_SIMD` (`portable`,
 //! `avx2`, `avx512`, `neon`) forces one. Every set gives the same result to the bit.
 //!
@@ -11,6 +11,7 @@
 
 mod batch;
 pub(crate) mod join;
+mod planes;
 mod portable;
 pub(crate) mod probe;
 mod scan;
@@ -27,7 +28,10 @@ use std::sync::OnceLock;
 
 pub use self::batch::QueryBatch;
 use self::join::{Near, Rows, Target};
+pub(crate) use self::planes::LINE_ROWS;
+pub use self::planes::{PLANES_ROWS, PlaneCounters, PlaneQuery, PlaneRows};
 use self::probe::{Ahead, ProbeError, Shell, Take};
+pub use self::scan::MaskWord;
 
 /// The environment variable that forces an instruction set.
 pub const SIMD_VARIABLE: &str = "BITKIN_SIMD";
@@ -72,6 +76,9 @@ type Distances = unsafe fn(&[u8], &[u8], &mut [u32]);
 type ProbeShell = unsafe fn(&[Shell<'_>], &mut Ahead, u32, Take<'_>) -> Result<u64, ProbeError>;
 type DistancesMasked = unsafe fn(&[u8], &[u8], &[u8], &mut [u32]);
 type WithinBatch = unsafe fn(&mut QueryBatch, &[u8], u32, &[Option<u32>], &mut [Vec<Candidate>]);
+type WithinWords = unsafe fn(&[MaskWord], usize, &[u8], u32, u32, &mut Vec<Candidate>);
+type WithinPlanes =
+    unsafe fn(&PlaneQuery, &PlaneRows<'_>, u32, &mut PlaneCounters, &mut Vec<Candidate>) -> u64;
 type Join = unsafe fn((&Rows, (u32, u32)), &Rows, &[Target], &mut Vec<Near>);
 
 /// The kernels of one instruction set.
@@ -86,6 +93,8 @@ pub struct Kernels {
     shell: ProbeShell,
     distances_masked: DistancesMasked,
     within_batch: WithinBatch,
+    within_words: WithinWords,
+    within_planes: WithinPlanes,
     join: Join,
 }
 
@@ -203,6 +212,49 @@ impl Kernels {
         // SAFETY: `self` exists, so the machine has the instructions; there is a threshold and a
         // list for each query.
         unsafe { (self.within_batch)(queries, rows, first_row, thresholds, found) }
+    }
+
+    /// [`Kernels::within_masked`] where the mask has bits in few words: no others are read.
+    ///
+    /// * `words`: those of the mask and the query, none of which overlap.
+    /// * `stride`: bytes of a row, at least 8.
+    ///
+    /// # Panics
+    /// When the stride is less, or a word reaches beyond it.
+    pub fn within_words(
+        &self,
+        words: &[MaskWord],
+        stride: usize,
+        rows: &[u8],
+        first_row: u32,
+        threshold: u32,
+        found: &mut Vec<Candidate>,
+    ) {
+        assert!(
+            stride >= 8 && words.iter().all(|word| word.at as usize <= stride - 8),
+            "words lie in a code"
+        );
+        // SAFETY: `self` exists, so the machine has the instructions; the rest was asserted.
+        unsafe { (self.within_words)(words, stride, rows, first_row, threshold, found) }
+    }
+
+    /// Appends to `found` every row of the planes that differs from the query in at most `threshold` bits of
+    /// the mask, ascending. Returns how many bytes of the planes were read.
+    ///
+    /// # Panics
+    /// When there are not as many planes as bits in the query, or they do not have the rows.
+    pub fn within_planes(
+        &self,
+        query: &PlaneQuery,
+        rows: &PlaneRows<'_>,
+        threshold: u32,
+        counters: &mut PlaneCounters,
+        found: &mut Vec<Candidate>,
+    ) -> u64 {
+        assert!(rows.are_there(query), "planes have the rows");
+        counters.make_room(query);
+        // SAFETY: `self` exists, so the machine has the instructions; the rest was asserted.
+        unsafe { (self.within_planes)(query, rows, threshold, counters, found) }
     }
 
     /// Writes the distance of each row from `query` to `distances`.

@@ -1,6 +1,7 @@
 //! Kernels for any machine: 64-bit words, and what the compiler makes of them.
 
 use super::batch;
+use super::planes::Bits;
 use super::scan::{self, Isa};
 
 struct Portable;
@@ -67,5 +68,52 @@ impl Isa for Portable {
     unsafe fn row<const MASKED: bool>(query: &[u8], mask: &[u8], row: *const u8) -> u32 {
         // SAFETY: the caller's.
         unsafe { scan::row_by_words::<MASKED>(query, mask, row) }
+    }
+}
+
+impl Bits for Portable {
+    type Vector = u64;
+    const BYTES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { from.cast::<u64>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(bits: u64, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<u64>().write_unaligned(bits) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(word: u64) -> u64 {
+        word
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: u64, b: u64) -> u64 {
+        a ^ b
+    }
+
+    #[inline(always)]
+    unsafe fn and(a: u64, b: u64) -> u64 {
+        a & b
+    }
+
+    #[inline(always)]
+    unsafe fn or(a: u64, b: u64) -> u64 {
+        a | b
+    }
+
+    #[inline(always)]
+    unsafe fn without(a: u64, b: u64) -> u64 {
+        a & !b
+    }
+
+    #[inline(always)]
+    unsafe fn any(bits: u64) -> bool {
+        bits != 0
     }
 }

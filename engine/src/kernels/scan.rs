@@ -450,6 +450,53 @@ unsafe fn within_words<I: Isa, const WORDS: usize, const MASKED: bool>(
     }
 }
 
+/// A word of a code of which a mask has bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaskWord {
+    /// The byte of the code at which it starts.
+    pub at: u32,
+    /// The mask's bits; byte `at` of the code is the lowest of the word.
+    pub mask: u64,
+    /// The query's.
+    pub query: u64,
+}
+
+/// Rows ahead of the comparison at which words are asked for.
+const ROWS_AHEAD: usize = 16;
+
+/// [`super::Kernels::within_words`].
+///
+/// # Safety
+/// The machine must have the instruction set `I`. `stride` must not be 0, and each of `words` lie below.
+#[inline(always)]
+pub(super) unsafe fn within_some<I: Isa>(
+    words: &[MaskWord],
+    stride: usize,
+    rows: &[u8],
+    first_row: u32,
+    threshold: u32,
+    found: &mut Vec<Candidate>,
+) {
+    for (number, row) in (first_row..).zip(rows.chunks_exact(stride)) {
+        let mut distance = 0;
+        for word in words {
+            let at = row.as_ptr().wrapping_add(word.at as usize);
+            // SAFETY: the eight bytes of the word lie in the row; a prefetch reads nothing.
+            let value = unsafe {
+                I::prefetch(at.wrapping_add(ROWS_AHEAD * stride));
+                u64::from_le(at.cast::<u64>().read_unaligned())
+            };
+            distance += ((value ^ word.query) & word.mask).count_ones();
+        }
+        if distance <= threshold {
+            found.push(Candidate {
+                row: number,
+                distance,
+            });
+        }
+    }
+}
+
 /// The number of bits in which codes differ, of those in the mask if `MASKED`.
 #[inline(always)]
 fn differing<const WORDS: usize, const MASKED: bool>(
@@ -608,7 +655,10 @@ macro_rules! table {
         pub(in crate::kernels) static KERNELS: $crate::kernels::Kernels = {
             use $crate::kernels::join::{self, Near, Rows, Target};
             use $crate::kernels::probe::{self, Ahead, ProbeError, Shell, Take};
-            use $crate::kernels::{Candidate, Kernels, QueryBatch, scan};
+            use $crate::kernels::{
+                Candidate, Kernels, MaskWord, PlaneCounters, PlaneQuery, PlaneRows, QueryBatch,
+                planes, scan,
+            };
 
             /// # Safety
             /// As [`scan::within`].
@@ -674,6 +724,37 @@ macro_rules! table {
             }
 
             /// # Safety
+            /// As [`scan::within_some`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn within_words(
+                words: &[MaskWord],
+                stride: usize,
+                rows: &[u8],
+                first_row: u32,
+                threshold: u32,
+                found: &mut Vec<Candidate>,
+            ) {
+                // SAFETY: the caller's.
+                unsafe {
+                    scan::within_some::<$isa>(words, stride, rows, first_row, threshold, found)
+                }
+            }
+
+            /// # Safety
+            /// As [`planes::within`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn within_planes(
+                query: &PlaneQuery,
+                rows: &PlaneRows<'_>,
+                threshold: u32,
+                counters: &mut PlaneCounters,
+                found: &mut Vec<Candidate>,
+            ) -> u64 {
+                // SAFETY: the caller's.
+                unsafe { planes::within::<$isa>(query, rows, threshold, counters, found) }
+            }
+
+            /// # Safety
             /// As [`probe::shell`].
             $(#[target_feature(enable = $features)])?
             unsafe fn shell(
@@ -706,6 +787,8 @@ macro_rules! table {
                 distances,
                 distances_masked,
                 within_batch,
+                within_words,
+                within_planes,
                 shell,
                 join,
             }

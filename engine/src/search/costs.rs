@@ -1,6 +1,7 @@
 //! What searches take: the planner's model, kept true by what searches took.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::tables::Tables;
 
@@ -66,6 +67,8 @@ static SCANS: Learned = Learned::new();
 /// Of one of the queries of a batch.
 static BATCHES: Learned = Learned::new();
 static WALKS: Learned = Learned::new();
+/// Of searches under masks.
+static MASKED: Learned = Learned::new();
 
 /// Queries that make a batch: of fewer, each takes about as long as by itself.
 const BATCH: usize = 16;
@@ -85,6 +88,8 @@ pub(super) struct Costs {
     /// What a scan is taken for before anything is learned, by itself and in a batch; `None` where rows are
     /// gathered.
     plain: Option<[f32; 2]>,
+    /// Whether only the bits of a mask are read, which are `bytes`.
+    is_masked: bool,
     /// What was learned of walks.
     walk: f32,
     /// Of a walk before its first shell.
@@ -120,12 +125,31 @@ impl Costs {
             bytes,
             scan,
             plain: gathered.is_none().then_some(plain),
+            is_masked: false,
             walk,
             start: START + start,
             shell: walk * SHELL,
             bucket: walk * BUCKET,
             row: walk * if has_rest { ROW_BESIDE } else { ROW_APART },
         }
+    }
+
+    /// Of a part with so many rows, of each of which a mask calls for so many bytes.
+    pub(super) fn masked(rows: usize, bytes: usize, gathered: Option<u64>) -> Costs {
+        let costs = Costs::new(rows, bytes, gathered, None, 1);
+        let learned = costs
+            .plain
+            .map(|[alone, _]| MASKED.factor(costs.bytes) * alone);
+        Costs {
+            scan: learned.unwrap_or(costs.scan),
+            is_masked: true,
+            ..costs
+        }
+    }
+
+    /// What finding the nearest without tables is expected to take.
+    pub(super) fn predicted_scan(&self) -> Duration {
+        nanos(self.scan)
     }
 
     /// Of looking up a shell of so many buckets with so many rows.
@@ -141,6 +165,9 @@ impl Costs {
     /// A scan for so many queries took so long.
     pub(super) fn learn_scan(&self, queries: usize, took: f32) {
         match self.plain {
+            Some([alone, _]) if self.is_masked => {
+                MASKED.learn(self.bytes, alone, took / queries.max(1) as f32);
+            }
             Some([alone, _]) if queries == 1 => SCANS.learn(self.bytes, alone, took),
             Some([_, in_batch]) if queries >= BATCH => {
                 BATCHES.learn(self.bytes, in_batch, took / queries as f32);
@@ -153,4 +180,9 @@ impl Costs {
     pub(super) fn learn_walk(&self, spent: f32, took: f32) {
         WALKS.learn(self.bytes, spent / self.walk, took);
     }
+}
+
+/// So many nanoseconds.
+pub(super) fn nanos(nanos: f32) -> Duration {
+    Duration::from_nanos(nanos.clamp(0.0, 1e18) as u64)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::visible::Visible;
+
 /// How an answer was found, part by part.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -25,7 +27,7 @@ pub struct PartExplanation {
     pub tables: usize,
     /// How it was searched.
     pub way: Way,
-    /// What a scan was expected to take.
+    /// What a scan, or going through the planes, was expected to take.
     pub predicted_scan: Duration,
     /// What the tables were expected to take, if there are any and they were asked.
     pub predicted_tables: Option<Duration>,
@@ -37,10 +39,31 @@ pub struct PartExplanation {
     pub buckets: u64,
     /// Rows that were compared with the query.
     pub candidates: u64,
-    /// Bytes of buckets and codes that were read for that.
+    /// Bytes of buckets, codes and planes that were read for that.
     pub bytes: u64,
     /// The largest distance at which nothing of this part is missing; `None` if nothing is proven.
     pub covered_radius: Option<u32>,
+}
+
+impl PartExplanation {
+    /// Of a part of which nothing was asked yet.
+    pub(super) fn new(part: &Visible<'_>, way: Way) -> PartExplanation {
+        PartExplanation {
+            rows: part.part.len() as u64,
+            visible: part.rows,
+            in_memory: part.part.is_memory(),
+            tables: 0,
+            way,
+            predicted_scan: Duration::ZERO,
+            predicted_tables: None,
+            took: Duration::ZERO,
+            shells: 0,
+            buckets: 0,
+            candidates: 0,
+            bytes: 0,
+            covered_radius: None,
+        }
+    }
 }
 
 /// A way to search a part.
@@ -53,6 +76,8 @@ pub enum Way {
     Tables,
     /// The tables were asked first, and given up for a scan.
     TablesThenScan,
+    /// The bits of a mask are counted in the bit planes; only searches under a mask know it.
+    Planes,
 }
 
 impl fmt::Display for Way {
@@ -61,6 +86,7 @@ impl fmt::Display for Way {
             Way::Scan => "scan",
             Way::Tables => "tables",
             Way::TablesThenScan => "tables, then scan",
+            Way::Planes => "planes",
         })
     }
 }

@@ -7,6 +7,8 @@
 mod costs;
 mod explain;
 mod limit;
+mod mask;
+mod masked;
 mod nearest;
 mod options;
 mod pairs;
@@ -26,9 +28,10 @@ use std::sync::mpsc::channel;
 
 pub use self::explain::{Explanation, PartExplanation, Way};
 pub use self::limit::Budget;
+use self::mask::Mask;
 pub use self::options::SearchOptions;
 pub use self::pairs::{Group, Pair, PairOutcome, PairSearch};
-use self::pass::{Pass, visible};
+use self::pass::{Pass, Query, visible};
 use self::visible::passing;
 use crate::error::Error;
 use crate::filter::Filter;
@@ -169,6 +172,30 @@ impl<'a> Search<'a> {
         self
     }
 
+    /// Only the bits of `mask` count: the distance of a row is the number of bits in the mask in which it
+    /// differs from the code, and certificates reach to the number of bits in the mask.
+    ///
+    /// * `mask`: laid out as a code; bits that count are set, at least one of them.
+    ///
+    /// Collections with [planes](crate::CollectionConfig::planes) read those bits and no others.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), bitkin::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let db = bitkin::Database::create(directory.path().join("codes.bitkin"))?;
+    /// let config = bitkin::CollectionConfig::bits(16).planes(true);
+    /// let codes = db.create_collection("codes", config)?;
+    /// codes.insert(&[1, 2], &[0x0f, 0xff, 0x0e, 0x00])?;
+    /// let answer = codes.search(&[0x0f, 0x00]).mask(&[0x0f, 0x00]).k(1).run()?;
+    /// assert_eq!((answer.hits[0].id, answer.hits[0].distance), (1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mask(mut self, mask: &[u8]) -> Self {
+        self.options = self.options.mask(mask);
+        self
+    }
+
     /// Threads that may share a long scan, of some milliseconds; left out or 0, as many as the machine has.
     /// Whatever is shorter is done by the calling thread alone. The answer is the same for any number.
     pub fn threads(mut self, threads: usize) -> Self {
@@ -180,7 +207,8 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// [`Error::WrongWidth`] or [`Error::PaddingBits`] for a query that is no code of the
-    /// collection, and what storage reports of damaged files.
+    /// collection, [`Error::MaskWidth`], [`Error::MaskPadding`] or [`Error::EmptyMask`] for a mask that is none,
+    /// and what storage reports of damaged files.
     pub fn run(self) -> Result<Answer, Error> {
         self.search(None)
     }
@@ -188,6 +216,7 @@ impl<'a> Search<'a> {
     fn search(self, explanation: Option<&mut Explanation>) -> Result<Answer, Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(&self.query, Some(1))?;
+        let masks = self.options.masks(&snapshot, 1)?;
         let passing = passing(&snapshot, self.options.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
         let search = Pass {
@@ -196,7 +225,11 @@ impl<'a> Search<'a> {
             wanted: self.options.wanted,
             threads: threads(self.options.threads),
         };
-        let mut answers = search.run(&[&self.query], explanation)?;
+        let query = Query {
+            code: &self.query,
+            mask: masks.first(),
+        };
+        let mut answers = search.run(&[query], explanation)?;
         Ok(answers.pop().unwrap_or_default())
     }
 
@@ -208,9 +241,11 @@ impl<'a> Search<'a> {
     pub fn for_each(self, mut each: impl FnMut(Hit) -> ControlFlow<()>) -> Result<Streamed, Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(&self.query, Some(1))?;
+        let masks = self.options.masks(&snapshot, 1)?;
         let passing = passing(&snapshot, self.options.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
-        let radius = self.options.wanted.radius.unwrap_or(snapshot.bits());
+        let width = masks.first().map_or(snapshot.bits(), Mask::width);
+        let radius = self.options.wanted.radius.unwrap_or(width);
         let search = Pass {
             snapshot: &snapshot,
             parts: &parts,
@@ -221,7 +256,11 @@ impl<'a> Search<'a> {
             },
             threads: 1,
         };
-        search.stream(&self.query, radius, &mut each)
+        let query = Query {
+            code: &self.query,
+            mask: masks.first(),
+        };
+        search.stream(query, radius, &mut each)
     }
 
     /// Searches as [`Search::run`] does, and tells how the answer was found.
@@ -281,6 +320,13 @@ impl<'a> BatchSearch<'a> {
         self
     }
 
+    /// Only the bits of `mask` count, as [`Search::mask`]: one mask for all queries, or one for each of them, one
+    /// after the other.
+    pub fn mask(mut self, mask: &[u8]) -> Self {
+        self.options = self.options.mask(mask);
+        self
+    }
+
     /// Threads to search with; left out or 0, as many as the machine has. The answers are the
     /// same for any number.
     pub fn threads(mut self, threads: usize) -> Self {
@@ -324,7 +370,19 @@ impl<'a> BatchSearch<'a> {
     ) -> Result<(), Error> {
         let snapshot = self.snapshot?;
         snapshot.check_codes(self.queries, None)?;
-        let queries: Vec<&[u8]> = self.queries.chunks_exact(snapshot.stride()).collect();
+        let codes = self.queries.chunks_exact(snapshot.stride());
+        let masks = self.options.masks(&snapshot, codes.len())?;
+        let mask_of = |number: usize| match &masks[..] {
+            [mask] => Some(mask),
+            masks => masks.get(number),
+        };
+        let queries: Vec<Query<'_>> = codes
+            .enumerate()
+            .map(|(number, code)| Query {
+                code,
+                mask: mask_of(number),
+            })
+            .collect();
         let threads = threads(self.options.threads);
         let passing = passing(&snapshot, self.options.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
@@ -336,7 +394,7 @@ impl<'a> BatchSearch<'a> {
             threads: if let [_] = queries[..] { threads } else { 1 },
         };
         let pass = queries.len().div_ceil(threads).clamp(1, QUERIES_A_PASS);
-        let passes: Vec<&[&[u8]]> = queries.chunks(pass).collect();
+        let passes: Vec<&[Query<'_>]> = queries.chunks(pass).collect();
         let next = AtomicUsize::new(0);
         // The answers of the next pass that nobody has begun.
         let work = || {
@@ -431,6 +489,16 @@ fn threads(wanted: Option<NonZeroUsize>) -> usize {
     static OF_MACHINE: OnceLock<usize> = OnceLock::new();
     let of_machine = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     wanted.map_or_else(|| *OF_MACHINE.get_or_init(of_machine), NonZeroUsize::get)
+}
+
+impl SearchOptions {
+    /// The masks for so many queries; none where all bits count.
+    fn masks(&self, snapshot: &Snapshot, queries: usize) -> Result<Vec<Mask>, Error> {
+        match &self.mask {
+            Some(mask) => Mask::read(snapshot, mask, queries),
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 impl Wanted {

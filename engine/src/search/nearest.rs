@@ -36,7 +36,7 @@ pub(super) struct Share {
     worst: Option<(u32, u64)>,
 }
 
-impl From<Share> for Nearest<'static> {
+impl From<Share> for Nearest<'_> {
     fn from(share: Share) -> Self {
         Nearest {
             worst: share.worst,

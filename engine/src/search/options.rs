@@ -28,6 +28,8 @@ pub struct SearchOptions {
     pub(super) wanted: Wanted,
     pub(super) filter: Option<Filter>,
     pub(super) threads: Option<NonZeroUsize>,
+    /// One mask for all queries, or one for each.
+    pub(super) mask: Option<Vec<u8>>,
 }
 
 impl SearchOptions {
@@ -66,6 +68,13 @@ impl SearchOptions {
     /// the place of the first.
     pub fn filter(mut self, filter: &Filter) -> Self {
         self.filter = Some(filter.clone());
+        self
+    }
+
+    /// Only the bits of `mask` count: `ceil(bits / 8)` bytes, laid out as a code, or, in a batch, so many for each
+    /// query. See [`Search::mask`](super::Search::mask).
+    pub fn mask(mut self, mask: &[u8]) -> Self {
+        self.mask = Some(mask.to_vec());
         self
     }
 

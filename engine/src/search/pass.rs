@@ -1,12 +1,14 @@
 //! One pass over the parts of a snapshot, for one query or for many.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use roaring::RoaringBitmap;
 
+use super::costs::nanos;
 use super::explain::{Explanation, PartExplanation, Way};
 use super::limit::Limit;
+use super::mask::Mask;
 use super::nearest::{Nearest, Sink};
 use super::scan::{Columns, Scan, scan_together};
 use super::visible::Visible;
@@ -44,32 +46,48 @@ pub(super) fn visible<'a>(
     visible
 }
 
+/// A code, and the bits of it that count: all of them if there is no mask. Either all queries of a search have
+/// one or none has.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'a> {
+    pub(super) code: &'a [u8],
+    pub(super) mask: Option<&'a Mask>,
+}
+
 /// One query of a pass.
-struct Asked<'a> {
-    query: &'a [u8],
-    answer: Nearest<'a>,
+pub(super) struct Asked<'a> {
+    pub(super) query: &'a [u8],
+    pub(super) mask: Option<&'a Mask>,
+    pub(super) answer: Nearest<'a>,
     /// Every row at a distance of less than this was offered, in all parts.
-    covered: u32,
-    limit: Limit,
+    pub(super) covered: u32,
+    pub(super) limit: Limit,
+}
+
+impl Asked<'_> {
+    /// The greatest distance that there is.
+    pub(super) fn width(&self, snapshot: &Snapshot) -> u32 {
+        self.mask.map_or(snapshot.bits(), Mask::width)
+    }
 }
 
 impl Pass<'_> {
     /// The answers to `queries`; of the first, `explanation` tells how it was found.
     pub(super) fn run(
         &self,
-        queries: &[&[u8]],
+        queries: &[Query<'_>],
         explanation: Option<&mut Explanation>,
     ) -> Result<Vec<Answer>, Error> {
         let nearest = || Nearest::new(self.wanted.k(), self.wanted.radius);
-        let asked = queries.iter().map(|query| self.asked(query, nearest()));
+        let asked = queries.iter().map(|query| self.asked(*query, nearest()));
         let mut asked: Vec<Asked<'_>> = asked.collect();
         self.parts(&mut asked, explanation)?;
-        let bits = self.snapshot.bits();
         let answers = asked.into_iter();
         Ok(answers
             .map(|asked| {
+                let width = asked.width(self.snapshot);
                 self.wanted
-                    .answer(asked.answer.finish(), asked.covered, bits)
+                    .answer(asked.answer.finish(), asked.covered, width)
             })
             .collect())
     }
@@ -77,17 +95,16 @@ impl Pass<'_> {
     /// Gives every row within the radius to `sink`.
     pub(super) fn stream(
         &self,
-        query: &[u8],
+        query: Query<'_>,
         radius: u32,
         sink: Sink<'_>,
     ) -> Result<Streamed, Error> {
         let mut asked = [self.asked(query, Nearest::stream(radius, sink))];
         self.parts(&mut asked, None)?;
         let [asked] = asked;
+        let (covered, width) = (asked.covered, asked.width(self.snapshot));
         let (hits, is_complete) = asked.answer.streamed();
-        let answer = self
-            .wanted
-            .answer(Vec::new(), asked.covered, self.snapshot.bits());
+        let answer = self.wanted.answer(Vec::new(), covered, width);
         Ok(Streamed {
             hits,
             certified_radius: answer.certified_radius.filter(|_| is_complete),
@@ -95,9 +112,10 @@ impl Pass<'_> {
         })
     }
 
-    fn asked<'b>(&self, query: &'b [u8], answer: Nearest<'b>) -> Asked<'b> {
+    fn asked<'b>(&self, query: Query<'b>, answer: Nearest<'b>) -> Asked<'b> {
         Asked {
-            query,
+            query: query.code,
+            mask: query.mask,
             answer,
             covered: EVERYTHING,
             limit: Limit::new(self.wanted.budget),
@@ -111,7 +129,11 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         for part in self.parts {
             self.snapshot.check_stopped()?;
-            let explained = self.part(part, asked, explanation.is_some())?;
+            let explain = explanation.is_some();
+            let explained = match asked.first() {
+                Some(Asked { mask: Some(_), .. }) => self.masked_part(part, asked, explain)?,
+                _ => self.part(part, asked, explain)?,
+            };
             if let (Some(explanation), Some(explained)) = (&mut explanation, explained) {
                 explanation.parts.push(explained);
             }
@@ -158,6 +180,7 @@ impl Pass<'_> {
                         answer,
                         covered,
                         limit,
+                        ..
                     } = &mut *asked;
                     answer.begin_part();
                     if !ground.is_worth_a_walk(answer, limit) {
@@ -220,23 +243,19 @@ impl Pass<'_> {
             }
         }
         let Some(begun) = begun else { return Ok(None) };
-        let nanos = |nanos: f32| Duration::from_nanos(nanos.clamp(0.0, 1e18) as u64);
         let work = walked.map_or_else(Work::default, |walked: Walked| walked.work);
         let a_row = tables
             .as_ref()
             .map_or(0, |(tables, _)| tables.bytes_a_row());
+        let way = match walked {
+            None => Way::Scan,
+            Some(walked) if walked.end != End::Scan => Way::Tables,
+            Some(walked) if walked.work == Work::default() => Way::Scan,
+            Some(_) => Way::TablesThenScan,
+        };
         Ok(asked.first().map(|asked| PartExplanation {
-            rows: part.part.len() as u64,
-            visible: part.rows,
-            in_memory: part.part.is_memory(),
             tables: tables.as_ref().map_or(0, |(tables, _)| tables.count()),
-            way: match walked {
-                None => Way::Scan,
-                Some(walked) if walked.end != End::Scan => Way::Tables,
-                Some(walked) if walked.work == Work::default() => Way::Scan,
-                Some(_) => Way::TablesThenScan,
-            },
-            predicted_scan: nanos(costs.scan),
+            predicted_scan: costs.predicted_scan(),
             predicted_tables: walked.map(|walked| nanos(walked.estimate)),
             took: begun.elapsed(),
             shells: work.shells,
@@ -250,6 +269,7 @@ impl Pass<'_> {
                 _ if asked.covered == 0 => None,
                 _ => Some(self.snapshot.bits()),
             },
+            ..PartExplanation::new(part, way)
         }))
     }
 

@@ -3,11 +3,18 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
+use super::layout::BLOCK;
 use super::reader::Segment;
 use super::writer::SegmentWriter;
 use crate::batch::CollectionInfo;
 use crate::error::Error;
 use crate::run::NO_PAYLOAD;
+
+/// Bytes of a segment that are under one checksum, and are checked together.
+pub const CHECKED_BLOCK: u64 = BLOCK as u64;
+
+/// What every section starts at a multiple of.
+const LEAST_ALIGNMENT: u64 = 64;
 
 /// Builds sections of a segment for the layer above: index tables, filters of payloads.
 ///
@@ -92,7 +99,17 @@ impl SectionSink<'_> {
     /// [`Error::BadSection`], [`Error::Io`], and those of [`may_go_on`](Self::may_go_on).
     pub fn begin(&mut self, name: &str, version: u32) -> Result<(), Error> {
         self.may_go_on()?;
-        self.writer.begin_foreign(name, version)
+        self.writer.begin_foreign(name, version, LEAST_ALIGNMENT)
+    }
+
+    /// As [`begin`](Self::begin), at a multiple of [`CHECKED_BLOCK`]: then whoever reads whole blocks of the
+    /// section has no other bytes checked.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn begin_at_block(&mut self, name: &str, version: u32) -> Result<(), Error> {
+        self.may_go_on()?;
+        self.writer.begin_foreign(name, version, CHECKED_BLOCK)
     }
 
     /// Adds bytes to the section that was started last.

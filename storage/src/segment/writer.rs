@@ -83,8 +83,13 @@ impl SegmentWriter {
         self.put(&vec![0; gap as usize])
     }
 
-    /// Starts a section of the layer above.
-    pub(super) fn begin_foreign(&mut self, name: &str, version: u32) -> Result<(), Error> {
+    /// Starts a section of the layer above at the next multiple of `alignment`.
+    pub(super) fn begin_foreign(
+        &mut self,
+        name: &str,
+        version: u32,
+        alignment: u64,
+    ) -> Result<(), Error> {
         let bad = name.is_empty() || name.len() > MOST_NAME_BYTES || name.contains('\0');
         let taken = self.sections.iter().any(|section| section.name == name)
             || KNOWN.iter().any(|kind| kind.name == name);
@@ -94,7 +99,7 @@ impl SegmentWriter {
                 name: name.to_owned(),
             });
         }
-        self.begin_named(name, version, 0, 64)
+        self.begin_named(name, version, 0, alignment)
     }
 
     /// Adds bytes to the section of the layer above that was begun last.

@@ -19,6 +19,13 @@ is proven).
 BETWEEN x AND y, LIKE and ILIKE with % and _, IS [NOT] NULL, AND, OR, NOT. Texts stand in single \
 quotes. A field that is not there is NULL. a.b is the key b of the object a.
 
+--mask and --mask-bits say which bits count: distances are of those bits alone, and so is the certified radius. \
+Collections created with --planes are searched fastest so.
+
+--like makes up a category on the spot: pictures of it are encoded, and a linear SVM selects the bits that tell them \
+from those of --unlike, or from rows of the collection. What has these bits as the examples have them is found; with \
+--image, what agrees with that picture in them.
+
 --html makes one file that a browser shows anywhere: queries, what was found, distances, payloads, and how \
 much of it is certain. The pictures are those that the payloads name as their sources, if they are still there \
 and the same; codes without pictures are drawn bit by bit. At most 50 queries and 1,000 rows are shown.
@@ -28,6 +35,8 @@ Examples:
   bitkin search photos.bitkin birds --image wren.jpg -k 5 --show
   bitkin search photos.bitkin birds --image wren.jpg --html wren.html
   bitkin search photos.bitkin hashes --queries q.npy --radius 31 --format json
+  bitkin search photos.bitkin hashes --code 0f1e2d3c4b5a6978 --mask-bits 0,3,16-31
+  bitkin search photos.bitkin birds --like owls/ --unlike hawks/ --html owls.html
   bitkin search photos.bitkin scans --code 0f1e2d3c4b5a6978 --where \"year >= 2020 and label <> 'cat'\"")]
 // Whether `explain` was given a search of its own is told by a group with a member.
 #[group(arg = "name")]
@@ -43,6 +52,12 @@ pub(crate) struct Search {
     /// Which rows to find
     #[command(flatten)]
     pub(crate) wanted: Wanted,
+    /// Which bits count
+    #[command(flatten)]
+    pub(crate) mask: Mask,
+    /// What unlike pictures there are, and how many bits are selected
+    #[command(flatten)]
+    pub(crate) likeness: Likeness,
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]
     pub(crate) html: Option<PathBuf>,
@@ -92,17 +107,43 @@ impl Explain {
 
 /// What to search for.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub(crate) struct Query {
     /// A code: its bytes in the order they are stored, two hexadecimal digits each
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["image", "queries", "like"])]
     pub(crate) code: Option<String>,
     /// A picture, encoded by the collection's model
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "queries")]
     pub(crate) image: Option<PathBuf>,
     /// Many codes, as for import
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE.npy", conflicts_with = "like")]
     pub(crate) queries: Option<PathBuf>,
+    /// Pictures of what is sought: folders, .tar archives, pictures (repeatable)
+    #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["mask", "mask_bits"])]
+    pub(crate) like: Vec<PathBuf>,
+}
+
+/// How bits are selected by examples.
+#[derive(Debug, Args)]
+pub(crate) struct Likeness {
+    /// Pictures of what is not sought (repeatable) [default: rows of the collection]
+    #[arg(long, value_name = "DIR|FILE", requires = "like")]
+    pub(crate) unlike: Vec<PathBuf>,
+    /// How many bits are selected [default: 64, or all if there are fewer]
+    #[arg(long, value_name = "N", requires = "like", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) select_bits: Option<u32>,
+}
+
+/// Which bits of the codes count; all of them if nothing is said.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Mask {
+    /// Only the bits that are set in this count: as a code, two hexadecimal digits a byte
+    #[arg(long, value_name = "HEX")]
+    pub(crate) mask: Option<String>,
+    /// Only these bits count, by their numbers, from 0
+    #[arg(long, value_name = "1,5,900-950")]
+    pub(crate) mask_bits: Option<String>,
 }
 
 /// Which rows a search finds.
@@ -115,10 +156,10 @@ pub(crate) struct Wanted {
         default_value_t = 10,
         conflicts_with = "radius"
     )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub(crate) k: u32,
     /// Find everything within this distance instead
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) radius: Option<u32>,
     /// Only among rows for which this is true
     #[arg(long = "where", value_name = "EXPR", value_parser = filter)]
@@ -207,6 +248,7 @@ pub(crate) struct Get {
     /// The collection
     pub(crate) name: String,
     /// The row
+    #[arg(allow_negative_numbers = true)]
     pub(crate) id: u64,
     /// Make a page of the results too, with the pictures in it
     #[arg(long, value_name = "FILE.html")]

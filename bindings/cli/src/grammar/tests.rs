@@ -157,6 +157,23 @@ fn a_delete_has_exactly_one_kind_of_rows() {
     assert!(parse("bitkin delete db c --where ok").is_ok());
 }
 
+/// `-1` was taken for an option, with the advice to write it behind `--`.
+#[test]
+fn negative_numbers_are_values_that_cannot_be() {
+    for line in [
+        "get db c -1",
+        "search db c --code ff -k -1",
+        "dedupe db c --radius -1",
+    ] {
+        let error = parse(&format!("bitkin {line}")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ValueValidation, "{error}");
+    }
+    assert!(
+        parse("bitkin delete db c --ids -1").is_ok(),
+        "the verb says what is wrong"
+    );
+}
+
 #[test]
 fn fields_are_declared_with_their_kinds() {
     let field = index_field("a:b.\"c\":float");

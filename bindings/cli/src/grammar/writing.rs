@@ -12,9 +12,13 @@ use super::{Format, bits, filter, index_field};
 A field that is declared with --index gets an index, by which search --where finds rows without \
 reading their payloads; what is found is the same. a.b is the key b of the object a.
 
+--planes is for wide codes of which each search looks at some bits (search --mask): the codes are stored once more, \
+bit by bit, and such a search reads its bits and no others.
+
 Examples:
   bitkin create photos.bitkin hashes --bits 256
   bitkin create photos.bitkin scans --bits 256 --index year:int --index exif.camera:text
+  bitkin create photos.bitkin wide --bits 20000 --planes
   bitkin create photos.bitkin birds --model birds.safetensors
   bitkin create photos.bitkin copies --encoder pdq")]
 pub(crate) struct Create {
@@ -29,6 +33,9 @@ pub(crate) struct Create {
     /// A payload field to filter by; KIND is int, float, text or bool (repeatable)
     #[arg(long, value_name = "FIELD:KIND", value_parser = index_field)]
     pub(crate) index: Vec<IndexField>,
+    /// Store the codes once more, bit by bit, for search --mask
+    #[arg(long)]
+    pub(crate) planes: bool,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -152,7 +159,7 @@ pub(crate) struct Delete {
 #[group(required = true, multiple = false)]
 pub(crate) struct Condemned {
     /// Ids, and ranges of ids
-    #[arg(long, value_name = "1,2,5-9")]
+    #[arg(long, value_name = "1,2,5-9", allow_hyphen_values = true)]
     pub(crate) ids: Option<String>,
     /// Many ids
     #[arg(long, value_name = "FILE.npy")]
@@ -223,7 +230,7 @@ pub(crate) struct Dedupe {
     /// The collection
     pub(crate) name: String,
     /// Rows that differ in at most so many bits are taken for the same
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) radius: Option<u32>,
     /// Only rows for which this is true
     #[arg(long = "where", value_name = "EXPR", value_parser = filter)]

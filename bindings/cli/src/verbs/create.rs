@@ -53,6 +53,7 @@ pub(crate) fn run(session: &mut Session, arguments: &Create) -> Result<(), Failu
     let config = arguments.index.iter().fold(config, |config, field| {
         config.index(&field.field, field.kind)
     });
+    let config = config.planes(arguments.planes);
     let (fresh, was_empty) = (!path.exists(), is_empty_directory(path));
     let database = if fresh || was_empty {
         session.create(path)?
@@ -77,7 +78,16 @@ pub(crate) fn run(session: &mut Session, arguments: &Create) -> Result<(), Failu
     }
     created?;
     closed?;
-    let told = format!("created {} in {}: {what}", arguments.name, path.display());
+    let planes = if arguments.planes {
+        ", with bit planes"
+    } else {
+        ""
+    };
+    let told = format!(
+        "created {} in {}: {what}{planes}",
+        arguments.name,
+        path.display()
+    );
     report(session, arguments.format, facts.unwrap_or_default(), &told)
 }
 

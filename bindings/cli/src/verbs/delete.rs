@@ -1,6 +1,6 @@
 //! `bitkin delete`.
 
-use super::{close, collection, failure, outside, report};
+use super::{close, collection, failure, outside, parse_ranges, report};
 use crate::error::Failure;
 use crate::grammar::Delete;
 use crate::output::counted;
@@ -17,7 +17,11 @@ use serde_json::json;
 pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failure> {
     let rows = &arguments.rows;
     // Ids that are none are told before anything is opened.
-    let ranges = rows.ids.as_deref().map(parse_ids).transpose()?;
+    let ranges = rows
+        .ids
+        .as_deref()
+        .map(|text| parse_ranges(text, "id"))
+        .transpose()?;
     let database = session.open_to_write(&arguments.database)?;
     let collection = collection(&database, &arguments.name)?;
     let ids = match (ranges, &rows.ids_file, &rows.filter) {
@@ -52,24 +56,6 @@ pub(crate) fn run(session: &mut Session, arguments: &Delete) -> Result<(), Failu
     )
 }
 
-/// The ids and ranges of ids, both ends included, of `1,2,5-9`.
-fn parse_ids(text: &str) -> Result<Vec<(u64, u64)>, Failure> {
-    let parse = |part: &str| {
-        let part = part.trim();
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let bounds = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (bounds.0 <= bounds.1).then_some(bounds)
-    };
-    text.split(',')
-        .map(|part| {
-            parse(part).ok_or_else(|| {
-                Failure::usage(format!("{part:?} is no id and no range of ids"))
-                    .advise("write them as 1,2,5-9")
-            })
-        })
-        .collect()
-}
-
 /// The ids of these ranges that the collection holds: a range may be wide and hold little.
 fn held(collection: &Collection, ranges: &[(u64, u64)]) -> Result<Vec<u64>, Failure> {
     let spread = ranges.iter().fold(0_u64, |ids, (first, last)| {
@@ -100,7 +86,7 @@ mod tests {
 
     #[test]
     fn ids_come_one_by_one_and_in_ranges() {
-        let ids = |text| parse_ids(text).ok();
+        let ids = |text| parse_ranges(text, "id").ok();
         assert_eq!(ids("7"), Some(vec![(7, 7)]));
         assert_eq!(ids("1,2, 5-9"), Some(vec![(1, 1), (2, 2), (5, 9)]));
         assert_eq!(ids("0-18446744073709551615"), Some(vec![(0, u64::MAX)]));

@@ -155,25 +155,6 @@ fn expect_database(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Refuses to put a copy of a database into itself.
-fn expect_outside(path: &Path, dest: &Path) -> Result<(), Failure> {
-    let real = |path: &Path| {
-        let absolute = std::path::absolute(path).ok()?;
-        // What does not exist yet lies where the nearest folder that does lies.
-        absolute
-            .ancestors()
-            .find_map(|p| std::fs::canonicalize(p).ok())
-    };
-    match (real(path), real(dest)) {
-        (Some(path), Some(real)) if real.starts_with(&path) => Err(Failure::usage(format!(
-            "{} lies in the database itself",
-            dest.display()
-        ))
-        .advise("name a directory beside it, or on another disk")),
-        _ => Ok(()),
-    }
-}
-
 /// Takes a database away; the folder too, unless it was the user's.
 fn discard(path: &Path, folder_too: bool) {
     if folder_too {
@@ -306,7 +287,7 @@ pub(crate) fn train(verb: &[&str], arguments: &[OsString]) -> Result<(), Failure
         let _ = writeln!(io::stdout());
     }
     // Who reads help may stop in the middle of it.
-    let _ = writeln!(io::stdout(), "{}", help.unwrap_or_default());
+    let _ = writeln!(io::stdout(), "{}", help.unwrap_or_default().trim_end());
     trainer.map(drop)
 }
 
@@ -343,6 +324,27 @@ pub(crate) fn parse_code(text: &str, bits: u32) -> Result<Vec<u8>, Failure> {
         .collect();
     check_padding(&code, bits, || "the code".to_owned())?;
     Ok(code)
+}
+
+/// The numbers and ranges of numbers, both ends included, of `1,2,5-9`; `what` they number.
+///
+/// # Errors
+/// For a part that is neither.
+pub(crate) fn parse_ranges(text: &str, what: &str) -> Result<Vec<(u64, u64)>, Failure> {
+    let parse = |part: &str| {
+        let part = part.trim();
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let bounds = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (bounds.0 <= bounds.1).then_some(bounds)
+    };
+    text.split(',')
+        .map(|part| {
+            parse(part).ok_or_else(|| {
+                Failure::usage(format!("{part:?} is no {what} and no range of {what}s"))
+                    .advise("write them as 1,2,5-9")
+            })
+        })
+        .collect()
 }
 
 /// Refuses a code with bits set beyond its width.

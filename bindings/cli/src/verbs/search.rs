@@ -2,16 +2,22 @@
 
 use super::gallery::{self, Gallery, Query};
 use super::show;
-use super::{check_file, collection, failure, field, outside, parse_code, read_picture};
+use super::{
+    check_file, collection, failure, field, outside, parse_code, parse_ranges, read_picture,
+};
 use crate::error::Failure;
-use crate::grammar::{Explain, Format, Search, Wanted};
+use crate::grammar::{Explain, Format, Likeness, Mask, Search, Wanted};
 use crate::interrupt;
 use crate::output::{Column, bytes, counted, grouped, plain};
+use crate::progress::busy;
 use crate::screen::Graphics;
 use crate::session::Session;
+use bitkin::ingest::Sources;
 use bitkin::npy::CodesReader;
+use bitkin::selection::{Selection, SelectionOptions};
 use bitkin::{Answer, BatchSearch, Collection, Explanation, PartExplanation};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Queries searched at a time: enough to share passes over the codes, few enough that the first
@@ -46,6 +52,8 @@ struct Batch<'a> {
     collection: &'a Collection,
     /// Row-major.
     codes: &'a [u8],
+    /// Which bits of them count, if not all do.
+    mask: Option<&'a [u8]>,
     /// What each is called in the answers.
     name: &'a dyn Fn(usize) -> Value,
     /// The file of the picture that the only query is the code of.
@@ -65,6 +73,19 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         .as_ref()
         .map(|_| Gallery::new(&collection, &arguments.database));
     let query = &arguments.query;
+    let (mask, likeness) = match query.like.is_empty() {
+        // Told by the grammar only where nothing else is searched for that `--like` conflicts with.
+        true if arguments.likeness.is_given() => {
+            return Err(Failure::usage(
+                "--unlike and --select-bits are for --like DIR, which says what is sought",
+            ));
+        }
+        true => (arguments.mask.of(collection.bits())?, None),
+        false => {
+            let selected = selected(session, &collection, arguments)?;
+            (Some(selected.mask()), selected.code())
+        }
+    };
     let graphics = show::graphics(arguments.show, arguments.format)?;
     let one = |codes: &[u8],
                picture: Option<&[u8]>,
@@ -75,6 +96,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
             arguments,
             collection: &collection,
             codes,
+            mask: mask.as_deref(),
             name,
             picture,
             graphics,
@@ -99,6 +121,9 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         let code = code.map_err(|e| failed(&e))?;
         let name = |_| json!(file.to_string_lossy());
         one(&code, Some(&picture), &name, session, &mut gallery)?;
+    } else if let Some(code) = &likeness {
+        let name = |_| json!(named(&query.like));
+        one(code, None, &name, session, &mut gallery)?;
     } else if let Some(file) = &query.queries {
         check_file(file, collection.bits())?;
         let mut codes = CodesReader::open(file).map_err(outside)?;
@@ -124,7 +149,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         }
     } else {
         return Err(Failure::usage(
-            "say --code HEX, --image FILE or --queries FILE.npy",
+            "say --code HEX, --image FILE, --queries FILE.npy or --like DIR",
         ));
     }
     let (Some(gallery), Some(file)) = (gallery, &arguments.html) else {
@@ -136,6 +161,7 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
             format!("Nearest to {}", name.to_string_lossy())
         }
         (Some(code), _) => format!("Nearest to {}", shortened(code)),
+        _ if !query.like.is_empty() => format!("Like {}", named(&query.like)),
         _ => format!("Nearest in {}", arguments.name),
     };
     let rows = collection.len().map_err(failure)?;
@@ -144,10 +170,17 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         None => format!("The {} nearest", arguments.wanted.k),
     };
     let lead = format!(
-        "{wanted} of {} in collection {} of {}, by codes of {} bits{}.",
+        "{wanted} of {} in collection {} of {}, by {}codes of {} bits{}.",
         counted(rows, "row"),
         arguments.name,
         arguments.database.display(),
+        match &mask {
+            Some(mask) => {
+                let bits = mask.iter().map(|byte| u64::from(byte.count_ones())).sum();
+                format!("{} of ", counted(bits, "bit"))
+            }
+            None => String::new(),
+        },
         collection.bits(),
         match &arguments.wanted.filter {
             Some(_) => ", among those that pass the condition of --where",
@@ -155,6 +188,52 @@ fn each_batch(session: &mut Session, arguments: &Search, deal: Deal) -> Result<(
         }
     );
     gallery::store(file, gallery.page(title, lead)?)
+}
+
+/// The bits that tell the pictures of --like apart.
+fn selected(
+    session: &mut Session,
+    collection: &Collection,
+    arguments: &Search,
+) -> Result<Selection, Failure> {
+    if collection.model().is_none() {
+        // Whatever the files are, this collection has nothing to do with pictures.
+        session.encoder(collection)?;
+    }
+    let open = |paths: &[PathBuf]| {
+        Sources::open(paths)
+            .map_err(|error| failure(error).advise("name folders, .tar archives and picture files"))
+    };
+    let (like, unlike) = (
+        open(&arguments.query.like)?,
+        open(&arguments.likeness.unlike)?,
+    );
+    let encoder = session.encoder(collection)?;
+    let codes = |sources: &Sources| {
+        let codes = collection.encode_sources(&*encoder, sources);
+        codes.map_err(failure)
+    };
+    let encoded = busy("encoding the examples", || {
+        Ok::<_, Failure>((codes(&like)?, codes(&unlike)?))
+    });
+    let (like, unlike) = encoded?;
+    if unlike.is_empty() && !arguments.likeness.unlike.is_empty() {
+        return Err(Failure::new("there are no pictures in what --unlike names"));
+    }
+    let bits = arguments
+        .likeness
+        .select_bits
+        .unwrap_or(collection.bits().min(64));
+    let options = SelectionOptions::new(bits as usize);
+    collection
+        .select_bits(&like, &unlike, &options)
+        .map_err(failure)
+}
+
+/// Files in a line.
+fn named(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    names.join(", ")
 }
 
 /// A long text as a heading.
@@ -209,6 +288,39 @@ impl Batch<'_> {
     }
 }
 
+impl Mask {
+    /// The mask that was typed, laid out as a code; `None` if all bits count.
+    fn of(&self, bits: u32) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some(text) = &self.mask {
+            return parse_code(text, bits)
+                .map(Some)
+                .map_err(|e| e.about("--mask"));
+        }
+        let Some(text) = &self.mask_bits else {
+            return Ok(None);
+        };
+        let mut mask = vec![0_u8; bits.div_ceil(8) as usize];
+        for (first, last) in parse_ranges(text, "bit")? {
+            if last >= u64::from(bits) {
+                return Err(Failure::usage(format!(
+                    "--mask-bits: there is no bit {last}: codes of {bits} bits have those from 0 to {}",
+                    bits - 1
+                )));
+            }
+            for bit in first..=last {
+                mask[bit as usize / 8] |= 1 << (bit % 8);
+            }
+        }
+        Ok(Some(mask))
+    }
+}
+
+impl Likeness {
+    fn is_given(&self) -> bool {
+        !self.unlike.is_empty() || self.select_bits.is_some()
+    }
+}
+
 impl Wanted {
     /// The search for these rows.
     pub(crate) fn of_many<'a>(&self, search: BatchSearch<'a>) -> BatchSearch<'a> {
@@ -257,6 +369,10 @@ fn answer(
     let search = arguments
         .wanted
         .of_many(collection.search_batch(batch.codes));
+    let search = match batch.mask {
+        Some(mask) => search.mask(mask),
+        None => search,
+    };
     for (row, found) in search.run().map_err(failure)?.iter().enumerate() {
         let name = (batch.name)(row);
         match arguments.format {
@@ -284,6 +400,10 @@ fn tell(
     let codes = batch.codes.chunks_exact(collection.code_bytes());
     for (row, code) in codes.enumerate() {
         let search = arguments.wanted.of_one(collection.search(code));
+        let search = match batch.mask {
+            Some(mask) => search.mask(mask),
+            None => search,
+        };
         let (answer, explanation) = search.explain().map_err(failure)?;
         let query = (batch.name)(row);
         match arguments.format {

@@ -44,18 +44,23 @@ impl CollectionFigures {
     }
 
     /// What segments hold, and their bytes.
-    pub(super) fn parts(&self) -> [(&'static str, u64); 7] {
+    pub(super) fn parts(&self) -> [(&'static str, u64); 8] {
         let bytes = &self.stats.bytes;
         let tables = self.layout.iter().map(|segment| segment.table_bytes).sum();
         let filters = self.layout.iter().map(|segment| segment.filter_bytes).sum();
+        let planes = self.layout.iter().map(|segment| segment.plane_bytes).sum();
         [
             ("ids", bytes.ids),
             ("codes", bytes.codes),
             ("payloads", bytes.payloads),
             ("tables", tables),
             ("filters", filters),
+            ("planes", planes),
             // By which it is known at once that an id is not there.
-            ("id_filter", bytes.indexes.saturating_sub(tables + filters)),
+            (
+                "id_filter",
+                bytes.indexes.saturating_sub(tables + filters + planes),
+            ),
             ("overhead", bytes.overhead),
         ]
     }
@@ -208,6 +213,7 @@ fn as_table(
         Column::Number("payloads"),
         Column::Number("tables"),
         Column::Number("filters"),
+        Column::Number("planes"),
         Column::Number("id filter"),
         Column::Number("overhead"),
         Column::Number("all"),
@@ -231,7 +237,16 @@ fn as_json(session: &mut Session, figures: &Figures) -> Result<(), Failure> {
     let stats = &figures.stats;
     for of in &figures.collections {
         let CollectionFigures { stats: own, .. } = of;
-        let [_, _, _, (_, tables), (_, filters), (_, id_filter), _] = of.parts();
+        let [
+            _,
+            _,
+            _,
+            (_, tables),
+            (_, filters),
+            (_, planes),
+            (_, id_filter),
+            _,
+        ] = of.parts();
         let layout =
             |segment: &SegmentLayout| json!({"rows": segment.rows, "tables": segment.tables});
         let layout: Vec<_> = of.layout.iter().map(layout).collect();
@@ -250,6 +265,7 @@ fn as_json(session: &mut Session, figures: &Figures) -> Result<(), Failure> {
                 "indexes": own.bytes.indexes,
                 "tables": tables,
                 "filters": filters,
+                "planes": planes,
                 "id_filter": id_filter,
                 "overhead": own.bytes.overhead,
             },

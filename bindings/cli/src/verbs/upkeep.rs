@@ -1,8 +1,7 @@
 //! `bitkin compact`, `backup`, `repair` and `drop`: what keeps a database in order.
 
 use super::{
-    cannot_open, close, collection, expect_database, expect_outside, failure, named, problem_line,
-    report,
+    cannot_open, close, collection, expect_database, failure, named, problem_line, report,
 };
 use crate::error::Failure;
 use crate::grammar::{Backup, Compact, Drop, Format, Repair};
@@ -73,6 +72,7 @@ fn why(dest: &Path, from: &Path, error: bitkin::Error) -> Failure {
         bitkin::Error::Storage(StorageError::NotEmpty { .. }) => {
             named(dest, error).advise("name a directory that does not exist, or is empty")
         }
+        bitkin::Error::WithinItself { .. } => Failure::usage(error.to_string()),
         _ if error.kind() != ErrorKind::Disk => cannot_open(from, error),
         _ => named(dest, error)
             .advise("nothing is left of the copy; name a directory of yours, with room for it"),
@@ -119,7 +119,6 @@ fn into_new<T: Send>(
 pub(crate) fn backup(session: &mut Session, arguments: &Backup) -> Result<(), Failure> {
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
-    expect_outside(path, dest)?;
     let shown = ("copying", Activity::bytes_written as Count);
     let copied = into_new(path, dest, shown, "there is no copy", |activity| {
         bitkin::backup_with(path, dest, activity)
@@ -152,7 +151,6 @@ pub(crate) fn repair(session: &mut Session, arguments: &Repair) -> Result<(), Fa
     session.forget(&arguments.database);
     let (path, dest) = (&arguments.database, &arguments.dest);
     expect_database(path)?;
-    expect_outside(path, dest)?;
     let shown = ("saving", Activity::bytes_read as Count);
     let saved = into_new(path, dest, shown, "nothing was saved", |activity| {
         bitkin::repair_with(path, dest, activity)

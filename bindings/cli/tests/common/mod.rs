@@ -154,3 +154,17 @@ pub(crate) fn noise(seed: u64, count: usize) -> Vec<u8> {
     };
     (0..count).map(|_| next()).collect()
 }
+
+/// A PPM file of `side` by `side` pixels: waves whose lengths depend on the number, brightened by `light`.
+pub(crate) fn waves(number: u32, side: u32, light: u32) -> Vec<u8> {
+    let mut file = format!("P6\n{side} {side}\n255\n").into_bytes();
+    for y in 0..side {
+        for x in 0..side {
+            let (u, v) = (x * 256 / side, y * 256 / side);
+            let wave = u * (u + 90 * number) / 200 + v * v * (number + 1) / 400;
+            let value = (wave % 256).abs_diff(128) + light;
+            file.extend([value as u8; 3]);
+        }
+    }
+    file
+}

@@ -87,7 +87,7 @@ def backup(path: _Path, dest: _Path) -> BackupReport:
     be new or empty; also while another process writes it. Returns a BackupReport.
 
     Files that never change are hard-linked where the system can, which takes no space; but damage to
-    the bytes of one is then damage to both.
+    the bytes of one is then damage to both. If Ctrl-C or an error ends it, nothing is left in `dest`.
 
     Raises NotADatabase, also if there is something in `dest`, UnknownFormat, Corrupt, DiskError.
     """
@@ -102,7 +102,7 @@ def verify(path: _Path) -> list[str]:
 def repair(path: _Path, dest: _Path) -> RepairReport:
     """Saves what is whole of the database in the directory `path`, which nobody may be writing, into a new
     database in the directory `dest`, which must be new or empty. Nothing in `path` is changed. Returns
-    a RepairReport, which lists what is lost.
+    a RepairReport, which lists what is lost. If Ctrl-C or an error ends it, nothing is left in `dest`.
 
     Raises NotADatabase if nothing of one is there, or something is in `dest`; Locked, DiskError.
     """
@@ -132,6 +132,7 @@ class Database:
         model: _Path | None = None,
         encoder: Literal["pdq"] | None = None,
         index: dict[str, Literal["int", "float", "text", "bool"]] | None = None,
+        planes: bool = False,
     ) -> Collection:
         """Makes a collection, durably: of codes of `bits` bits, 8 to 65,536; or of pictures, whose codes
         are made by a model, or by an encoder that needs none. One of the three must be given.
@@ -139,7 +140,8 @@ class Database:
         model: a file of safetensors, as `bitkin train` writes it; the database keeps a copy. Encoding
         takes the package `bitkin-encoder`. encoder: `"pdq"`, the perceptual hash of 256 bits.
         index: declares payload fields for fast filtering: a dict from the field's name (`a.b` is the
-        key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`.
+        key `b` of the object `a`) to `"int"`, `"float"`, `"text"` or `"bool"`. planes: stores the codes once
+        more, bit by bit, so that searches with a mask read its bits and no others: for wide codes.
 
         Raises AlreadyExists, InvalidInput, ReadOnly.
         """
@@ -157,7 +159,8 @@ class Database:
         """
     def compact(self) -> None:
         """Writes all collections anew without their deleted rows: what was deleted is in no file of
-        the database any more. Reads and writes go on meanwhile.
+        the database any more. Reads and writes go on meanwhile. Ctrl-C ends it, and leaves what it has not
+        finished as it was.
 
         Raises ReadOnly.
         """
@@ -197,7 +200,8 @@ class Database:
         """
     def close(self) -> None:
         """Closes the database. It and its collections raise Closed from then on. A second time, and
-        in a child process that was forked off, it does nothing.
+        in a child process that was forked off, it does nothing. Ctrl-C makes it leave rows in the log that it
+        would have written into segments: the next opening does that.
 
         Raises DiskError for last writes that failed; the database is closed all the same.
         """
@@ -225,6 +229,9 @@ class Collection:
         """What makes the codes of its pictures, a text that differs for each model and built-in encoder;
         None if it takes codes alone.
         """
+    @property
+    def has_planes(self) -> bool:
+        """Whether its codes are stored bit by bit, too, for searches with masks."""
     @property
     def index(self) -> dict[str, str]:
         """The payload fields declared for fast filtering, as `create_collection` took them."""
@@ -309,6 +316,7 @@ class Collection:
         queries: _Codes,
         k: int = 10,
         *,
+        mask: _Codes | None = None,
         filter: str | None = None,
         budget: _Budget | None = None,
         threads: int | None = None,
@@ -318,8 +326,9 @@ class Collection:
         distances in bits, uint32 of shape (nq, k), by (distance, id).
 
         Where there are fewer than k rows, ids are 2**64 - 1 and distances 2**32 - 1 at the end.
-        queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one.
-        filter: a condition in SQL on the payloads of the rows that may be found. budget: ends each
+        queries: uint8 of shape (nq, ceil(bits / 8)), or of shape (ceil(bits / 8),) for one. mask: the bits
+        that count, laid out as a code, uint8 of shape (ceil(bits / 8),), or (nq, ceil(bits / 8)) for one a
+        query; None for all bits. filter: a condition in SQL on the payloads of the rows that may be found. budget: ends each
         query when about so many rows were compared, or after so long, a datetime.timedelta; what was
         found by then is the answer. threads: how many share the work of one call; None for as many as
         there are cores. return_certificate: adds the certified radius of each query, int64 of shape
@@ -334,6 +343,7 @@ class Collection:
         queries: _Codes,
         k: int = 10,
         *,
+        mask: _Codes | None = None,
         filter: str | None = None,
         budget: _Budget | None = None,
         threads: int | None = None,
@@ -345,6 +355,7 @@ class Collection:
         queries: _Codes,
         r: int,
         *,
+        mask: _Codes | None = None,
         filter: str | None = None,
         budget: _Budget | None = None,
         threads: int | None = None,
@@ -354,7 +365,7 @@ class Collection:
         distances in bits, uint32, and offsets, int64 of shape (nq + 1,).
 
         The hits of query i are `offsets[i]:offsets[i + 1]` of ids and distances, by (distance, id).
-        queries, filter, budget and threads are as for `search`. return_certificate: returns a tuple
+        queries, mask, filter, budget and threads are as for `search`. return_certificate: returns a tuple
         of the hits and the certified radius of each query, int64 of shape (nq,): every row at that
         distance or nearer is among the hits; -1 if nothing is proven.
 
@@ -366,6 +377,7 @@ class Collection:
         queries: _Codes,
         r: int,
         *,
+        mask: _Codes | None = None,
         filter: str | None = None,
         budget: _Budget | None = None,
         threads: int | None = None,
@@ -377,6 +389,7 @@ class Collection:
         k: int = 10,
         *,
         r: int | None = None,
+        mask: _Codes | None = None,
         filter: str | None = None,
         budget: _Budget | None = None,
         threads: int | None = None,
@@ -385,7 +398,7 @@ class Collection:
         the answer was found: a dict with ids, distances, certified_radius (None if nothing is proven),
         exact, and parts, a list with a dict for each segment and for the rows in memory, in the order
         in which they were searched: rows, visible (of those), in_memory, tables (how many it has), way
-        ("scan", "tables" or "tables, then scan"), predicted_scan_us, predicted_tables_us (None if they
+        ("scan", "tables", "tables, then scan" or "planes"), predicted_scan_us, predicted_tables_us (None if they
         were not asked), took_us, shells, buckets, candidates (rows that were compared), bytes (that
         were read for it) and covered_radius (to which nothing of the part is missing).
 
@@ -454,6 +467,7 @@ class Collection:
         images: _Images,
         k: int = 10,
         *,
+        mask: _Codes | None = None,
         filter: str | None = None,
         budget: _Budget | None = None,
         threads: int | None = None,
@@ -472,6 +486,44 @@ class Collection:
         images: _Images,
         k: int = 10,
         *,
+        mask: _Codes | None = None,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[True],
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.int64]]: ...
+    @overload
+    def search_like(
+        self,
+        like: _Images,
+        unlike: _Images | None = None,
+        *,
+        bits: int = 64,
+        k: int = 10,
+        filter: str | None = None,
+        budget: _Budget | None = None,
+        threads: int | None = None,
+        return_certificate: Literal[False] = False,
+    ) -> tuple[NDArray[numpy.uint64], NDArray[numpy.uint32]]:
+        """Finds the k rows that are most like some pictures, of a category made up on the spot, and returns what
+        `search` returns for one query.
+
+        A linear SVM selects the `bits` bits that tell the pictures `like` from those of `unlike`, or, where that is
+        left out, from rows of the collection; the distance of a row is the number of these bits in which it
+        is not as the examples are. like, unlike: paths, or the bytes of picture files, any mixture of them,
+        or a single one. Collections with planes are searched fastest so.
+
+        Raises ImageError, OSError for a file that cannot be read, EncoderMissing, EncoderError,
+        InvalidInput, Corrupt.
+        """
+    @overload
+    def search_like(
+        self,
+        like: _Images,
+        unlike: _Images | None = None,
+        *,
+        bits: int = 64,
+        k: int = 10,
         filter: str | None = None,
         budget: _Budget | None = None,
         threads: int | None = None,
@@ -503,7 +555,8 @@ class Collection:
         """
     def compact(self) -> None:
         """Writes the collection anew without its deleted rows: what was deleted is in no file of
-        the database any more. Reads and writes go on meanwhile.
+        the database any more. Reads and writes go on meanwhile. Ctrl-C ends it, and leaves what it has not
+        finished as it was.
 
         Raises ReadOnly.
         """

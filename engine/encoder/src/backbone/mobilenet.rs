@@ -34,6 +34,7 @@ const BLOCKS: [(i64, i64); 13] = [
 /// Output channels of the stem.
 const STEM: i64 = 32;
 
+#[derive(Clone)]
 pub(super) struct MobileNetV1;
 
 impl MobileNetV1 {

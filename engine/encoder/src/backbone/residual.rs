@@ -46,6 +46,7 @@ pub(crate) trait Convolve {
 }
 
 /// Places of a block's convolutions in the plan's list.
+#[derive(Clone)]
 struct Block {
     /// One after the other.
     convs: Range<usize>,
@@ -53,6 +54,7 @@ struct Block {
 }
 
 /// How the convolutions of a residual network are joined.
+#[derive(Clone)]
 pub(crate) struct ResidualPlan {
     /// The first is the stem.
     convs: Vec<ConvPlan>,

@@ -51,6 +51,26 @@ impl Tail {
         Ok(Tail { plan, first, convs })
     }
 
+    /// The same weights, in the same memory, whose gradients are its own: for a part of a batch on another thread.
+    ///
+    /// # Errors
+    /// [`Error::Torch`].
+    pub fn twin(&self) -> Result<Tail, Error> {
+        let twin = |x: &Tensor| Ok::<_, Error>(x.f_detach()?.set_requires_grad(true));
+        let convs = self.convs.iter().map(|(name, conv)| {
+            let conv = Conv {
+                weight: twin(&conv.weight)?,
+                bias: twin(&conv.bias)?,
+            };
+            Ok((name.clone(), conv))
+        });
+        Ok(Tail {
+            plan: self.plan.clone(),
+            first: self.first,
+            convs: convs.collect::<Result<_, Error>>()?,
+        })
+    }
+
     /// Blocks in it.
     pub fn blocks(&self) -> usize {
         self.plan.blocks() - self.first
@@ -135,6 +155,14 @@ impl Convolve for Tail {
 }
 
 impl Backbone {
+    /// Blocks that it can be parted into: none of a TorchScript module.
+    pub fn blocks(&self) -> usize {
+        match &self.network {
+            Network::Layers(plan, _) => plan.blocks(),
+            Network::TorchScript(..) => 0,
+        }
+    }
+
     /// What its last `blocks` blocks are given, out of pixels f32 `[n, 3, h, w]`, 0 to 255: f32 `[n, channels, h, w]`.
     ///
     /// # Errors

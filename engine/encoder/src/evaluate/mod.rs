@@ -5,6 +5,10 @@
 //! of the expected average precision over the whole ranking, ties counted by expectation.
 
 mod claims;
+mod comae;
+mod kalahash;
+mod pictures;
+mod purple;
 mod quality;
 mod ugh;
 
@@ -16,17 +20,23 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use self::claims::{CLAIMS, Claim, Difference, Verdict};
+pub use self::pictures::{Pictures, Store, Tuned};
 pub use self::quality::{Found, Quality, TOPS, spearman};
 use self::quality::{of_codes, of_rankings};
 
+use crate::backbone::Tail;
 use crate::baselines::Projection;
+use crate::class_vectors::ClassVectors;
 use crate::device::use_one_thread;
 use crate::error::Error;
 use crate::features::{Features, classes};
 use crate::hash::{HashModel, dot, normalise, squared_distance, unit};
+use crate::train::comae::ComaeTraining;
 use crate::train::hash::{
     HashTraining, Prior, TrainOn, TrainingData, adapt, diffused_floats, train_with,
 };
+use crate::train::kalahash::KalaHashTraining;
+use crate::train::purple::PurpleTraining;
 use crate::train::ugh::Library;
 
 /// One evaluation's split, as features of one backbone. Class numbers of `database`, `queries`
@@ -39,6 +49,8 @@ pub struct Split<'a> {
     pub database: &'a Features,
     /// The pictures searched for.
     pub queries: &'a Features,
+    /// The pictures themselves, where there are methods that train the backbone.
+    pub pictures: Option<Pictures<'a>>,
 }
 
 /// Retrieval quality of one method at one width.
@@ -61,7 +73,7 @@ pub struct Measured {
 }
 
 /// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 16] = [
+pub const METHODS: [(&str, &str); 27] = [
     (
         "float-centred",
         "cosine of features, seen from the mean of the base classes",
@@ -106,12 +118,37 @@ pub const METHODS: [(&str, &str); 16] = [
     ),
     ("ugh-random", "bits of the same library, drawn at random"),
     ("ugh-all", "all bits of the same library"),
+    kalahash::METHODS[0],
+    kalahash::METHODS[1],
+    kalahash::METHODS[2],
+    kalahash::METHODS[3],
+    comae::METHODS[0],
+    comae::METHODS[1],
+    comae::METHODS[2],
+    comae::METHODS[3],
+    purple::METHODS[0],
+    purple::METHODS[1],
+    purple::METHODS[2],
+];
+
+/// What says all of [`METHODS`].
+const ALL: &str = "all";
+
+/// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
+const OF_PICTURES: [&str; 7] = [
+    "purple",
+    "purple-graph",
+    "purple-prototypes",
+    "comae",
+    "comae-no-point",
+    "comae-no-pair",
+    "comae-no-class",
 ];
 
 /// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Names out of [`METHODS`]; all of them, if there is none.
+    /// Names out of [`METHODS`]; all that take seconds, if there is none.
     pub methods: Vec<String>,
     /// Widths of codes.
     pub bits: Vec<usize>,
@@ -123,6 +160,36 @@ pub struct Wanted {
     pub options: HashTraining,
     /// The library of UGH, hyper-trained on the base pictures; without it there are no rows of UGH.
     pub library: Option<Arc<Library>>,
+    /// How PURPLE is trained; width, seed and losses are set for each.
+    pub purple: PurpleTraining,
+    /// Vectors of the new classes by class number, for KALAHash; without them it is left out.
+    pub text: Option<ClassVectors>,
+    /// Attributes of the base classes by class number, for COMAE; without them it is left out.
+    pub attributes: Option<ClassVectors>,
+    /// How KALAHash is trained; the width and what a row leaves out are set for each.
+    pub kalahash: KalaHashTraining,
+    /// How COMAE is trained; width, seed and what a row leaves out are set for each.
+    pub comae: ComaeTraining,
+}
+
+impl Wanted {
+    /// The methods that need features alone, at the width of `options`.
+    pub fn new(options: HashTraining) -> Wanted {
+        let (bits, seed) = (options.bits, options.seed);
+        Wanted {
+            methods: Vec::new(),
+            bits: vec![bits],
+            prototypes: Vec::new(),
+            shown: Vec::new(),
+            options,
+            library: None,
+            purple: PurpleTraining::new(bits, seed),
+            text: None,
+            attributes: None,
+            kalahash: KalaHashTraining::new(bits, seed, 1),
+            comae: ComaeTraining::new(bits, seed),
+        }
+    }
 }
 
 /// Measures floats, and every kind of code at each width, with what follows from the base pictures alone already
@@ -137,10 +204,11 @@ pub fn measure(split: Split<'_>, prior: &Prior, wanted: &Wanted) -> Result<Vec<M
         return Err(Error::Data("the database or the queries are empty".into()));
     }
     let names = METHODS.map(|(name, _)| name);
-    if let Some(unknown) = wanted.methods.iter().find(|m| !names.contains(&m.as_str())) {
+    let known = |name: &str| name == ALL || names.contains(&name);
+    if let Some(unknown) = wanted.methods.iter().find(|m| !known(m)) {
         let names = names.join(", ");
         return Err(Error::Data(format!(
-            "there is no method {unknown:?}: there are {names}"
+            "there is no method {unknown:?}: there are {names}, and {ALL} of them"
         )));
     }
     let classes = classes(&split.training.base.labels).len();
@@ -174,9 +242,24 @@ struct Table<'a> {
     measured: Vec<Measured>,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
     fn asked(&self, method: &str) -> bool {
-        self.wanted.methods.is_empty() || self.wanted.methods.iter().any(|m| m == method)
+        let methods = &self.wanted.methods;
+        match methods.is_empty() {
+            true => !OF_PICTURES.contains(&method),
+            false => self.named(method) || self.named(ALL),
+        }
+    }
+
+    /// Whether a method is asked for by name.
+    fn named(&self, method: &str) -> bool {
+        self.wanted.methods.iter().any(|m| m == method)
+    }
+
+    /// The pictures, for a method that cannot do without.
+    fn pictures(&self, method: &str) -> Result<Pictures<'a>, Error> {
+        let what = || format!("{method} trains the backbone: it needs pictures, not only features");
+        self.split.pictures.ok_or_else(|| Error::Data(what()))
     }
 
     /// What features reach that are not made into bits.
@@ -256,6 +339,8 @@ impl Table<'_> {
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
         self.ugh(bits, options.seed)?;
+        self.kalahash(bits)?;
+        self.comae(bits, options.seed)?;
         for &count in &self.wanted.prototypes {
             let options = HashTraining {
                 prototypes_per_class: 1,
@@ -264,7 +349,7 @@ impl Table<'_> {
             };
             self.model("pp-scdm", Some(count), || learn(options))?;
         }
-        Ok(())
+        self.purple(bits, options.seed)
     }
 
     /// Measures a ranking by embedded pictures, if it is asked for.
@@ -308,8 +393,21 @@ impl Table<'_> {
         let start = Instant::now();
         let model = train()?;
         let seconds = start.elapsed().as_secs_f64();
-        let (rows, asked) = (self.split.database, self.split.queries);
-        let codes = [rows, asked].map(|features| model_codes(&model, features));
+        let features = [self.split.database, self.split.queries];
+        self.coded(method, prototypes, &model, seconds, features);
+        Ok(())
+    }
+
+    /// Measures the codes of a model for features of the database and the queries.
+    fn coded(
+        &mut self,
+        method: &'static str,
+        prototypes: Option<usize>,
+        model: &HashModel,
+        seconds: f64,
+        [rows, asked]: [&Features; 2],
+    ) {
+        let codes = [rows, asked].map(|features| model_codes(model, features));
         let (quality, shown) = of_codes(
             (&codes[0], rows),
             (&codes[1], asked),
@@ -324,6 +422,21 @@ impl Table<'_> {
             training_seconds: Some(seconds),
             shown,
         });
+    }
+
+    /// Measures a model that has a backbone of its own.
+    fn tuned(&mut self, method: &'static str, tuned: &Tuned) -> Result<(), Error> {
+        let (model, seconds) = (&tuned.model, tuned.seconds);
+        if tuned.blocks == 0 {
+            let features = [self.split.database, self.split.queries];
+            self.coded(method, None, model, seconds, features);
+            return Ok(());
+        }
+        let pictures = self.pictures(method)?;
+        let tail = Tail::of(&tuned.backbone, tuned.blocks)?;
+        let rows = pictures.features(pictures.database, &tail)?;
+        let asked = pictures.features(pictures.queries, &tail)?;
+        self.coded(method, None, model, seconds, [&rows, &asked]);
         Ok(())
     }
 

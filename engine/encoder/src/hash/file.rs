@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bitkin::model::{ModelError, ModelFile, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Anchors, Diffusion, GraphSpace, HashModel, Layer, Method, Prototypes};
+use super::{Anchors, Calibration, Diffusion, GraphSpace, HashModel, Layer, Method, Prototypes};
 use crate::error::Error;
 
 /// What stands in a model file under `bitkin`, beside the keys that every model has. A key that is
@@ -15,6 +15,7 @@ use crate::error::Error;
 struct Description {
     whitening: bool,
     unit_length: bool,
+    calibration: bool,
     prototypes: bool,
     layers: usize,
     diffusion: Option<Diffusion>,
@@ -35,6 +36,15 @@ impl HashModel {
         put("offset", 0, &self.offset);
         if let Some(whitening) = &self.whitening {
             put("whitening", self.dim(), whitening);
+        }
+        if let Some(c) = &self.calibration {
+            put(
+                "calibration.classes",
+                c.classes.len() / self.dim(),
+                &c.classes,
+            );
+            put("calibration.down", c.down.len() / self.dim(), &c.down);
+            put("calibration.scale", 0, &[c.scale]);
         }
         if let Some(p) = &self.prototypes {
             put("prototypes.points", p.mean.len(), &p.points);
@@ -57,6 +67,7 @@ impl HashModel {
         let description = Description {
             whitening: self.whitening.is_some(),
             unit_length: self.unit_length,
+            calibration: self.calibration.is_some(),
             prototypes: self.prototypes.is_some(),
             layers: self.head.len(),
             diffusion: self.anchors.as_ref().map(|a| a.diffusion),
@@ -120,6 +131,25 @@ impl HashModel {
         let whitening = match description.whitening {
             false => None,
             true => Some(read("whitening", &[dim, dim])?),
+        };
+        let calibration = match description.calibration {
+            false => None,
+            true => {
+                let (classes, rank) = (rows("calibration.classes")?, rows("calibration.down")?);
+                if rank > classes {
+                    return Err(ModelError::WrongTensor {
+                        name: "calibration.down".into(),
+                        found: format!("{rank} rows"),
+                        expected: format!("at most {classes}, one a class"),
+                    }
+                    .into());
+                }
+                Some(Calibration {
+                    classes: read("calibration.classes", &[classes, dim])?,
+                    down: read("calibration.down", &[rank, dim])?,
+                    scale: read("calibration.scale", &[1])?[0],
+                })
+            }
         };
         let prototypes = match description.prototypes {
             false => None,
@@ -190,6 +220,7 @@ impl HashModel {
             centre,
             whitening,
             unit_length: description.unit_length,
+            calibration,
             prototypes,
             head,
             offset,

@@ -5,7 +5,8 @@
 //! features, the code is the same bits on every machine, in every batch and on every thread.
 //!
 //! A feature f becomes e = W (f − c), with the stored centre c and whitening W and, unless the method takes
-//! features as they are, divided by its length. Of a linear method, such as UGH, the code is sign(head(e)).
+//! features as they are, divided by its length. Of a linear method, such as UGH, the code is sign(head(e)); KALAHash
+//! has e calibrated by class before that ([`Calibration`]).
 //!
 //! Of PP + SCDM, e becomes
 //! the standardised distances x̃ to the prior prototypes, then the latent z = head(x̃) − z̄.
@@ -16,11 +17,13 @@
 //! weights over the k nearest anchors: T steps of z ← (1−α) z + α p A⁽ᵗ⁾ collapse into the
 //! stored Ā, because p stays the same. The code is sign(z'), with sign(0) = 1.
 
+mod calibration;
 mod file;
 mod vectors;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::calibration::Calibration;
 pub(crate) use self::vectors::{
     Dot, SquaredDistance, Term, dot, normalise, squared_distance, unit, with_rows,
 };
@@ -175,6 +178,8 @@ pub struct HashModel {
     pub whitening: Option<Vec<f32>>,
     /// Whether e is divided by its length.
     pub unit_length: bool,
+    /// Calibration of e by class; without it e stays as it is.
+    pub calibration: Option<Calibration>,
     /// Prior prototypes; without them the head sees the normalised feature itself.
     pub prototypes: Option<Prototypes>,
     /// The hash head's layers, with ReLU between them.
@@ -202,6 +207,7 @@ impl HashModel {
             centre: vec![0.0; dim],
             whitening: None,
             unit_length,
+            calibration: None,
             prototypes: None,
             head: vec![head],
             offset: vec![0.0; bits],
@@ -227,17 +233,22 @@ impl HashModel {
         all
     }
 
-    /// x̃: standardised distances to the prior prototypes, from e; e itself without prototypes.
+    /// x̃: standardised distances to the prior prototypes, from e once it is calibrated; the latter without
+    /// prototypes.
     pub fn embed(&self, e: &[f32]) -> Vec<f32> {
         only(self.embed_all(&[e.to_vec()]))
     }
 
     /// x̃ of several.
     pub(crate) fn embed_all(&self, all: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        let Some(p) = &self.prototypes else {
-            return all.to_vec();
+        let calibrated = match &self.calibration {
+            Some(calibration) => calibration.apply(all),
+            None => all.to_vec(),
         };
-        let mut distances = with_rows::<SquaredDistance>(&p.points, all);
+        let Some(p) = &self.prototypes else {
+            return calibrated;
+        };
+        let mut distances = with_rows::<SquaredDistance>(&p.points, &calibrated);
         for x in &mut distances {
             let scales = p.mean.iter().zip(&p.inverse_deviation);
             for (distance, (mean, inverse)) in x.iter_mut().zip(scales) {

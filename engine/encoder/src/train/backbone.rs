@@ -16,6 +16,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use bitkin::encoder::ImageInput;
 
+use super::augment::{Augmentation, changed};
 use super::checkpoint::{Checkpoint, identity};
 use crate::backbone::{
     Architecture, COMPACT_STAGES, Conv, Convolve, Description, ResidualPlan, channels_last,
@@ -319,59 +320,19 @@ impl Sgd {
     }
 }
 
-/// Random crop, scale, turn, flip and colour, as one affine sampling of each picture.
-///
-/// `pixels` is u8 `[n, 3, h, w]`; the result f32 `[n, 3, side, side]`, 0 to 1.
-fn augment(pixels: &Tensor, side: i64, rng: &mut ChaCha8Rng) -> Tensor {
-    let n = pixels.size()[0];
-    let mut theta = Vec::with_capacity(n as usize * 6);
-    let mut gain = Vec::with_capacity(n as usize * 3);
-    let mut offset = Vec::with_capacity(n as usize);
-    let mut saturation = Vec::with_capacity(n as usize);
-    for _ in 0..n {
-        let area: f32 = rng.random_range(0.3..1.0);
-        let aspect: f32 = (rng.random_range(-0.29f32..0.29)).exp();
-        let (sx, sy) = (
-            (area * aspect).sqrt().min(1.0),
-            (area / aspect).sqrt().min(1.0),
-        );
-        let (tx, ty) = (
-            rng.random_range(-1.0..=1.0) * (1.0 - sx),
-            rng.random_range(-1.0..=1.0) * (1.0 - sy),
-        );
-        let angle: f32 = rng.random_range(-0.17f32..0.17);
-        let flip = if rng.random::<bool>() { -1.0 } else { 1.0 };
-        let (sin, cos) = angle.sin_cos();
-        theta.extend([
-            sx * cos * flip,
-            -sy * sin,
-            tx,
-            sx * sin * flip,
-            sy * cos,
-            ty,
-        ]);
-        let contrast: f32 = rng.random_range(0.65..1.4);
-        for _ in 0..3 {
-            gain.push(contrast * rng.random_range(0.85f32..1.15));
-        }
-        offset.push(rng.random_range(-0.15f32..0.15));
-        let grey = rng.random::<f32>() < 0.1;
-        saturation.push(if grey {
-            0.0
-        } else {
-            rng.random_range(0.5f32..1.4)
-        });
-    }
-    let x = pixels.to_kind(Kind::Float) / 255.0;
-    let theta = Tensor::from_slice(&theta).view([n, 2, 3]);
-    let grid = Tensor::affine_grid_generator(&theta, [n, 3, side, side], false);
-    // Mode 0 is bilinear, padding 2 reflects.
-    let x = x.grid_sampler(&grid, 0, 2, false);
-    let grey = x.mean_dim([1i64].as_slice(), true, Kind::Float);
-    let x = (x - &grey) * Tensor::from_slice(&saturation).view([n, 1, 1, 1]) + grey;
-    let x = (x - 0.5) * Tensor::from_slice(&gain).view([n, 3, 1, 1]) + 0.5;
-    (x + Tensor::from_slice(&offset).view([n, 1, 1, 1])).clamp(0.0, 1.0)
-}
+/// What pictures go through on their way to a step.
+const AUGMENTATION: Augmentation = Augmentation {
+    least_area: 0.3,
+    turn: 0.17,
+    jitter: 1.0,
+    contrast: (0.65, 1.4),
+    balance: 0.15,
+    brightness: 0.15,
+    saturation: (0.5, 1.4),
+    grey: 0.1,
+    blur: 0.0,
+    blur_width: 0.0,
+};
 
 /// Mean and standard deviation of the shipped backbone's input, per channel, on a scale of 0 to 1.
 pub(crate) const MEAN: [f32; 3] = [0.48, 0.448, 0.398];
@@ -455,11 +416,9 @@ pub fn train_compact(
         let mut loss_sum = 0.0;
         for (chunk, step) in order.chunks(options.batch).zip(epoch * steps_per_epoch..) {
             let index = Tensor::from_slice(chunk);
-            let x = channels_last(&normalise(&augment(
-                &pixels.index_select(0, &index),
-                side,
-                &mut rng,
-            )));
+            let changes = AUGMENTATION.draw(chunk.len(), &mut rng);
+            let x = changed(&pixels.f_index_select(0, &index)?, &changes, [side; 2])?;
+            let x = channels_last(&normalise(&x));
             let logits = network.logits(&network.features(&x, true)?);
             let loss = logits.cross_entropy_for_logits(&labels.index_select(0, &index));
             loss.backward();

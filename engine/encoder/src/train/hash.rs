@@ -254,6 +254,7 @@ impl Prior {
             centre: self.centre.clone(),
             whitening: self.whitening.clone(),
             unit_length: true,
+            calibration: None,
             prototypes: None,
             head: Vec::new(),
             offset: vec![0.0; bits],

@@ -183,7 +183,7 @@ impl Network {
             + quantisation * options.lambda_quantisation
             + balance * (options.lambda_balance / options.bits as f64);
         match options.loss {
-            HashLoss::Pairwise => Ok(loss.f_add(&pairwise_loss(&u, labels)?)?),
+            HashLoss::Pairwise => Ok(loss.f_add(&pairwise_loss_among(&u, labels)?)?),
             HashLoss::None => Ok(loss),
         }
     }
@@ -216,10 +216,8 @@ fn through(layers: &[Linear], x: &Tensor) -> Result<Tensor, Error> {
     Ok(x)
 }
 
-/// DPSH's pairwise loss (Li, Wang and Kang, IJCAI 2016) on u = tanh z', pairs of one class and
-/// pairs of two weighted to equal mass; θ is scaled by the code's width so that its range, and
-/// with it the gradient, does not grow with the bits.
-fn pairwise_loss(u: &Tensor, labels: &[u32]) -> Result<Tensor, Error> {
+/// [`pairwise_loss`] of all pairs of two.
+fn pairwise_loss_among(u: &Tensor, labels: &[u32]) -> Result<Tensor, Error> {
     let n = labels.len() as i64;
     let labels: Vec<i64> = labels.iter().map(|&l| i64::from(l)).collect();
     let labels = Tensor::from_slice(&labels);
@@ -230,12 +228,24 @@ fn pairwise_loss(u: &Tensor, labels: &[u32]) -> Result<Tensor, Error> {
     let diagonal = Tensor::eye(n, (Kind::Float, tch::Device::Cpu));
     let positive = &same - &diagonal;
     let negative = same.f_ones_like()? - &same;
-    let theta = u.f_matmul(&u.tr())? * (8.0 / u.size()[1] as f64);
+    pairwise_loss(u, u, &positive, &negative)
+}
+
+/// DPSH's pairwise loss (Li, Wang and Kang, IJCAI 2016) on u = tanh z' and others like it, `positive` being 1 for
+/// pairs of one class and `negative` for pairs of two, which are weighted to equal mass; θ is scaled by the code's
+/// width so that its range, and with it the gradient, does not grow with the bits.
+pub(super) fn pairwise_loss(
+    u: &Tensor,
+    others: &Tensor,
+    positive: &Tensor,
+    negative: &Tensor,
+) -> Result<Tensor, Error> {
+    let theta = u.f_matmul(&others.tr())? * (8.0 / u.size()[1] as f64);
     let mean = |mask: &Tensor, value: Tensor| -> Result<Tensor, Error> {
         let mass = mask.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
         Ok((value * mask).f_sum(Kind::Float)? / mass)
     };
-    let pull = mean(&positive, (-&theta).f_softplus()?)?;
-    let push = mean(&negative, theta.f_softplus()?)?;
+    let pull = mean(positive, (-&theta).f_softplus()?)?;
+    let push = mean(negative, theta.f_softplus()?)?;
     Ok((pull + push) * 0.5)
 }

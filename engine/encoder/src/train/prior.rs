@@ -132,7 +132,11 @@ pub(super) fn prototypes(
 
 /// At most `count` centres of `points` by Lloyd's k-means, begun at points drawn far from each
 /// other (k-means++; Arthur and Vassilvitskii, SODA 2007). One centre is the mean.
-fn cluster_centres(points: &[&[f32]], count: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
+pub(super) fn cluster_centres(
+    points: &[&[f32]],
+    count: usize,
+    rng: &mut ChaCha8Rng,
+) -> Vec<Vec<f32>> {
     const ROUNDS: usize = 20;
     if points.is_empty() {
         return Vec::new();

@@ -5,6 +5,7 @@ use std::arch::aarch64::*;
 
 use crate::kernels::Kernels;
 use crate::kernels::batch::{self, Planes};
+use crate::kernels::planes::Bits;
 use crate::kernels::scan::{self, Isa};
 
 /// The kernels, if this machine can run them.
@@ -311,5 +312,58 @@ impl Planes for Neon {
             let within = vcleq_u16(vreinterpretq_u16_u8(sums), vreinterpretq_u16_u8(threshold));
             vmaxvq_u16(within) != 0
         }
+    }
+}
+
+impl Bits for Neon {
+    type Vector = uint8x16_t;
+    const BYTES: usize = WIDTH;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(bits: uint8x16_t, to: *mut u8) {
+        // SAFETY: the caller's; the store needs no alignment.
+        unsafe { vst1q_u8(to, bits) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(word: u64) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { vreinterpretq_u8_u64(vdupq_n_u64(word)) }
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { veorq_u8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn and(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { vandq_u8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn or(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { vorrq_u8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn without(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        // SAFETY: the caller's.
+        unsafe { vbicq_u8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn any(bits: uint8x16_t) -> bool {
+        // SAFETY: the caller's.
+        unsafe { vmaxvq_u8(bits) != 0 }
     }
 }

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use crate::kernels::Kernels;
 use crate::kernels::batch::{self, Planes};
+use crate::kernels::planes::Bits;
 use crate::kernels::scan::{self, Isa};
 
 /// The kernels, if this machine can run them.
@@ -457,5 +458,58 @@ impl Planes for Avx2 {
             let within = _mm256_cmpeq_epi16(_mm256_min_epu16(sums, threshold), sums);
             _mm256_movemask_epi8(within) != 0
         }
+    }
+}
+
+impl Bits for Avx2 {
+    type Vector = __m256i;
+    const BYTES: usize = WIDTH;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(bits: __m256i, to: *mut u8) {
+        // SAFETY: the caller's; the store needs no alignment.
+        unsafe { _mm256_storeu_si256(to.cast(), bits) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(word: u64) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_set1_epi64x(word.cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_xor_si256(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn and(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn or(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn without(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_andnot_si256(b, a) }
+    }
+
+    #[inline(always)]
+    unsafe fn any(bits: __m256i) -> bool {
+        // SAFETY: the caller's.
+        unsafe { _mm256_testz_si256(bits, bits) == 0 }
     }
 }

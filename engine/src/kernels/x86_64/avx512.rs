@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use crate::kernels::Kernels;
 use crate::kernels::batch::{self, Planes};
+use crate::kernels::planes::Bits;
 use crate::kernels::scan::{self, Isa};
 
 /// The kernels, if this machine can run them.
@@ -341,5 +342,69 @@ impl Planes for Avx512 {
     unsafe fn any_pair_within(sums: __m512i, threshold: __m512i) -> bool {
         // SAFETY: the caller's.
         unsafe { _mm512_cmple_epu16_mask(sums, threshold) != 0 }
+    }
+}
+
+impl Bits for Avx512 {
+    type Vector = __m512i;
+    const BYTES: usize = WIDTH;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(bits: __m512i, to: *mut u8) {
+        // SAFETY: the caller's; the store needs no alignment.
+        unsafe { _mm512_storeu_si512(to.cast(), bits) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(word: u64) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_epi64(word.cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn and(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn without(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_andnot_si512(b, a) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i, c: __m512i) -> (__m512i, __m512i) {
+        // SAFETY: the caller's. The truth tables of exclusive or and of the majority.
+        unsafe {
+            (
+                _mm512_ternarylogic_epi64::<0x96>(a, b, c),
+                _mm512_ternarylogic_epi64::<0xe8>(a, b, c),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn any(bits: __m512i) -> bool {
+        // SAFETY: the caller's.
+        unsafe { _mm512_test_epi64_mask(bits, bits) != 0 }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use bitkin::encoder::ImageInput;
 use bitkin::model::ModelFile;
@@ -313,6 +314,38 @@ pub(crate) fn learning_bar(what: &str) -> impl FnMut(f64, f64) -> ControlFlow<()
             bar.finish_and_clear();
         }
         interrupt::asked()
+    }
+}
+
+/// The same for a training that may be long, which holds so many bytes of pictures: says on standard error, once two
+/// steps are done, what all will take.
+pub(crate) fn estimating_bar(what: &str, bytes: usize) -> impl FnMut(f64, f64) -> ControlFlow<()> {
+    let mut bar = learning_bar(what);
+    let what = what.to_owned();
+    // The first step takes longer than others.
+    let mut first = None;
+    let mut told = false;
+    move |done, loss| {
+        match first {
+            None => first = Some((Instant::now(), done)),
+            Some((start, before)) if !told => {
+                told = true;
+                let left = start.elapsed().as_secs_f64() / (done - before) * (1.0 - done);
+                let (time, memory) = (duration(left), bytes.div_ceil(1_000_000));
+                eprintln!("{what}: about {time}, {memory} MB of memory for the pictures");
+            }
+            Some(_) => {}
+        }
+        bar(done, loss)
+    }
+}
+
+/// A time, as people say it.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds {
+        ..90.0 => format!("{seconds:.0} s"),
+        ..5400.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
     }
 }
 

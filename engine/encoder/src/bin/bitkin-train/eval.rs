@@ -6,15 +6,19 @@ use std::sync::Arc;
 
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Split, Verdict, Wanted, measure};
+use bitkin_encoder::evaluate::{Pictures, Split, Store, Verdict, Wanted, measure};
 use bitkin_encoder::features::Features;
+use bitkin_encoder::train::comae::ComaeTraining;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
+use bitkin_encoder::train::kalahash::KalaHashTraining;
+use bitkin_encoder::train::purple::PurpleTraining;
 use bitkin_encoder::train::ugh::{Library, UghTraining};
 
-use crate::common::{BackboneArguments, HashArguments, Source};
+use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
 use crate::interrupt;
 use crate::report::{Claimed, Like, Report, Row, Shown, Study};
 use crate::train::ugh::hyper_trained;
+use crate::train::{ClassFile, comae, kalahash, purple};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -57,7 +61,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all; with --text kalahash, kalahash-uncalibrated,
+    /// kalahash-no-text, kalahash-plain; and, which train the backbone and so must be named, with --attributes comae,
+    /// comae-no-point, comae-no-pair, comae-no-class, and purple, purple-graph, purple-prototypes. `all` are all of
+    /// them
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     methods: Vec<String>,
     /// Numbers of prior prototypes, one a base class, with which PP + SCDM is measured too
@@ -72,8 +79,27 @@ pub(crate) struct Arguments {
     /// Queries whose nearest pictures the report has, of the first seed
     #[arg(long, default_value_t = 34, value_name = "N", requires = "report")]
     show: usize,
+    /// A vector for each new class, of its name or what else is known of it, for KALAHash: .npy, its rows in the
+    /// order of the sorted names, or .csv with a header and the class first
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Attributes of each base class, for COMAE: a file as of --text
+    #[arg(long, value_name = "FILE")]
+    attributes: Option<PathBuf>,
     #[command(flatten)]
     hash: HashArguments,
+    /// Options of KALAHash, as `train --method kalahash` has them: --kalahash "--epochs 100 --rank 4"
+    #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = kalahash::options,
+          allow_hyphen_values = true)]
+    kalahash: kalahash::Training,
+    /// Options of COMAE, as `train --method comae` has them
+    #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = comae::options,
+          allow_hyphen_values = true)]
+    comae: ComaeTraining,
+    /// Options of PURPLE, as `train --method purple` has them: --purple "--epochs 5 --pictures 5000"
+    #[arg(long, value_name = "OPTIONS", default_value = "", value_parser = purple::options,
+          allow_hyphen_values = true)]
+    purple: PurpleTraining,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -88,7 +114,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         Some(path) => Some(Report::create(path)?),
     };
     let mut source = arguments.backbone.open()?;
-    let base = source.features("base pictures", &Dataset::open(&arguments.base)?)?;
+    let base_set = Dataset::open(&arguments.base)?;
+    let base = source.features("base pictures", &base_set)?;
     let prior = Prior::of(arguments.hash.options(64, 0).shrinkage, &base)?;
     let pool = Dataset::open(&arguments.database)?;
     let query_set = Dataset::open(&arguments.queries)?;
@@ -97,6 +124,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             "the database and the queries have different classes".into(),
         ));
     }
+    let vectors = |path: &Option<PathBuf>, set: &Dataset| {
+        let file = path.as_deref().map(|path| ClassFile { path, names: None });
+        file.map(|file| file.of(set)).transpose()
+    };
+    let attributes = vectors(&arguments.attributes, &base_set)?;
+    let text = vectors(&arguments.text, &pool)?;
     let queries = source.features("queries", &query_set)?;
     let bits: Vec<usize> = arguments.bits.iter().map(|&b| b as usize).collect();
     let shown = match report {
@@ -118,6 +151,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         None => arguments.shots.clone(),
     };
     let mut libraries = Libraries::new(&arguments, &base);
+    let fewest = all_shots.iter().copied().min().unwrap_or(0);
+    let store = Store::default();
     for shots in all_shots {
         let mut runs = Vec::new();
         for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
@@ -135,20 +170,48 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                     &drawn
                 }
             };
+            let without_labels = match &given {
+                Some(parts) => parts.sets.1.clone(),
+                None => pool.draw(fewest, arguments.anchors, seed)?.1,
+            };
             let training = TrainingData {
                 base: &base,
                 adapt: &parts.adapt,
                 unlabelled: &parts.unlabelled,
             };
+            let bar = progress_bar("");
+            let progress = |what: &str, done: f64| {
+                bar.set_prefix(what.to_owned());
+                bar.set_length(100);
+                bar.set_position((100.0 * done) as u64);
+                interrupt::asked()
+            };
             let split = Split {
                 training,
                 database: &parts.database,
                 queries: &queries,
+                pictures: Some(Pictures {
+                    extractor: &source.extractor,
+                    backbone: &source.file,
+                    base: &base_set,
+                    adapt: &parts.sets.0,
+                    unlabelled: &without_labels,
+                    database: &parts.sets.2,
+                    queries: &query_set,
+                    store: &store,
+                    progress: &progress,
+                }),
             };
             let wanted = Wanted {
                 methods: arguments.methods.clone(),
                 bits: bits.clone(),
                 prototypes: arguments.prototypes.clone(),
+                text: text.clone(),
+                attributes: attributes.clone(),
+                kalahash: arguments
+                    .kalahash
+                    .over(KalaHashTraining::new(64, seed, shots)),
+                comae: arguments.comae.clone(),
                 shown: match seed == arguments.seed {
                     true => shown.clone(),
                     false => Vec::new(),
@@ -157,8 +220,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                     .hash
                     .options(bits.first().copied().unwrap_or(64), seed),
                 library: libraries.of(seed)?,
+                purple: arguments.purple.clone(),
             };
             runs.push(measure(split, &prior, &wanted)?);
+            bar.finish_and_clear();
             eprintln!("{shots} shots, seed {seed} done");
             if interrupt::asked().is_break() {
                 return Err(Error::Stopped);
@@ -259,21 +324,22 @@ fn spread(set: &Dataset, count: usize) -> Vec<usize> {
 /// The pictures of the new classes, but for the queries.
 struct Parts {
     shots: usize,
+    /// Examples, anchors and database.
+    sets: (Dataset, Dataset, Dataset),
     adapt: Features,
     unlabelled: Features,
     database: Features,
 }
 
 impl Parts {
-    fn of(
-        source: &mut Source,
-        (adapt, unlabelled, database): (Dataset, Dataset, Dataset),
-    ) -> Result<Parts, Error> {
+    fn of(source: &mut Source, sets: (Dataset, Dataset, Dataset)) -> Result<Parts, Error> {
+        let (adapt, unlabelled, database) = &sets;
         Ok(Parts {
             shots: adapt.pictures.len() / adapt.classes().0.len().max(1),
-            adapt: source.features("examples", &adapt)?,
-            unlabelled: source.features("anchors", &unlabelled)?,
-            database: source.features("database", &database)?,
+            adapt: source.features("examples", adapt)?,
+            unlabelled: source.features("anchors", unlabelled)?,
+            database: source.features("database", database)?,
+            sets,
         })
     }
 }

@@ -44,10 +44,20 @@ enum Command {
     /// Train a library of hash functions from pictures without labels, and select among them (UGH)
     #[command(name = "train-ugh", hide = true)]
     TrainUgh(train::ugh::Arguments),
+    /// Train a KALAHash model, from a few labelled pictures and vectors of their classes: what
+    /// `train --method kalahash` is
+    #[command(hide = true, name = "train-kalahash")]
+    TrainKalaHash(train::kalahash::Arguments),
+    /// Train a COMAE model, from labelled pictures and attributes of their classes: what `train --method comae` is
+    #[command(hide = true)]
+    TrainComae(train::comae::Arguments),
+    /// Train a PURPLE model, from pictures without labels: what `train --method purple` is
+    #[command(hide = true)]
+    TrainPurple(train::purple::Arguments),
     /// Make a model for new classes out of another, from a handful of labelled pictures
     Adapt(adapt::Arguments),
     /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
-    Eval(eval::Arguments),
+    Eval(Box<eval::Arguments>),
     /// Take over the weights of a backbone
     Import(model::Import),
     /// Measure how fast a model encodes pictures, step by step and all in
@@ -71,8 +81,11 @@ fn main() -> ExitCode {
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Train(arguments) => train::pp_scdm::run(arguments),
         Command::TrainUgh(arguments) => train::ugh::run(arguments),
+        Command::TrainKalaHash(arguments) => train::kalahash::run(arguments),
+        Command::TrainComae(arguments) => train::comae::run(arguments),
+        Command::TrainPurple(arguments) => train::purple::run(arguments),
         Command::Adapt(arguments) => adapt::run(arguments),
-        Command::Eval(arguments) => eval::run(arguments),
+        Command::Eval(arguments) => eval::run(*arguments),
         Command::Import(arguments) => model::import(arguments),
         Command::Speed(arguments) => speed::run(arguments),
         Command::Stability(arguments) => stability::run(arguments),

@@ -249,6 +249,7 @@ pub fn hyper_train(
         head: Vec::new(),
         offset: Vec::new(),
         anchors: None,
+        calibration: None,
     };
     let rows: Vec<Vec<f32>> = pool
         .values

@@ -7,15 +7,20 @@ use bitkin::encoder::ImageInput;
 use bitkin::model::ModelFile;
 use bitkin_encoder::Error;
 use bitkin_encoder::backbone::Arithmetic;
+use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::encoder::build_file;
 use bitkin_encoder::features::Features;
 use bitkin_encoder::hash::{HashModel, Method};
 use bitkin_encoder::health::BitHealth;
+use clap::Parser;
 
 use crate::common::Source;
 
+pub(crate) mod comae;
+pub(crate) mod kalahash;
 pub(crate) mod pp_scdm;
+pub(crate) mod purple;
 pub(crate) mod ugh;
 
 /// Every method has options of its own, so it is a command of its own to the parser: `train --method X` becomes
@@ -54,6 +59,18 @@ pub(crate) fn by_method(
     }
 }
 
+/// Options of a method that are given in one word, as they stand at a shell.
+pub(crate) fn in_one_word<T: clap::Args>(text: &str) -> Result<T, String> {
+    #[derive(Parser)]
+    #[command(no_binary_name = true, disable_help_flag = true)]
+    struct Words<T: clap::Args> {
+        #[command(flatten)]
+        options: T,
+    }
+    let words = Words::<T>::try_parse_from(text.split_whitespace());
+    words.map(|words| words.options).map_err(|e| e.to_string())
+}
+
 /// Tells before the work, not after it, that its result cannot be written.
 pub(crate) fn check_out(out: &Path) -> Result<(), Error> {
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty());
@@ -63,6 +80,31 @@ pub(crate) fn check_out(out: &Path) -> Result<(), Error> {
             let folder = folder.display();
             Err(Error::Data(format!("--out: there is no folder {folder}")))
         }
+    }
+}
+
+/// Vectors of classes in a file, as they are given at a shell.
+pub(crate) struct ClassFile<'a> {
+    pub(crate) path: &'a Path,
+    /// A file of the names of its rows, one a line.
+    pub(crate) names: Option<&'a Path>,
+}
+
+impl ClassFile<'_> {
+    /// Those of a set's classes, by class number.
+    pub(crate) fn of(&self, set: &Dataset) -> Result<ClassVectors, Error> {
+        let classes = set.classes().0;
+        let names = match self.names {
+            None => classes.clone(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+                    path: path.display().to_string(),
+                    source,
+                })?;
+                text.lines().map(|line| line.trim().to_owned()).collect()
+            }
+        };
+        ClassVectors::read(self.path, &names)?.of_classes(&classes)
     }
 }
 
@@ -106,6 +148,9 @@ impl std::fmt::Display for Examples {
         write!(f, "{adapt} examples, {unlabelled} unlabelled anchors")
     }
 }
+
+/// Pictures that the state of the bits is told of, where the backbone was trained.
+pub(crate) const SHOWN: usize = 2000;
 
 /// A model that was trained, and what goes with it into its file.
 pub(crate) struct Made<'a> {
