@@ -2,7 +2,7 @@
 //!
 //! Long codes say many things of a picture, of which a task needs few. From some labelled codes a linear
 //! support vector machine with an L1 penalty learns which bits those are: its penalty leaves most weights at
-//! zero, and the bits with the largest ones are selected (Wang, Hebert et al. for few-shot hashing).
+//! zero, and the bits with the largest ones are selected (Wang, Gui and Hebert, ICCV workshops 2017).
 //!
 //! ```
 //! use bitkin::selection::{Selection, SelectionOptions};
@@ -88,7 +88,7 @@ pub struct SelectedBit {
     /// Its number: bit `i % 8` of byte `i / 8`.
     pub bit: u32,
     /// Its weight. Of likeness: above 0 where a set bit speaks for what is wanted, below 0 where it speaks
-    /// against; of classes: the sum over classes of absolute weights. Weights of bits that fill up compare only
+    /// against; of classes: the sum over decisions of absolute weights. Weights of bits that fill up compare only
     /// with those of the same turn.
     pub weight: f64,
 }

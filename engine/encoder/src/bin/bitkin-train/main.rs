@@ -41,6 +41,7 @@ enum Command {
     /// Train a model: pictures to codes. `--method` names the method, each with options of its own
     /// (`train --method ugh --help`); PP + SCDM if it is left out
     Train(train::pp_scdm::Arguments),
+    /// Train a library of hash functions from pictures without labels, and select among them (UGH)
     #[command(name = "train-ugh", hide = true)]
     TrainUgh(train::ugh::Arguments),
     /// Train a KALAHash model, from a few labelled pictures and vectors of their classes: what

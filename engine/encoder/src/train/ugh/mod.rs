@@ -1,6 +1,6 @@
 //! Unsupervised generic hashing (UGH): hash functions learned from unlabelled pictures, and the choice among them
-//! for a task of few labelled ones (Wang, Ramanan, Hebert et al., "Few-shot hash learning for image retrieval",
-//! ICCV workshops 2017).
+//! for a task of few labelled ones (Wang, Gui and Hebert, "Few-shot hash learning for image retrieval", ICCV
+//! workshops 2017).
 //!
 //! Hyper-training repeats independent rounds. Each draws a subset of the pool, makes pseudo-categories of it by
 //! max-min sampling ([`sampling`]), learns a few hyperplanes whose codes agree within these and differ between

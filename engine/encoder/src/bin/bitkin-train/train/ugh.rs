@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     options: UghArguments,
 }
 
-/// How functions of a library are chosen.
+// How functions of a library are chosen. No doc comment, which would become the command's own description.
 #[derive(Clone, Copy, clap::Args)]
 pub(crate) struct SelectionArguments {
     /// Width of codes in bits that are selected from a library of hash functions [default: 64]
@@ -51,7 +51,7 @@ pub(crate) struct SelectionArguments {
     pub(crate) selection_cost: Option<f64>,
 }
 
-/// Options of hyper-training; the defaults are the paper's, where it says them.
+// Options of hyper-training; the defaults are the paper's, where it says them.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Hyper-training")]
 pub(crate) struct UghArguments {
