@@ -167,6 +167,8 @@ pub(crate) fn options(text: &str) -> Result<PurpleTraining, String> {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
+    /// Seconds of steps above which it is worth saying how they get fewer.
+    const LONG: f64 = 120.0;
     check_out(&arguments.out)?;
     let options = arguments
         .training
@@ -232,9 +234,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     }
     .write(&arguments.out)
 }
-
-/// Seconds of steps after which it is worth saying how there can be fewer.
-const LONG: f64 = 120.0;
 
 /// Pictures that the state of the bits is told of.
 const SHOWN: usize = 2000;
