@@ -186,7 +186,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 seconds,
                 bytes,
             } => bar.suspend(|| {
-                let (time, memory) = (duration(seconds), bytes / 1_000_000);
+                let (time, memory) = (duration(seconds), bytes.div_ceil(1_000_000));
                 eprintln!("{what} of {count} pictures: about {time}, {memory} MB of memory");
                 if what == "steps" && seconds > LONG {
                     eprintln!(
