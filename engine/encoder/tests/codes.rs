@@ -87,6 +87,7 @@ fn a_code_follows_from_its_feature_step_by_step() {
         centre: vec![1.0, 0.0],
         whitening: Some(vec![2.0, 0.0, 0.0, 1.0]),
         unit_length: true,
+        calibration: None,
         prototypes: Some(Prototypes {
             points: vec![0.6, 0.8, -0.8, 0.6],
             classes: vec![0, 1],

@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use bitkin_encoder::Error;
 use bitkin_encoder::backbone::Arithmetic;
 use bitkin_encoder::baselines::Projection;
+use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{METHODS, Split, Wanted, code_map, measure, model_map};
 use bitkin_encoder::features::Features;
@@ -258,7 +259,11 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         prototypes: vec![2],
         shown: vec![3],
         options: HashTraining::new(8, 1),
-        text: None,
+        text: Some(ClassVectors {
+            classes: vec!["a".into(), "b".into()],
+            columns: vec!["x".into()],
+            values: vec![1.0, 2.0],
+        }),
         attributes: None,
         kalahash: KalaHashTraining::new(8, 1, 1),
         comae: ComaeTraining::new(8, 1),
@@ -276,7 +281,8 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
     assert_eq!(of("lsh"), [Some(8), Some(9)]);
     assert_eq!(of("pp-scdm"), [Some(8), Some(9)]);
     // Those that train the backbone must be named, and need pictures.
-    for (method, _) in METHODS.iter().filter(|m| !m.0.starts_with("purple")) {
+    let trains = |method: &str| method.starts_with("purple") || method.starts_with("comae");
+    for (method, _) in METHODS.iter().filter(|m| !trains(m.0)) {
         assert!(!of(method).is_empty(), "{method}");
     }
     let few: Vec<_> = measured
@@ -292,6 +298,19 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         prototypes: Vec::new(),
         ..wanted.clone()
     };
+    // Without what a method is told of classes it is left out, and cannot be asked for.
+    for (method, what) in [("kalahash", "--text"), ("comae", "--attributes")] {
+        let error = measure(
+            split,
+            &prior,
+            &Wanted {
+                text: None,
+                ..one(method)
+            },
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
     let itq = measure(split, &prior, &one("itq")).unwrap();
     assert_eq!((itq.len(), itq[0].method), (1, "itq"));
     let unknown = measure(split, &prior, &one("best"))

@@ -54,7 +54,7 @@ enum Command {
     /// Make a model for new classes out of another, from a handful of labelled pictures
     Adapt(adapt::Arguments),
     /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
-    Eval(eval::Arguments),
+    Eval(Box<eval::Arguments>),
     /// Take over the weights of a backbone
     Import(model::Import),
     /// Measure how fast a model encodes pictures, step by step and all in
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
         Command::TrainComae(arguments) => train::comae::run(arguments),
         Command::TrainPurple(arguments) => train::purple::run(arguments),
         Command::Adapt(arguments) => adapt::run(arguments),
-        Command::Eval(arguments) => eval::run(arguments),
+        Command::Eval(arguments) => eval::run(*arguments),
         Command::Import(arguments) => model::import(arguments),
         Command::Speed(arguments) => speed::run(arguments),
         Command::Stability(arguments) => stability::run(arguments),
