@@ -125,14 +125,12 @@ impl ComaeTraining {
         ];
         for (name, number, least) in numbers {
             if !(number.is_finite() && number >= least) {
-                return fail(format!(
-                    "the {name} is {number}: give a number {}",
-                    match least {
-                        0.0 => "from 0".to_owned(),
-                        1e-3 => "from 0.001".to_owned(),
-                        _ => "above 0".to_owned(),
-                    }
-                ));
+                let range = match least {
+                    0.0 => "from 0",
+                    1e-3 => "from 0.001",
+                    _ => "above 0",
+                };
+                return fail(format!("the {name} is {number}: give a number {range}"));
             }
         }
         Ok(())
@@ -289,15 +287,17 @@ impl Network {
         if options.lambda_point > 0.0 || options.lambda_pair > 0.0 {
             let similar = attributes.maps(&maps)?;
             if options.lambda_point > 0.0 {
-                loss = loss + attributes.point_loss(&similar, &labels)? * options.lambda_point;
+                let point = attributes.point_loss(&similar, &labels)?;
+                loss = loss.f_add(&(point * options.lambda_point))?;
             }
             if options.lambda_pair > 0.0 {
                 let pair = attributes.pair_loss(options, &similar, &labels, rng)?;
-                loss = loss + pair * options.lambda_pair;
+                loss = loss.f_add(&(pair * options.lambda_pair))?;
             }
         }
         if options.lambda_class > 0.0 {
-            loss = loss + attributes.class_loss(&g, &labels)? * options.lambda_class;
+            let class = attributes.class_loss(&g, &labels)?;
+            loss = loss.f_add(&(class * options.lambda_class))?;
         }
         Ok(loss)
     }

@@ -226,4 +226,3 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     }
     .write(&arguments.out)
 }
-
