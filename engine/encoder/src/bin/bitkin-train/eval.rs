@@ -365,8 +365,8 @@ fn print(rows: &[Row], studies: &[Study], claims: &[Claimed], format: Format) {
         );
     }
     println!(
-        "{:<22} {:>5} {:>8} {:>10} {:>8} {:>8} {:>8}  {}",
-        "method", "bits", "mAP", "± 95 %", "mAP@100", "P@10", "training", "learned from"
+        "{:<22} {:>5} {:>8} {:>10} {:>8} {:>8} {:>8}  learned from",
+        "method", "bits", "mAP", "± 95 %", "mAP@100", "P@10", "training"
     );
     const TEN: usize = 2;
     for row in rows {
