@@ -2,7 +2,7 @@
 //! Exploration for zero-shot hashing, 2024).
 //!
 //! A layer of 1 × 1 convolutions over the backbone's last maps, a prototype for each attribute, is drawn towards the
-//! attributes of a picture's class in three ways ([`super::attributes`]); the code layer on the pooled feature g learns
+//! attributes of a picture's class in three ways (`attributes.rs`); the code layer on the pooled feature g learns
 //! from the classes, u = tanh(FC(g)), by a hypersphere loss: CosFace (Wang et al., CVPR 2018) of u and learned centres.
 //! The backbone's last blocks learn from all of it, or the attributes would not touch the codes. Codes are
 //! sign(FC(g)); attributes and prototypes are for training alone.

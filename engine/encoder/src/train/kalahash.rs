@@ -5,7 +5,7 @@
 //! paper the calibration sits on the keys and values of a transformer's last block; here on the feature, the last
 //! thing that every backbone has. The vectors K of the classes go through a layer F into feature space, where
 //! they calibrate, and through a layer G into codes, W = G(K)ᵀ, where they guide the training pictures' codes B
-//! ([`Kiddo`]). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
+//! (`kiddo.rs`). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
 //!
 //! Where we depart from the authors' program: the calibration's place; in L_sim pairs of one class and of two weigh
 //! the same and θ is 8 uᵢᵀ uⱼ / b (their ½ uᵢᵀ uⱼ at 16 bits; unscaled, wide codes collapsed into one); bits begin
