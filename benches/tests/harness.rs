@@ -259,3 +259,26 @@ fn quality_is_measured_and_shown() {
     let page = std::fs::read_to_string(folder.path().join("out/report.html")).unwrap();
     assert!(page.contains("Retrieval quality"));
 }
+
+/// A tiny collection, made, searched under masks, and taken away.
+#[test]
+fn masks_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "masks --rows 5000 --bits 200 --masks 3,16 --rounds 2 --scans 1";
+    for merge in ["", " --merge"] {
+        let line = format!("{line}{merge}");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let output = harness(folder.path(), &words);
+        let (said, error) = (output.stdout, String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{error}");
+        let said = String::from_utf8_lossy(&said);
+        let of = |bits: &str| {
+            let mut lines = said.lines().map(str::split_whitespace);
+            let line = lines.find(|line| line.clone().next() == Some(bits));
+            line.unwrap_or_else(|| panic!("no line of {bits} bits: {said}"))
+                .count()
+        };
+        assert_eq!((of("3"), of("16")), (11, 11), "{said}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -203,6 +203,11 @@ typedef struct bitkin_search_options {
   uint32_t threads;
   // BITKIN_WAY_PLANNED, or another for measurements. Answers are the same for any.
   uint32_t way;
+  // The bits that count, laid out as a code: one mask for all queries, or one for each of them, one after
+  // the other. NULL for all bits. Searches for pairs take none.
+  const uint8_t *mask;
+  // Bytes of `mask`: those of a code, or so many for each query.
+  size_t mask_size;
 } bitkin_search_options;
 
 // Is told which share of the work is done, 0 to 1; false ends it. It must not unwind, and may call any
@@ -447,6 +452,22 @@ enum bitkin_status bitkin_create_model_collection(struct bitkin_database *databa
                                                   const char *const *index,
                                                   size_t index_count,
                                                   struct bitkin_collection **collection);
+
+// Makes a collection whose codes are stored bit by bit, too, as many bytes again, so that searches with a
+// mask read its bits and no others: for wide codes. The codes have `bits` bits, or, if `model` is not NULL, are
+// made by the model in that file, and `bits` is 0. Otherwise as bitkin_create_collection.
+//
+// Threads: any.
+//
+// # Safety
+// As for bitkin_create_model_collection.
+enum bitkin_status bitkin_create_planes_collection(struct bitkin_database *database,
+                                                   const char *name,
+                                                   uint32_t bits,
+                                                   const char *model,
+                                                   const char *const *index,
+                                                   size_t index_count,
+                                                   struct bitkin_collection **collection);
 
 // Gives a handle of the collection of that name. Free it with bitkin_collection_free.
 //
