@@ -390,7 +390,7 @@ impl Database {
     }
 
     /// Makes a copy of the database, as of now or a little later, in a new or empty directory.
-    /// Reads and writes go on meanwhile. See [`backup`].
+    /// Reads and writes go on meanwhile. See [`backup`](crate::backup).
     ///
     /// # Errors
     /// What storage reports.

@@ -66,7 +66,7 @@ pub(crate) enum Command {
     /// Find the nearest codes
     Search(Search),
     /// Search, and tell how the answers were found
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Find rows that are near each other, and delete all but one of them
     Dedupe(Dedupe),
     /// Show one row

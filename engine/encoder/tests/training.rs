@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bitkin_encoder::Error;
 use bitkin_encoder::backbone::Arithmetic;
 use bitkin_encoder::baselines::Projection;
+use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::evaluate::{METHODS, Split, Wanted, code_map, measure, model_map};
 use bitkin_encoder::features::Features;
@@ -259,6 +260,11 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         bits: vec![8, 9],
         prototypes: vec![2],
         shown: vec![3],
+        text: Some(ClassVectors {
+            classes: vec!["a".into(), "b".into()],
+            columns: vec!["x".into()],
+            values: vec![1.0, 2.0],
+        }),
         library: Some(Arc::new(library)),
         ..Wanted::new(HashTraining::new(8, 1))
     };
@@ -275,12 +281,9 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
     assert_eq!(of("pp-scdm"), [Some(8), Some(9)]);
     assert_eq!(of("ugh"), [Some(8), Some(9)]);
     assert_eq!(of("ugh-random"), [Some(8), Some(9)]);
-    // Those that train the backbone must be named, and need pictures; some need vectors of classes.
-    let need_more = ["purple", "comae", "kalahash"];
-    let alone = METHODS
-        .iter()
-        .filter(|m| !need_more.iter().any(|more| m.0.starts_with(more)));
-    for (method, _) in alone {
+    // Those that train the backbone must be named, and need pictures.
+    let trains = |method: &str| method.starts_with("purple") || method.starts_with("comae");
+    for method in METHODS.iter().map(|m| m.name).filter(|name| !trains(name)) {
         assert!(!of(method).is_empty(), "{method}");
     }
     let few: Vec<_> = measured
@@ -296,6 +299,19 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         prototypes: Vec::new(),
         ..wanted.clone()
     };
+    // Without what a method is told of classes it is left out, and cannot be asked for.
+    for (method, what) in [("kalahash", "--text"), ("comae", "--attributes")] {
+        let error = measure(
+            split,
+            &prior,
+            &Wanted {
+                text: None,
+                ..one(method)
+            },
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
     let itq = measure(split, &prior, &one("itq")).unwrap();
     assert_eq!((itq.len(), itq[0].method), (1, "itq"));
     let unknown = measure(split, &prior, &one("best"))

@@ -273,16 +273,16 @@ unsafe fn add_group<B: Bits, const FIRST: bool>(
             let (mut ones, mut twos, mut fours) = (digit(0), digit(1), digit(2));
             let mut eights = digit(3);
             let mut carries = [zero; 2];
-            for half in 0..2 {
+            for (half, carry) in carries.iter_mut().enumerate() {
                 let mut of_eight = [zero; 2];
-                for quarter in 0..2 {
+                for (quarter, carry) in of_eight.iter_mut().enumerate() {
                     let first = 8 * half + 4 * quarter;
                     let (sum, a) = B::add(ones, bit(first), bit(first + 1));
                     let (sum, b) = B::add(sum, bit(first + 2), bit(first + 3));
                     ones = sum;
-                    (twos, of_eight[quarter]) = B::add(twos, a, b);
+                    (twos, *carry) = B::add(twos, a, b);
                 }
-                (fours, carries[half]) = B::add(fours, of_eight[0], of_eight[1]);
+                (fours, *carry) = B::add(fours, of_eight[0], of_eight[1]);
             }
             let (sum, mut carry) = B::add(eights, carries[0], carries[1]);
             eights = sum;

@@ -26,6 +26,9 @@ const ROW_APART: f32 = 11.0;
 /// Nanoseconds of a row whose code alone is fetched, because nearly all others are hidden.
 const GATHERED: f32 = 30.0;
 
+/// Bytes of a code that are copied in the time in which it is fetched.
+const COPIED: f32 = 512.0;
+
 /// Estimates below this are not learned from: the clock itself takes a part of it.
 const LEAST: f32 = 2_000.0;
 
@@ -134,14 +137,16 @@ impl Costs {
         }
     }
 
-    /// Of a part with so many rows, of each of which a mask calls for so many bytes.
+    /// Of a part with so many rows, of each of which a mask calls for so many bytes; or, where some are
+    /// gathered, of that many, whose whole codes are copied.
     pub(super) fn masked(rows: usize, bytes: usize, gathered: Option<u64>) -> Costs {
         let costs = Costs::new(rows, bytes, gathered, None, 1);
-        let learned = costs
-            .plain
-            .map(|[alone, _]| MASKED.factor(costs.bytes) * alone);
+        let scan = match costs.plain {
+            Some([alone, _]) => MASKED.factor(costs.bytes) * alone,
+            None => costs.scan * (1.0 + bytes as f32 / COPIED),
+        };
         Costs {
-            scan: learned.unwrap_or(costs.scan),
+            scan,
             is_masked: true,
             ..costs
         }

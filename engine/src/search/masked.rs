@@ -173,14 +173,15 @@ impl Pass<'_> {
         let begun = Instant::now();
         let planes = match self.wanted.way {
             Some(Way::Scan) => None,
-            _ if part.gathers() => None,
             _ => Planes::of(part.part, self.snapshot.bits()),
         };
-        let way = match planes {
-            Some(_) => Way::Planes,
-            None => Way::Scan,
+        let [of_planes, of_rows] = part.masked_costs(self.snapshot.stride(), asked);
+        // Few rows are quicker gathered, if their codes are not too long.
+        let planes = planes.filter(|_| !part.gathers() || of_planes.scan < of_rows.scan);
+        let (way, costs) = match planes {
+            Some(_) => (Way::Planes, of_planes),
+            None => (Way::Scan, of_rows),
         };
-        let costs = part.masked_costs(self.snapshot.stride(), planes.is_some(), asked);
         let ground = match planes {
             Some(planes) => Ground::Planes(planes, part),
             None => Ground::Rows(part.columns()?),
@@ -302,16 +303,16 @@ impl Pass<'_> {
 }
 
 impl Visible<'_> {
-    /// What it takes to find the nearest under a mask.
-    fn masked_costs(&self, stride: usize, has_planes: bool, asked: &[Asked<'_>]) -> Costs {
+    /// What it takes to find the nearest under a mask, by planes and by rows.
+    fn masked_costs(&self, stride: usize, asked: &[Asked<'_>]) -> [Costs; 2] {
         let mask = asked.first().and_then(|asked| asked.mask);
         let width = mask.map_or(0, |mask| mask.width()) as usize;
-        let bytes = match has_planes {
-            true => width.div_ceil(8),
+        let rows = self.part.len();
+        let of_rows = match self.gathers() {
+            true => Costs::masked(rows, stride, Some(self.rows)),
             // A cache line for each bit, where they lie far apart.
-            false => stride.min(64 * width),
+            false => Costs::masked(rows, stride.min(64 * width), None),
         };
-        let gathered = self.gathers().then_some(self.rows);
-        Costs::masked(self.part.len(), bytes, gathered)
+        [Costs::masked(rows, width.div_ceil(8), None), of_rows]
     }
 }

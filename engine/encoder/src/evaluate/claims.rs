@@ -146,7 +146,8 @@ mod tests {
             .iter()
             .map(|a| a - 0.1 + rng.random_range(-0.5..0.5))
             .collect();
-        let found = differ(&[a.clone()], &[b.clone()]).unwrap();
+        let (a, b) = ([a], [b]);
+        let found = differ(&a, &b).unwrap();
         let half = 1.96 * (1.0f64 / 12.0).sqrt() / f64::from(n).sqrt();
         assert!((found.mean - 0.1).abs() < 2.0 * half);
         assert!(
@@ -154,7 +155,7 @@ mod tests {
             "{found:?}"
         );
         assert_eq!(found.verdict(), Verdict::Held);
-        assert_eq!(differ(&[b], &[a]).unwrap().verdict(), Verdict::Reversed);
+        assert_eq!(differ(&b, &a).unwrap().verdict(), Verdict::Reversed);
     }
 
     /// Queries alone, of which there are many, would make any difference between two seeds certain.

@@ -10,29 +10,21 @@ use crate::error::Error;
 use crate::train::comae::{ComaeTraining, Seen, train};
 
 /// Its rows of the table.
-pub(super) const METHODS: [(&str, &str); 4] = [
-    (
-        "comae",
-        "the base classes and their attributes, the backbone's last blocks trained; nothing of the new classes",
-    ),
-    ("comae-no-point", "the same without the point-wise loss"),
-    ("comae-no-pair", "the same without the pair-wise loss"),
-    ("comae-no-class", "the same without the class-wise loss"),
-];
+const ROWS: [&str; 4] = ["comae", "comae-no-point", "comae-no-pair", "comae-no-class"];
 
 impl Table<'_> {
     /// All of them at one width, where there are attributes: one training a row and seed for all numbers of shots.
     pub(super) fn comae(&mut self, bits: usize, seed: u64) -> Result<(), Error> {
         let wanted = self.wanted;
         let Some(attributes) = &wanted.attributes else {
-            return match METHODS.iter().any(|row| self.named(row.0)) {
+            return match ROWS.iter().any(|row| self.named(row)) {
                 false => Ok(()),
                 true => Err(Error::Data(
                     "COMAE needs attributes of each base class: give --attributes".into(),
                 )),
             };
         };
-        for (method, _) in METHODS {
+        for method in ROWS {
             if !self.asked(method) {
                 continue;
             }

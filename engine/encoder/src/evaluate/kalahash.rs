@@ -7,17 +7,11 @@ use crate::error::Error;
 use crate::train::kalahash::{KalaHashTraining, train};
 
 /// Its rows of the table.
-pub(super) const METHODS: [(&str, &str); 4] = [
-    (
-        "kalahash",
-        "the labelled examples and a vector for each new class, nothing of the base classes",
-    ),
-    ("kalahash-uncalibrated", "the same without calibration"),
-    (
-        "kalahash-no-text",
-        "the same with calibration, but codes not guided by the vectors",
-    ),
-    ("kalahash-plain", "without both: the examples alone"),
+const ROWS: [&str; 4] = [
+    "kalahash",
+    "kalahash-uncalibrated",
+    "kalahash-no-text",
+    "kalahash-plain",
 ];
 
 /// Whether a row is with the calibration, and with what is known of the classes in the codes.
@@ -29,14 +23,14 @@ impl Table<'_> {
         let examples = self.split.training.adapt;
         let wanted = self.wanted;
         let Some(text) = &wanted.text else {
-            return match METHODS.iter().any(|row| self.named(row.0)) {
+            return match ROWS.iter().any(|row| self.named(row)) {
                 false => Ok(()),
                 true => Err(Error::Data(
                     "KALAHash needs a vector for each class: give --text".into(),
                 )),
             };
         };
-        for ((method, _), (calibrated, guided)) in METHODS.into_iter().zip(PARTS) {
+        for (method, (calibrated, guided)) in ROWS.into_iter().zip(PARTS) {
             let mut options = KalaHashTraining {
                 bits,
                 ..wanted.kalahash.clone()

@@ -7,6 +7,7 @@
 mod claims;
 mod comae;
 mod kalahash;
+mod methods;
 mod pictures;
 mod purple;
 mod quality;
@@ -20,6 +21,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use self::claims::{CLAIMS, Claim, Difference, Verdict};
+use self::methods::{ALL, OF_PICTURES};
+pub use self::methods::{Described, METHODS};
 pub use self::pictures::{Pictures, Store, Tuned};
 pub use self::quality::{Found, Quality, TOPS, spearman};
 use self::quality::{of_codes, of_rankings};
@@ -67,83 +70,12 @@ pub struct Measured {
     pub quality: Quality,
     /// Seconds that training took; none for what is not trained.
     pub training_seconds: Option<f64>,
+    /// Microseconds from a picture's features to its code, with all threads of the machine at work.
+    pub coding_microseconds: Option<f64>,
     /// What is nearest to each of the queries to be shown; of codes alone.
     #[serde(skip)]
     pub shown: Vec<Vec<Found>>,
 }
-
-/// What is measured, and what each has seen beside the base classes.
-pub const METHODS: [(&str, &str); 27] = [
-    (
-        "float-centred",
-        "cosine of features, seen from the mean of the base classes",
-    ),
-    ("float-cosine", "cosine of features as they are"),
-    ("float-l2", "distance of features as they are"),
-    (
-        "float-whitened",
-        "cosine of features, whitened as for codes",
-    ),
-    (
-        "float-diffused",
-        "the same, diffused over the same anchors as codes",
-    ),
-    (
-        "float-lda",
-        "whitened, by nearness to the means of the labelled examples",
-    ),
-    ("lsh", "random hyperplanes"),
-    (
-        "itq",
-        "PCA-ITQ, fitted on the base classes or also on the anchors, whichever is better",
-    ),
-    ("pp", "prior prototypes and head, no diffusion"),
-    (
-        "scdm",
-        "head on whitened features and diffusion, no prototypes",
-    ),
-    ("pp-scdm", "prior prototypes, head and diffusion"),
-    (
-        "pp-scdm-adapted",
-        "the same, adapted from a model that knew the base classes alone, without their pictures",
-    ),
-    (
-        "pp-scdm-latent",
-        "the same before signs are taken, by cosine",
-    ),
-    (
-        "ugh",
-        "bits that the labelled examples select from a library learned from the base pictures without labels; \
-         one set of bits for all classes",
-    ),
-    ("ugh-random", "bits of the same library, drawn at random"),
-    ("ugh-all", "all bits of the same library"),
-    kalahash::METHODS[0],
-    kalahash::METHODS[1],
-    kalahash::METHODS[2],
-    kalahash::METHODS[3],
-    comae::METHODS[0],
-    comae::METHODS[1],
-    comae::METHODS[2],
-    comae::METHODS[3],
-    purple::METHODS[0],
-    purple::METHODS[1],
-    purple::METHODS[2],
-];
-
-/// What says all of [`METHODS`].
-const ALL: &str = "all";
-
-/// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
-const OF_PICTURES: [&str; 7] = [
-    "purple",
-    "purple-graph",
-    "purple-prototypes",
-    "comae",
-    "comae-no-point",
-    "comae-no-pair",
-    "comae-no-class",
-];
 
 /// What is measured, and how models are trained.
 #[derive(Clone, Debug)]
@@ -203,7 +135,7 @@ pub fn measure(split: Split<'_>, prior: &Prior, wanted: &Wanted) -> Result<Vec<M
     if split.database.is_empty() || split.queries.is_empty() {
         return Err(Error::Data("the database or the queries are empty".into()));
     }
-    let names = METHODS.map(|(name, _)| name);
+    let names = METHODS.map(|method| method.name);
     let known = |name: &str| name == ALL || names.contains(&name);
     if let Some(unknown) = wanted.methods.iter().find(|m| !known(m)) {
         let names = names.join(", ");
@@ -407,7 +339,9 @@ impl<'a> Table<'a> {
         seconds: f64,
         [rows, asked]: [&Features; 2],
     ) {
+        let start = Instant::now();
         let codes = [rows, asked].map(|features| model_codes(model, features));
+        let coding = start.elapsed().as_secs_f64() * 1e6 / (rows.len() + asked.len()) as f64;
         let (quality, shown) = of_codes(
             (&codes[0], rows),
             (&codes[1], asked),
@@ -420,6 +354,7 @@ impl<'a> Table<'a> {
             prototypes,
             quality,
             training_seconds: Some(seconds),
+            coding_microseconds: Some(coding),
             shown,
         });
     }
@@ -477,6 +412,7 @@ impl<'a> Table<'a> {
             prototypes: None,
             quality,
             training_seconds: None,
+            coding_microseconds: None,
             shown: Vec::new(),
         });
     }

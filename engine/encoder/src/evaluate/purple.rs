@@ -8,24 +8,14 @@ use crate::dataset::Dataset;
 use crate::error::Error;
 use crate::train::purple::{Losses, Progress, PurpleTraining, train};
 
-/// What is measured, and what it is.
-pub(super) const METHODS: [(&str, &str); 3] = [
-    (
-        "purple",
-        "PURPLE, trained on base pictures and anchors without labels",
-    ),
-    ("purple-graph", "the same with L_S, the graph, alone"),
-    (
-        "purple-prototypes",
-        "the same with L_C, hashing prototypes, alone",
-    ),
-];
+/// Its rows of the table.
+const ROWS: [&str; 3] = ["purple", "purple-graph", "purple-prototypes"];
 
 impl Table<'_> {
     /// Codes of one width and seed by PURPLE.
     pub(super) fn purple(&mut self, bits: usize, seed: u64) -> Result<(), Error> {
         let losses = [Losses::Both, Losses::Graph, Losses::Prototypes];
-        for ((method, _), losses) in METHODS.into_iter().zip(losses) {
+        for (method, losses) in ROWS.into_iter().zip(losses) {
             if !self.asked(method) {
                 continue;
             }

@@ -2,7 +2,7 @@
 //! Exploration for zero-shot hashing, 2024).
 //!
 //! A layer of 1 × 1 convolutions over the backbone's last maps, a prototype for each attribute, is drawn towards the
-//! attributes of a picture's class in three ways ([`super::attributes`]); the code layer on the pooled feature g learns
+//! attributes of a picture's class in three ways (`attributes.rs`); the code layer on the pooled feature g learns
 //! from the classes, u = tanh(FC(g)), by a hypersphere loss: CosFace (Wang et al., CVPR 2018) of u and learned centres.
 //! The backbone's last blocks learn from all of it, or the attributes would not touch the codes. Codes are
 //! sign(FC(g)); attributes and prototypes are for training alone.
@@ -125,14 +125,12 @@ impl ComaeTraining {
         ];
         for (name, number, least) in numbers {
             if !(number.is_finite() && number >= least) {
-                return fail(format!(
-                    "the {name} is {number}: give a number {}",
-                    match least {
-                        0.0 => "from 0".to_owned(),
-                        1e-3 => "from 0.001".to_owned(),
-                        _ => "above 0".to_owned(),
-                    }
-                ));
+                let range = match least {
+                    0.0 => "from 0",
+                    1e-3 => "from 0.001",
+                    _ => "above 0",
+                };
+                return fail(format!("the {name} is {number}: give a number {range}"));
             }
         }
         Ok(())
@@ -289,15 +287,17 @@ impl Network {
         if options.lambda_point > 0.0 || options.lambda_pair > 0.0 {
             let similar = attributes.maps(&maps)?;
             if options.lambda_point > 0.0 {
-                loss = loss + attributes.point_loss(&similar, &labels)? * options.lambda_point;
+                let point = attributes.point_loss(&similar, &labels)?;
+                loss = loss.f_add(&(point * options.lambda_point))?;
             }
             if options.lambda_pair > 0.0 {
                 let pair = attributes.pair_loss(options, &similar, &labels, rng)?;
-                loss = loss + pair * options.lambda_pair;
+                loss = loss.f_add(&(pair * options.lambda_pair))?;
             }
         }
         if options.lambda_class > 0.0 {
-            loss = loss + attributes.class_loss(&g, &labels)? * options.lambda_class;
+            let class = attributes.class_loss(&g, &labels)?;
+            loss = loss.f_add(&(class * options.lambda_class))?;
         }
         Ok(loss)
     }

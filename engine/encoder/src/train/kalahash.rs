@@ -5,7 +5,7 @@
 //! paper the calibration sits on the keys and values of a transformer's last block; here on the feature, the last
 //! thing that every backbone has. The vectors K of the classes go through a layer F into feature space, where
 //! they calibrate, and through a layer G into codes, W = G(K)ᵀ, where they guide the training pictures' codes B
-//! ([`Kiddo`]). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
+//! (`kiddo.rs`). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
 //!
 //! Where we depart from the authors' program: the calibration's place; in L_sim pairs of one class and of two weigh
 //! the same and θ is 8 uᵢᵀ uⱼ / b (their ½ uᵢᵀ uⱼ at 16 bits; unscaled, wide codes collapsed into one); bits begin
@@ -63,10 +63,11 @@ pub struct KalaHashTraining {
 
 impl KalaHashTraining {
     /// The defaults for codes of `bits` bits and `shots` pictures of each class. The authors chose r, s, α, β and γ for
-    /// each number of shots, with codes of 16 bits on CIFAR-10: 1, 2, 4 and 8; of these the next that is not more.
+    /// each number of shots, with codes of 16 bits on CIFAR-10: 1, 2, 4 and 8; of these the next that is not more. Only s of one shot was 1 there: so
+    /// much of a class shifts a feature further than one picture can tell of which class it is, and retrieved worse.
     pub fn new(bits: usize, seed: u64, shots: usize) -> KalaHashTraining {
         let (rank, scale, alpha, beta, gamma) = match shots {
-            0 | 1 => (1, 1.0, 0.1, 1.0, 3.0),
+            0 | 1 => (1, 0.1, 0.1, 1.0, 3.0),
             2 | 3 => (4, 0.3, 0.1, 0.1, 4.0),
             4..=7 => (1, 0.1, 0.01, 0.01, 2.0),
             _ => (4, 0.2, 0.01, 0.1, 1.0),
@@ -302,7 +303,8 @@ impl<'a> Network<'a> {
             let classes = self.text.size()[0];
             let product = codes.f_matmul(&self.knowledge()?)?;
             let wanted = own.f_one_hot(classes)?.f_to_kind(Kind::Float)?;
-            loss = loss + (wanted - product).f_square()?.f_mean(Kind::Float)? * options.alpha;
+            let text = (wanted - product).f_square()?.f_mean(Kind::Float)?;
+            loss = loss.f_add(&(text * options.alpha))?;
         }
         Ok(loss + (u - codes).f_square()?.f_mean(Kind::Float)? * options.beta)
     }
@@ -326,7 +328,7 @@ impl<'a> Network<'a> {
             let chosen = classes.f_index_select(0, &index(&nearest))?;
             let amounts = e.f_matmul(&down.f_transpose(0, 1)?)?.f_view([n, 1, rank])?;
             let shift = amounts.f_bmm(&chosen.f_view([n, rank, -1])?)?;
-            e = e + shift.f_squeeze_dim(1)? * *scale;
+            e = e.f_add(&(shift.f_squeeze_dim(1)? * *scale))?;
         }
         let z = through(&self.head, &(e * loudness(self.features.size()[1])))?;
         Ok(z.f_tanh()?)

@@ -32,6 +32,8 @@ pub(super) struct Measured {
     map_at_100: f64,
     precision: Vec<(u32, f64)>,
     training_seconds: Option<f64>,
+    coding_microseconds: Option<f64>,
+    supervision: String,
 }
 
 /// Whether more prototypes retrieve better.
@@ -371,7 +373,15 @@ impl Measurements<'_> {
             Grid {
                 caption: format!("{shots} labelled examples of a class"),
                 heads: [
-                    "method", "bits", "mAP", "± 95 %", "mAP@100", "P@10", "training",
+                    "method",
+                    "bits",
+                    "mAP",
+                    "± 95 %",
+                    "mAP@100",
+                    "P@10",
+                    "training",
+                    "coding",
+                    "learned from",
                 ]
                 .map(str::to_owned)
                 .to_vec(),
@@ -402,6 +412,9 @@ impl Measured {
                 some(ten.map(|(_, precision)| *precision)),
                 self.training_seconds
                     .map_or("–".to_owned(), |seconds| format!("{seconds:.1} s")),
+                self.coding_microseconds
+                    .map_or("–".to_owned(), |micros| format!("{micros:.1} µs")),
+                self.supervision.clone(),
             ],
         }
     }
@@ -482,6 +495,7 @@ mod tests {
                 "method": method, "what": "w", "backbone": "<net>", "leaky": true, "bits": bits,
                 "prototypes": prototypes, "shots": 5, "seeds": 3, "map_mean": map, "map_ci95": 0.01,
                 "map_at_100": 0.5, "precision": [[1, 0.9], [10, 0.7]], "training_seconds": null,
+                "coding_microseconds": 2.5, "supervision": "labels of base classes",
                 "maps": [map], "precision_within_2": null,
             })
         };
@@ -526,6 +540,7 @@ mod tests {
             "1 of 1 are of its class",
             "lower bound",
             "5 prototypes",
+            "labels of base classes",
             "ugh better than lsh",
             "+0.0100 to +0.0300",
         ] {

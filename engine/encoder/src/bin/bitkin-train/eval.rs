@@ -365,20 +365,23 @@ fn print(rows: &[Row], studies: &[Study], claims: &[Claimed], format: Format) {
         );
     }
     println!(
-        "{:<22} {:>5} {:>8} {:>10} {:>8} {:>8}",
-        "method", "bits", "mAP", "± 95 %", "mAP@100", "P@10"
+        "{:<22} {:>5} {:>8} {:>10} {:>8} {:>8} {:>8}  learned from",
+        "method", "bits", "mAP", "± 95 %", "mAP@100", "P@10", "training"
     );
     const TEN: usize = 2;
     for row in rows {
         let bits = row.bits.map_or("float".into(), |b| b.to_string());
         let interval = row.map_ci95.map_or("-".into(), |h| format!("{h:.4}"));
+        let training = row
+            .training_seconds
+            .map_or("-".into(), |seconds| format!("{seconds:.1} s"));
         let method = match row.prototypes {
             Some(count) => format!("{}, {count} prototypes", row.method),
             None => row.method.to_owned(),
         };
         println!(
-            "{method:<22} {bits:>5} {:>8.4} {interval:>10} {:>8.4} {:>8.4}",
-            row.map_mean, row.map_at_100, row.precision[TEN].1
+            "{method:<22} {bits:>5} {:>8.4} {interval:>10} {:>8.4} {:>8.4} {training:>8}  {}",
+            row.map_mean, row.map_at_100, row.precision[TEN].1, row.supervision
         );
     }
     for study in studies {

@@ -14,8 +14,10 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub(crate) struct Row {
     pub(crate) method: &'static str,
-    /// What the method is, and what it has seen beside the base classes.
+    /// What the method is.
     pub(crate) what: &'static str,
+    /// What it learned from.
+    pub(crate) supervision: &'static str,
     pub(crate) backbone: String,
     /// Whether the backbone may have been trained on the new classes.
     pub(crate) leaky: bool,
@@ -35,6 +37,7 @@ pub(crate) struct Row {
     pub(crate) precision: Vec<(usize, f64)>,
     pub(crate) precision_within_2: Option<f64>,
     pub(crate) training_seconds: Option<f64>,
+    pub(crate) coding_microseconds: Option<f64>,
 }
 
 impl Row {
@@ -49,12 +52,11 @@ impl Row {
         let maps: Vec<f64> = rows.iter().map(|row| row.quality.map).collect();
         let (map_mean, map_ci95) = interval(&maps);
         let tops = TOPS.iter().enumerate();
+        let described = METHODS.iter().find(|method| method.name == rows[0].method);
         Row {
             method: rows[0].method,
-            what: METHODS
-                .iter()
-                .find(|(name, _)| *name == rows[0].method)
-                .map_or("", |(_, what)| what),
+            what: described.map_or("", |method| method.what),
+            supervision: described.map_or("", |method| method.supervision),
             backbone: like.backbone.to_owned(),
             leaky: like.leaky,
             bits: rows[0].bits,
@@ -70,6 +72,7 @@ impl Row {
                 .collect(),
             precision_within_2: over_some(&|row| row.quality.precision_within_2),
             training_seconds: over_some(&|row| row.training_seconds),
+            coding_microseconds: over_some(&|row| row.coding_microseconds),
         }
     }
 }

@@ -3,9 +3,9 @@
 //! workshops 2017).
 //!
 //! Hyper-training repeats independent rounds. Each draws a subset of the pool, makes pseudo-categories of it by
-//! max-min sampling (`sampling`), learns a few hyperplanes whose codes agree within these and differ between
-//! them (`dbc`), adds to each category what looks like it, learns again, and moves each hyperplane to where a
-//! calibrated probability is one half (`platt`). All functions together are a **library**: a model with as many
+//! max-min sampling (`sampling.rs`), learns a few hyperplanes whose codes agree within these and differ between
+//! them (`dbc.rs`), adds to each category what looks like it, learns again, and moves each hyperplane to where a
+//! calibrated probability is one half (`platt.rs`). All functions together are a **library**: a model with as many
 //! bits. [`select`] makes an ordinary model of those that tell the classes of a few pictures apart.
 //!
 //! Where the paper is silent: mutual distance is the sum over pairs; a row belongs to the first category that

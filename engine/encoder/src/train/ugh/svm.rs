@@ -58,15 +58,15 @@ impl Machine {
         passes: usize,
         rng: &mut ChaCha8Rng,
     ) {
-        for i in 0..labels.len() {
-            if labels[i] != self.labels[i] {
+        for (i, &label) in labels.iter().enumerate() {
+            if label != self.labels[i] {
                 add(
                     -self.alphas[i] * self.labels[i],
                     rows.row(i),
                     &mut self.weight,
                 );
                 self.alphas[i] = 0.0;
-                self.labels[i] = labels[i];
+                self.labels[i] = label;
             }
         }
         let squares: Vec<f32> = (0..rows.len())

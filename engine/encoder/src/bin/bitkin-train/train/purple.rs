@@ -159,6 +159,8 @@ pub(crate) fn options(text: &str) -> Result<PurpleTraining, String> {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
+    /// Seconds of steps above which it is worth saying how they get fewer.
+    const LONG: f64 = 120.0;
     check_out(&arguments.out)?;
     let options = arguments
         .training
@@ -176,7 +178,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 seconds,
                 bytes,
             } => bar.suspend(|| {
-                let (time, memory) = (duration(seconds), bytes / 1_000_000);
+                let (time, memory) = (duration(seconds), bytes.div_ceil(1_000_000));
                 eprintln!("{what} of {count} pictures: about {time}, {memory} MB of memory");
                 if what == "steps" && seconds > LONG {
                     eprintln!(
@@ -224,6 +226,3 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     }
     .write(&arguments.out)
 }
-
-/// Seconds of steps after which it is worth saying how there can be fewer.
-const LONG: f64 = 120.0;
