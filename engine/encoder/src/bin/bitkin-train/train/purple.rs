@@ -95,6 +95,18 @@ struct Training {
     /// How often it is blurred [default: 0.5]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     blur: Option<f32>,
+    /// By how much contrast and saturation change at most, up or down [default: 0.4]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    contrast: Option<f32>,
+    /// By how much brightness does, in parts of white [default: 0.2]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    brightness: Option<f32>,
+    /// By how much each of red, green and blue does [default: 0.1]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    balance: Option<f32>,
+    /// Largest deviation of the blur, in parts of the width [default: 0.0089, 2 pixels of 224]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    blur_width: Option<f32>,
 }
 
 fn share(text: &str) -> Result<f32, String> {
@@ -145,8 +157,15 @@ impl Training {
             (&mut augmentation.jitter, self.jitter),
             (&mut augmentation.grey, self.grey),
             (&mut augmentation.blur, self.blur),
+            (&mut augmentation.brightness, self.brightness),
+            (&mut augmentation.balance, self.balance),
+            (&mut augmentation.blur_width, self.blur_width),
         ] {
             *number = said.unwrap_or(*number);
+        }
+        if let Some(by) = self.contrast {
+            augmentation.contrast = (1.0 - by, 1.0 + by);
+            augmentation.saturation = augmentation.contrast;
         }
         options
     }
