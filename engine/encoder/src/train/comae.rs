@@ -2,7 +2,7 @@
 //! Exploration for zero-shot hashing, 2024).
 //!
 //! A layer of 1 × 1 convolutions over the backbone's last maps, a prototype for each attribute, is drawn towards the
-//! attributes of a picture's class in three ways ([`super::attributes`]); the code layer on the pooled feature g learns
+//! attributes of a picture's class in three ways (`attributes.rs`); the code layer on the pooled feature g learns
 //! from the classes, u = tanh(FC(g)), by a hypersphere loss: CosFace (Wang et al., CVPR 2018) of u and learned centres.
 //! The backbone's last blocks learn from all of it, or the attributes would not touch the codes. Codes are
 //! sign(FC(g)); attributes and prototypes are for training alone.
@@ -16,6 +16,7 @@ use tch::{COptimizer, Kind, Tensor};
 
 use super::attributes::{Attributes, cross_entropy, unit};
 use super::backbone::normal;
+use super::hash::diverged;
 use crate::backbone::Tail;
 use crate::class_vectors::ClassVectors;
 use crate::device::use_one_thread;
@@ -219,7 +220,10 @@ pub fn train(
         weight: Vec::try_from(weight.f_detach()?.f_reshape([-1])?)?,
         bias: Vec::try_from(bias.f_detach()?)?,
     };
-    Ok(HashModel::linear(Method::Comae, head, false))
+    match head.is_finite() {
+        true => Ok(HashModel::linear(Method::Comae, head, false)),
+        false => Err(diverged()),
+    }
 }
 
 /// What learns beside the tail.

@@ -5,7 +5,7 @@
 //! paper the calibration sits on the keys and values of a transformer's last block; here on the feature, the last
 //! thing that every backbone has. The vectors K of the classes go through a layer F into feature space, where
 //! they calibrate, and through a layer G into codes, W = G(K)ᵀ, where they guide the training pictures' codes B
-//! ([`Kiddo`]). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
+//! (KIDDO, `kiddo.rs`). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
 //!
 //! Where we depart from the authors' program: the calibration's place; in L_sim pairs of one class and of two weigh
 //! the same and θ is 8 uᵢᵀ uⱼ / b (their ½ uᵢᵀ uⱼ at 16 bits; unscaled, wide codes collapsed into one); bits begin
@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::{COptimizer, Kind, Tensor};
 
 use super::backbone::normal;
-use super::hash::check_features;
+use super::hash::{check_features, diverged};
 use super::kiddo::Kiddo;
 use super::network::pairwise_loss;
 use crate::class_vectors::ClassVectors;
@@ -142,7 +142,13 @@ pub fn train(
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let network = Network::new(options, pictures, text, &mut rng)?;
     network.fit(options, &mut rng, &mut progress)?;
-    network.model()
+    let model = network.model()?;
+    let calibration = model.calibration.iter();
+    let mut calibration = calibration.flat_map(|c| c.classes.iter().chain(&c.down));
+    match model.head[0].is_finite() && calibration.all(|v| v.is_finite()) {
+        true => Ok(model),
+        false => Err(diverged()),
+    }
 }
 
 /// A fully connected layer under training.
@@ -257,8 +263,7 @@ impl<'a> Network<'a> {
                 step += 1;
                 let loss = loss.f_double_value(&[])?;
                 if !loss.is_finite() {
-                    let what = "the training diverged: lower --learning-rate, or the weights of the losses";
-                    return Err(Error::Data(what.into()));
+                    return Err(diverged());
                 }
                 if progress(step as f64 / steps as f64, loss).is_break() {
                     return Err(Error::Stopped);
