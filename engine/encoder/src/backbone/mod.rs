@@ -367,13 +367,29 @@ impl Backbone {
                 Ok(x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)?)
             }
             Network::TorchScript(module, dim) => {
-                let y = module.forward(x)?;
+                let y = module.forward(x).map_err(|e| self.wrong_side(x, e))?;
                 if y.size() != [x.size()[0], *dim as i64] {
                     let what = format!("its module gives a tensor of shape {:?}", y.size());
                     return Err(Error::Backbone(what));
                 }
                 Ok(y)
             }
+        }
+    }
+}
+
+impl Backbone {
+    /// The error of a module that fails, which may be because of the size of the pictures.
+    fn wrong_side(&self, x: &Tensor, error: TchError) -> Error {
+        let input = self.description.input;
+        let size = x.size();
+        let made_for = [i64::from(input.height), i64::from(input.width)];
+        match size[2..] == made_for {
+            true => Error::Torch(error),
+            false => Error::Backbone(format!(
+                "its module fails on pictures of {} x {} pixels, and was made for {} x {} (leave --side out): {error}",
+                size[3], size[2], input.width, input.height
+            )),
         }
     }
 }

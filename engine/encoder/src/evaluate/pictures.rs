@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bitkin::model::ModelFile;
 use rayon::prelude::*;
@@ -47,7 +48,8 @@ pub struct Pictures<'a> {
 pub struct Store {
     /// By number of blocks.
     trunks: RefCell<BTreeMap<usize, Rows>>,
-    views: RefCell<Option<(String, Rc<Views>)>>,
+    /// Those that were made last: their name, and the seconds that it took.
+    views: RefCell<Option<(String, Rc<Views>, f64)>>,
     trained: RefCell<BTreeMap<String, Rc<Tuned>>>,
 }
 
@@ -97,7 +99,8 @@ impl Pictures<'_> {
         })
     }
 
-    /// Views for PURPLE of some of the pictures, those that were made last if they are the same.
+    /// Views for PURPLE of some of the pictures, those that were made last if they are the same; and the seconds
+    /// that it took to make them, then or now.
     ///
     /// # Errors
     /// As [`Views::of`].
@@ -106,22 +109,24 @@ impl Pictures<'_> {
         options: &PurpleTraining,
         set: &Dataset,
         progress: impl FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Rc<Views>, Error> {
+    ) -> Result<(Rc<Views>, f64), Error> {
         let name = format!(
             "{} {} {:?} {:?} {:?}",
             options.seed, options.views, options.blocks, options.pictures, options.augmentation
         );
         let mut last = self.store.views.borrow_mut();
-        if let Some((of, views)) = &*last
+        if let Some((of, views, seconds)) = &*last
             && *of == name
         {
-            return Ok(Rc::clone(views));
+            return Ok((Rc::clone(views), *seconds));
         }
         // What is not needed any more need not be in memory beside it.
         *last = None;
+        let start = Instant::now();
         let views = Rc::new(Views::of(options, self.extractor, set, progress)?);
-        *last = Some((name, Rc::clone(&views)));
-        Ok(views)
+        let seconds = start.elapsed().as_secs_f64();
+        *last = Some((name, Rc::clone(&views), seconds));
+        Ok((views, seconds))
     }
 
     /// Features of some of the pictures by a backbone whose last blocks were trained.

@@ -50,19 +50,20 @@ fn learn(options: &PurpleTraining, pictures: Pictures<'_>) -> Result<Tuned, Erro
         pictures: both.into_iter().flatten().collect(),
     });
     let features = pictures.frozen(&set)?;
-    let start = Instant::now();
     let what = format!("PURPLE, {} bits", options.bits);
     let mut told = |progress| match progress {
         Progress::Views { done, of } => pictures.tell("views", done, of),
         Progress::Step { done, steps, .. } => pictures.tell(&what, done, steps),
         Progress::Estimate { .. } => ControlFlow::Continue(()),
     };
-    let views = pictures.views(options, &set, &mut told)?;
+    // Views serve several trainings, of which each would need them.
+    let (views, seconds) = pictures.views(options, &set, &mut told)?;
+    let start = Instant::now();
     let trained = train(options, pictures.backbone, &views, &features, &mut told)?;
     Ok(Tuned {
         backbone: trained.backbone,
         blocks: trained.blocks,
         model: trained.model,
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: seconds + start.elapsed().as_secs_f64(),
     })
 }

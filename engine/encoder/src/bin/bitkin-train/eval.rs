@@ -146,13 +146,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let fewest = all_shots.iter().copied().min().unwrap_or(0);
     let store = Store::default();
-    let bar = progress_bar("");
-    let progress = |what: &str, done: f64| {
-        bar.set_prefix(what.to_owned());
-        bar.set_length(100);
-        bar.set_position((100.0 * done) as u64);
-        interrupt::asked()
-    };
     for shots in all_shots {
         let mut runs = Vec::new();
         for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
@@ -178,6 +171,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 base: &base,
                 adapt: &parts.adapt,
                 unlabelled: &parts.unlabelled,
+            };
+            let bar = progress_bar("");
+            let progress = |what: &str, done: f64| {
+                bar.set_prefix(what.to_owned());
+                bar.set_length(100);
+                bar.set_position((100.0 * done) as u64);
+                interrupt::asked()
             };
             let split = Split {
                 training,
@@ -215,6 +215,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
                 purple: arguments.purple.clone(),
             };
             runs.push(measure(split, &prior, &wanted)?);
+            bar.finish_and_clear();
             eprintln!("{shots} shots, seed {seed} done");
             if interrupt::asked().is_break() {
                 return Err(Error::Stopped);

@@ -63,11 +63,10 @@ pub(super) fn sinkhorn(
     smoothing: f64,
     iterations: usize,
 ) -> Result<Tensor, TchError> {
-    let size = scores.size();
-    let share = (size[0] as f64 / size[1] as f64).ln();
     let mut log = scores / smoothing;
     for _ in 0..iterations {
-        log = &log - log.f_logsumexp([0i64].as_slice(), true)? + share;
+        // Columns to one and the same sum; which, the rows decide.
+        log = &log - log.f_logsumexp([0i64].as_slice(), true)?;
         log = &log - log.f_logsumexp([1i64].as_slice(), true)?;
     }
     log.f_exp()

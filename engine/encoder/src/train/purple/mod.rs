@@ -58,7 +58,9 @@ pub struct PurpleTraining {
     pub losses: Losses,
     /// M, feature prototypes and hashing prototypes each.
     pub prototypes: usize,
-    /// τ of both losses.
+    /// τ of both losses. Codes are compared with hashing prototypes by cosine, as with each other; the paper prints
+    /// inner products, of up to the width: with them 64 bits retrieved worse than random ones (mAP 0.124 in place of
+    /// 0.162, Tiny ImageNet's novel classes).
     pub temperature: f64,
     /// τ of the pseudo-labels q = softmax(zᵀc / τ). The paper has 0.5 for all; but then no picture of unit length
     /// can belong to one of 50 prototypes by more than 0.53, qᵀq never reaches the threshold, and the graph has no
@@ -71,11 +73,13 @@ pub struct PurpleTraining {
     /// Iterations of the assignment.
     pub iterations: usize,
     /// Last blocks of the backbone that are trained, 0 for the head alone; if it is not said, one where the backbone
-    /// has blocks. The paper trains all of it: minutes on a GPU, days on a CPU.
+    /// has blocks. The paper trains all of it, which is work for a GPU. On Tiny ImageNet's novel classes the head
+    /// alone retrieves as well (mAP 0.162 with 64 bits and either) in a sixth of the time.
     pub blocks: Option<usize>,
     /// Learning rate of the backbone.
     pub backbone_rate: f64,
-    /// Learning rate of the head.
+    /// Learning rate of the head. The paper has 1e-3 and does not say for how many epochs: with the head on features
+    /// scaled to unit variance, three times as many of them (100) at 1e-3 gave no more than these at 1e-2.
     pub head_rate: f64,
     /// Momentum of SGD; the paper does not say.
     pub momentum: f64,
@@ -88,9 +92,9 @@ pub struct PurpleTraining {
     /// Augmented views that are made of every picture before the training, of which each step draws two; the paper
     /// makes new ones for every step, which would take more of it than training the last block does.
     pub views: usize,
-    /// What makes a view of a picture. The paper names crop, colour, grey, blur and flip without numbers: these
-    /// are SimCLR's (Chen et al., ICML 2020), but for crops of at least 0.3 of the area instead of 0.08, which of
-    /// 64 pixels would leave 18.
+    /// What makes a view of a picture. The paper names crop, colour, grey, blur and flip without numbers. How often
+    /// each happens is as in SimCLR (Chen et al., ICML 2020); crops keep 0.3 of the area at least instead of 0.08,
+    /// which of 64 pixels would leave 18, and colours change less. Not tuned.
     pub augmentation: Augmentation,
 }
 
@@ -109,10 +113,10 @@ impl PurpleTraining {
             iterations: 3,
             blocks: None,
             backbone_rate: 1e-5,
-            head_rate: 1e-3,
+            head_rate: 1e-2,
             momentum: 0.9,
             batch: 48,
-            epochs: 10,
+            epochs: 30,
             pictures: None,
             views: 4,
             augmentation: Augmentation {
@@ -128,6 +132,61 @@ impl PurpleTraining {
                 blur_width: 2.0 / 224.0,
             },
         }
+    }
+
+    /// Refuses options that make no sense, or not for so many pictures: before anything is done that takes long.
+    ///
+    /// # Errors
+    /// [`Error::Data`].
+    pub fn check(&self, pictures: usize) -> Result<(), Error> {
+        if pictures == 0 {
+            return Err(Error::Data("there are no pictures".into()));
+        }
+        let fail = |what: String| Err(Error::Data(what));
+        if !(8..=65_536).contains(&self.bits) {
+            return fail(format!("codes of {} bits: give 8 to 65,536", self.bits));
+        }
+        for (name, value) in [
+            ("--temperature", self.temperature),
+            ("--feature-temperature", self.feature_temperature),
+            ("--threshold", self.threshold),
+            ("--smoothing", self.smoothing),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                return fail(format!("{name} is {value}: give a number above zero"));
+            }
+        }
+        for (name, value) in [
+            ("--backbone-rate", self.backbone_rate),
+            ("--head-rate", self.head_rate),
+            ("--momentum", self.momentum),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return fail(format!("{name} is {value}: give a number, zero or more"));
+            }
+        }
+        for (name, value, least) in [
+            ("--prototypes", self.prototypes, 2),
+            ("--batch", self.batch, 2),
+            ("--epochs", self.epochs, 1),
+            ("--iterations", self.iterations, 1),
+            ("--views", self.views, 2),
+        ] {
+            if value < least {
+                return fail(format!("{name} is {value}: give {least} at least"));
+            }
+        }
+        for (what, count, option) in [
+            ("prototypes", self.prototypes, "--prototypes"),
+            ("a batch", self.batch, "--batch"),
+        ] {
+            if pictures < count {
+                return fail(format!(
+                    "{pictures} pictures are fewer than the {count} of {what}: give more pictures, or a smaller {option}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The pictures of a set that are trained on, in the set's order.
@@ -200,7 +259,8 @@ pub fn train(
     features: &Features,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Trained, Error> {
-    check(options, views, features)?;
+    options.check(features.len())?;
+    check_features(views, features)?;
     use_one_thread();
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let labels = labels_of(options, features, &mut rng)?;
@@ -306,41 +366,9 @@ fn labels_of(
     Ok(labels)
 }
 
-/// Refuses what cannot be trained with.
-fn check(options: &PurpleTraining, views: &Views, features: &Features) -> Result<(), Error> {
+/// Refuses features that are not of the pictures whose views there are.
+fn check_features(views: &Views, features: &Features) -> Result<(), Error> {
     let fail = |what: String| Err(Error::Data(what));
-    if !(8..=65_536).contains(&options.bits) {
-        return fail(format!("codes of {} bits: give 8 to 65,536", options.bits));
-    }
-    for (name, value) in [
-        ("--temperature", options.temperature),
-        ("--feature-temperature", options.feature_temperature),
-        ("--threshold", options.threshold),
-        ("--smoothing", options.smoothing),
-    ] {
-        if !(value.is_finite() && value > 0.0) {
-            return fail(format!("{name} is {value}: give a number above zero"));
-        }
-    }
-    for (name, value) in [
-        ("--backbone-rate", options.backbone_rate),
-        ("--head-rate", options.head_rate),
-        ("--momentum", options.momentum),
-    ] {
-        if !(value.is_finite() && value >= 0.0) {
-            return fail(format!("{name} is {value}: give a number, zero or more"));
-        }
-    }
-    for (name, value, least) in [
-        ("--prototypes", options.prototypes, 2),
-        ("--batch", options.batch, 2),
-        ("--epochs", options.epochs, 1),
-        ("--iterations", options.iterations, 1),
-    ] {
-        if value < least {
-            return fail(format!("{name} is {value}: give {least} at least"));
-        }
-    }
     let n = features.len();
     if views.pictures != n || features.values.len() != n * features.dim {
         let (values, pictures) = (features.values.len(), views.pictures);
@@ -354,16 +382,6 @@ fn check(options: &PurpleTraining, views: &Views, features: &Features) -> Result
             "the features of picture {row} are not finite numbers: the backbone's weights are damaged, or not made \
              for such pictures"
         ));
-    }
-    for (what, count, option) in [
-        ("prototypes", options.prototypes, "--prototypes"),
-        ("a batch", options.batch, "--batch"),
-    ] {
-        if n < count {
-            return fail(format!(
-                "{n} pictures are fewer than the {count} of {what}: give more pictures, or a smaller {option}"
-            ));
-        }
     }
     Ok(())
 }

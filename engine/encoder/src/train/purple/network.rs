@@ -201,3 +201,63 @@ impl Momentum {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::shipped;
+    use rand::SeedableRng;
+
+    /// A batch in parts, and gradients handed on from one to the other, are the same as the whole at once.
+    #[test]
+    fn a_step_goes_down_the_gradient_of_the_whole_batch() {
+        let options = PurpleTraining {
+            head_rate: 0.5,
+            backbone_rate: 0.25,
+            ..PurpleTraining::new(8, 1)
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let file = shipped().unwrap();
+        let features = Features {
+            dim: 256,
+            values: Vec::try_from(normal(&mut rng, &[30 * 256], 2.0) + 1.0).unwrap(),
+            labels: vec![0; 30],
+        };
+        let mut network = Network::new(&options, &file, 1, &features, &mut rng).unwrap();
+        // 5 pictures: parts of two views.
+        let views = normal(&mut rng, &[10, 256, 2, 2], 1.0).relu();
+        let pull = normal(&mut rng, &[5, 8], 1.0);
+        let loss = |[first, second]: [&Tensor; 2]| {
+            Ok((first * &pull).sum(Kind::Float) + (second - first).square().sum(Kind::Float))
+        };
+
+        let tail = Tail::of(&file, 1).unwrap();
+        let (weight, bias) = (network.weight.copy(), network.bias.copy());
+        let f = Tail::pooled(&tail.maps(&views).unwrap()).unwrap();
+        let e = (f - &network.mean) / network.variance.sqrt();
+        let [weight, bias] = [weight, bias].map(|x| x.detach().set_requires_grad(true));
+        let v = e.linear(&weight, Some(&bias)).tanh();
+        let whole = loss([&v.narrow(0, 0, 5), &v.narrow(0, 5, 5)]).unwrap();
+        whole.backward();
+
+        let told = network.step(&views, loss).unwrap();
+        assert!((told - whole.double_value(&[])).abs() < 1e-4);
+        let mut pairs = vec![(&weight, &network.weight, 0.5), (&bias, &network.bias, 0.5)];
+        let (before, after) = (
+            tail.parameters(),
+            network.tail.as_ref().unwrap().parameters(),
+        );
+        assert_eq!(after.len(), 4);
+        pairs.extend(before.iter().zip(&after).map(|(a, b)| (a, b, 0.25)));
+        for (before, after, rate) in pairs {
+            let expected = before.grad() * -rate;
+            let moved = after - before;
+            let off = (&moved - &expected).abs().max().double_value(&[]);
+            let largest = expected.abs().max().double_value(&[]);
+            assert!(largest > 1e-3 && off < 1e-3 * largest, "{off} of {largest}");
+        }
+        // The parts see the weights as they are now.
+        let twin = network.twins[3].as_ref().unwrap().parameters();
+        assert_eq!(twin[0], after[0]);
+    }
+}

@@ -35,23 +35,16 @@ impl Views {
     /// Makes them; `progress` may break off.
     ///
     /// # Errors
-    /// [`Error::Data`] when there is no picture, or fewer than two views of each are asked for; [`Error::Picture`]
-    /// and [`Error::Io`] for one that cannot be used; [`Error::Backbone`] when the backbone has not so many blocks;
-    /// [`Error::Stopped`]; [`Error::Torch`].
+    /// As [`PurpleTraining::check`]; [`Error::Picture`] and [`Error::Io`] for a picture that cannot be used;
+    /// [`Error::Backbone`] when the backbone has not so many blocks; [`Error::Stopped`]; [`Error::Torch`].
     pub fn of(
         options: &PurpleTraining,
         extractor: &Extractor,
         set: &Dataset,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Views, Error> {
+        options.check(set.pictures.len())?;
         let each = options.views;
-        if each < 2 {
-            let what = format!("--views is {each}: two at least are compared with each other");
-            return Err(Error::Data(what));
-        }
-        if set.pictures.is_empty() {
-            return Err(Error::Data("there are no pictures".into()));
-        }
         let blocks = options
             .blocks
             .unwrap_or(extractor.backbone().blocks().min(1));
@@ -63,28 +56,38 @@ impl Views {
             ControlFlow::Break(()) => Err(Error::Stopped),
         };
         let (start, of) = (Instant::now(), set.pictures.len());
-        let mut parts = Vec::new();
+        let mut rows = None;
+        let mut done = 0;
         for pictures in set.pictures.chunks(TOGETHER) {
             let changes = options.augmentation.draw(pictures.len() * each, &mut rng);
             let views = pictures.par_iter().zip(changes.par_chunks(each));
             let views =
                 views.map(|(picture, changes)| views_of(extractor, picture, changes, blocks));
             let views = views.collect::<Result<Vec<Tensor>, Error>>()?;
-            let view = &views[0];
-            if parts.is_empty() {
-                let share = of as f64 / pictures.len() as f64;
-                tell(Progress::Estimate {
-                    what: "views",
-                    seconds: start.elapsed().as_secs_f64() * share,
-                    bytes: of * view.numel() * view.kind().elt_size_in_bytes(),
-                })?;
+            let rows = match &mut rows {
+                Some(rows) => rows,
+                empty => {
+                    let view = &views[0];
+                    let share = of as f64 / pictures.len() as f64;
+                    tell(Progress::Estimate {
+                        what: "views",
+                        seconds: start.elapsed().as_secs_f64() * share,
+                        bytes: of * view.numel() * view.kind().elt_size_in_bytes(),
+                    })?;
+                    let mut shape = view.size();
+                    shape[0] *= of as i64;
+                    empty.insert(Tensor::f_empty(shape, (view.kind(), view.device()))?)
+                }
+            };
+            for view in views {
+                let mut place = rows.f_narrow(0, (done * each) as i64, each as i64)?;
+                place.f_copy_(&view)?;
+                done += 1;
             }
-            parts.push(Tensor::f_cat(&views, 0)?);
-            let done = pictures.len() + (parts.len() - 1) * TOGETHER;
             tell(Progress::Views { done, of })?;
         }
         Ok(Views {
-            rows: Tensor::f_cat(&parts, 0)?,
+            rows: rows.unwrap_or_default(),
             pictures: of,
             each,
             blocks,
