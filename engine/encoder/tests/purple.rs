@@ -17,7 +17,9 @@ use bitkin_encoder::encoder::{TorchEncoder, build_file};
 use bitkin_encoder::evaluate::{Pictures, Split, Store, Wanted, code_map, measure, model_map};
 use bitkin_encoder::features::{Extractor, Features};
 use bitkin_encoder::hash::{HashModel, Method};
+use bitkin_encoder::train::comae::ComaeTraining;
 use bitkin_encoder::train::hash::{HashTraining, Prior, TrainingData};
+use bitkin_encoder::train::kalahash::KalaHashTraining;
 use bitkin_encoder::train::purple::{Losses, Progress, PurpleTraining, Trained, Views, train};
 use common::{SIDE, tiny_backbone};
 use rand::{Rng, SeedableRng};
@@ -423,6 +425,10 @@ fn evaluation_trains_once_and_measures_by_the_trained_backbone() {
         prototypes: Vec::new(),
         shown: Vec::new(),
         options: HashTraining::new(16, 1),
+        text: None,
+        attributes: None,
+        kalahash: KalaHashTraining::new(16, 1, 1),
+        comae: ComaeTraining::new(16, 1),
         purple: PurpleTraining {
             epochs: 3,
             ..small(8, 9)

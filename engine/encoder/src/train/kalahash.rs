@@ -9,7 +9,7 @@
 //!
 //! Where we depart from the authors' program: the calibration's place; in L_sim pairs of one class and of two weigh
 //! the same and θ is 8 uᵢᵀ uⱼ / b (their ½ uᵢᵀ uⱼ at 16 bits; unscaled, wide codes collapsed into one); bits begin
-//! balanced; the classes' vectors have a root mean square of 1; W and U are computed anew after each epoch; 30 epochs
+//! balanced; features and vectors have a fixed length; W and U are computed anew after each epoch; 30 epochs
 //! and not 100, with which codes of 64 bits retrieved worse; f32 throughout.
 
 use std::ops::ControlFlow;
@@ -191,7 +191,7 @@ impl<'a> Network<'a> {
         );
         let weight = normal(rng, &[bits, dim], 0.01);
         // So that bits begin balanced: features are not centred.
-        let bias = weight.f_mv(&mean)? * -loudness(dim);
+        let bias = weight.f_mv(&mean)? * -LENGTH;
         let calibration = match options.rank.min(classes) {
             0 => None,
             rank => {
@@ -335,14 +335,14 @@ impl<'a> Network<'a> {
             let shift = amounts.f_bmm(&chosen.f_view([n, rank, -1])?)?;
             e = e.f_add(&(shift.f_squeeze_dim(1)? * *scale))?;
         }
-        let z = through(&self.head, &(e * loudness(self.features.size()[1])))?;
+        let z = through(&self.head, &(e * LENGTH))?;
         Ok(z.f_tanh()?)
     }
 
     fn model(&self) -> Result<HashModel, Error> {
         let (weight, bias) = &self.head;
         let head = Layer {
-            weight: to_vec(&(weight * loudness(weight.size()[1])))?,
+            weight: to_vec(&(weight * LENGTH))?,
             bias: to_vec(bias)?,
         };
         let mut model = HashModel::linear(Method::KalaHash, head, true);
@@ -357,16 +357,14 @@ impl<'a> Network<'a> {
     }
 }
 
-/// The head sees features whose numbers are about 1, as those of the paper's are, and not their whole.
-fn loudness(dim: i64) -> f64 {
-    (dim as f64).sqrt()
-}
+/// Length of what the head sees, and of the classes' vectors: about that of CLIP's pictures and texts, for which the
+/// learning rate was chosen. With longer ones SGD does not settle.
+const LENGTH: f64 = 10.0;
 
-/// The vectors, each brought to a root mean square of 1, so that it does not matter which program made them.
+/// The vectors, each brought to [`LENGTH`], so that it does not matter which program made them.
 fn scaled(text: &ClassVectors) -> Vec<f32> {
-    let loudness = loudness(text.dim() as i64) as f32;
     let rows = text.values.chunks_exact(text.dim());
-    let rows = rows.flat_map(|row| hash::unit(row).into_iter().map(move |v| v * loudness));
+    let rows = rows.flat_map(|row| hash::unit(row).into_iter().map(|v| v * LENGTH as f32));
     rows.collect()
 }
 
