@@ -156,6 +156,11 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Whether all its numbers are finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.weight.iter().chain(&self.bias).all(|v| v.is_finite())
+    }
+
     fn forward(&self, x: Vec<f32>) -> Vec<f32> {
         let mut y = only(with_rows::<Dot>(&self.weight, &[x]));
         y.iter_mut()

@@ -16,6 +16,7 @@ use tch::{COptimizer, Kind, Tensor};
 
 use super::attributes::{Attributes, cross_entropy, unit};
 use super::backbone::normal;
+use super::hash::diverged;
 use crate::backbone::Tail;
 use crate::class_vectors::ClassVectors;
 use crate::device::use_one_thread;
@@ -219,7 +220,10 @@ pub fn train(
         weight: Vec::try_from(weight.f_detach()?.f_reshape([-1])?)?,
         bias: Vec::try_from(bias.f_detach()?)?,
     };
-    Ok(HashModel::linear(Method::Comae, head, false))
+    match head.is_finite() {
+        true => Ok(HashModel::linear(Method::Comae, head, false)),
+        false => Err(diverged()),
+    }
 }
 
 /// What learns beside the tail.

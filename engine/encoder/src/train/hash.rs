@@ -399,17 +399,17 @@ fn learn(
     model.head = network.layers()?;
     finish(&mut model, options, &anchor_rows, graph)?;
     let smoothed = model.anchors.iter().flat_map(|anchors| &anchors.smoothed);
-    let head = model.head.iter();
-    let head = head.flat_map(|layer| layer.weight.iter().chain(&layer.bias));
-    if !smoothed
-        .chain(head)
-        .chain(&model.offset)
-        .all(|v| v.is_finite())
-    {
-        let what = "the training diverged: lower --learning-rate, or the weights of the losses";
-        return Err(Error::Data(what.into()));
+    let finite = smoothed.chain(&model.offset).all(|v| v.is_finite());
+    if !finite || !model.head.iter().all(Layer::is_finite) {
+        return Err(diverged());
     }
     Ok(model)
+}
+
+/// What numbers that are not finite come from.
+pub(super) fn diverged() -> Error {
+    let what = "the training diverged: lower --learning-rate, or the weights of the losses";
+    Error::Data(what.into())
 }
 
 /// Class numbers are places in tables: without a bound, one wrong number asks for all memory.

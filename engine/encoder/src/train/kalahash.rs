@@ -5,11 +5,11 @@
 //! paper the calibration sits on the keys and values of a transformer's last block; here on the feature, the last
 //! thing that every backbone has. The vectors K of the classes go through a layer F into feature space, where
 //! they calibrate, and through a layer G into codes, W = G(K)ᵀ, where they guide the training pictures' codes B
-//! (`kiddo.rs`). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
+//! (KIDDO, `kiddo.rs`). The loss is γ L_sim + α mean((Y − Bᵀ W)²) + β mean((U − B)²), with DPSH's pairwise L_sim.
 //!
 //! Where we depart from the authors' program: the calibration's place; in L_sim pairs of one class and of two weigh
 //! the same and θ is 8 uᵢᵀ uⱼ / b (their ½ uᵢᵀ uⱼ at 16 bits; unscaled, wide codes collapsed into one); bits begin
-//! balanced; the classes' vectors have a root mean square of 1; W and U are computed anew after each epoch; 30 epochs
+//! balanced; features and vectors have a fixed length; W and U are computed anew after each epoch; 30 epochs
 //! and not 100, with which codes of 64 bits retrieved worse; f32 throughout.
 
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::{COptimizer, Kind, Tensor};
 
 use super::backbone::normal;
-use super::hash::check_features;
+use super::hash::{check_features, diverged};
 use super::kiddo::Kiddo;
 use super::network::pairwise_loss;
 use crate::class_vectors::ClassVectors;
@@ -142,7 +142,13 @@ pub fn train(
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let network = Network::new(options, pictures, text, &mut rng)?;
     network.fit(options, &mut rng, &mut progress)?;
-    network.model()
+    let model = network.model()?;
+    let calibration = model.calibration.iter();
+    let mut calibration = calibration.flat_map(|c| c.classes.iter().chain(&c.down));
+    match model.head[0].is_finite() && calibration.all(|v| v.is_finite()) {
+        true => Ok(model),
+        false => Err(diverged()),
+    }
 }
 
 /// A fully connected layer under training.
@@ -185,7 +191,7 @@ impl<'a> Network<'a> {
         );
         let weight = normal(rng, &[bits, dim], 0.01);
         // So that bits begin balanced: features are not centred.
-        let bias = weight.f_mv(&mean)? * -loudness(dim);
+        let bias = weight.f_mv(&mean)? * -LENGTH;
         let calibration = match options.rank.min(classes) {
             0 => None,
             rank => {
@@ -257,8 +263,7 @@ impl<'a> Network<'a> {
                 step += 1;
                 let loss = loss.f_double_value(&[])?;
                 if !loss.is_finite() {
-                    let what = "the training diverged: lower --learning-rate, or the weights of the losses";
-                    return Err(Error::Data(what.into()));
+                    return Err(diverged());
                 }
                 if progress(step as f64 / steps as f64, loss).is_break() {
                     return Err(Error::Stopped);
@@ -330,14 +335,14 @@ impl<'a> Network<'a> {
             let shift = amounts.f_bmm(&chosen.f_view([n, rank, -1])?)?;
             e = e.f_add(&(shift.f_squeeze_dim(1)? * *scale))?;
         }
-        let z = through(&self.head, &(e * loudness(self.features.size()[1])))?;
+        let z = through(&self.head, &(e * LENGTH))?;
         Ok(z.f_tanh()?)
     }
 
     fn model(&self) -> Result<HashModel, Error> {
         let (weight, bias) = &self.head;
         let head = Layer {
-            weight: to_vec(&(weight * loudness(weight.size()[1])))?,
+            weight: to_vec(&(weight * LENGTH))?,
             bias: to_vec(bias)?,
         };
         let mut model = HashModel::linear(Method::KalaHash, head, true);
@@ -352,16 +357,14 @@ impl<'a> Network<'a> {
     }
 }
 
-/// The head sees features whose numbers are about 1, as those of the paper's are, and not their whole.
-fn loudness(dim: i64) -> f64 {
-    (dim as f64).sqrt()
-}
+/// Length of what the head sees, and of the classes' vectors: about that of CLIP's pictures and texts, for which the
+/// learning rate was chosen. With longer ones SGD does not settle.
+const LENGTH: f64 = 10.0;
 
-/// The vectors, each brought to a root mean square of 1, so that it does not matter which program made them.
+/// The vectors, each brought to [`LENGTH`], so that it does not matter which program made them.
 fn scaled(text: &ClassVectors) -> Vec<f32> {
-    let loudness = loudness(text.dim() as i64) as f32;
     let rows = text.values.chunks_exact(text.dim());
-    let rows = rows.flat_map(|row| hash::unit(row).into_iter().map(move |v| v * loudness));
+    let rows = rows.flat_map(|row| hash::unit(row).into_iter().map(|v| v * LENGTH as f32));
     rows.collect()
 }
 

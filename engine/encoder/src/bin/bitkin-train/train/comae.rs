@@ -170,11 +170,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let memory = trunks.numel() * 2;
     let model = train(&options, seen, &tail, estimating_bar("training", memory))?;
+    // Not where it lies: a model does not depend on that.
+    let attributes_file = arguments.attributes.file_name().unwrap_or_default();
+    let attributes_file = attributes_file.to_string_lossy();
     let notes = format!(
         "COMAE, {} pictures of {} classes, attributes {} ({}), {} blocks trained, seed {}, backbone {}",
         labels.len(),
         attributes.classes.len(),
-        arguments.attributes.display(),
+        attributes_file,
         attributes.dim(),
         options.blocks,
         arguments.seed,

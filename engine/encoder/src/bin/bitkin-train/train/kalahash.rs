@@ -126,11 +126,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         &text,
         estimating_bar("training", memory),
     )?;
+    // Not where it lies: a model does not depend on that.
+    let text_file = arguments.text.file_name().unwrap_or_default();
+    let text_file = text_file.to_string_lossy();
     let notes = format!(
         "KALAHash, {} pictures of {} classes, at least {shots} each, vectors {} of {} numbers, seed {}, backbone {}",
         pictures.len(),
         text.classes.len(),
-        arguments.text.display(),
+        text_file,
         text.dim(),
         arguments.seed,
         arguments.backbone.name(),
