@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(hint("get c "), "ID");
         assert_eq!(
             hint("search "),
-            "NAME --code HEX | --image FILE | --queries FILE.npy"
+            "NAME --code HEX | --image FILE | --queries FILE.npy | --like DIR|FILE"
         );
         assert_eq!(
             hint("search c "),
