@@ -63,9 +63,13 @@ fn tab_completes_what_the_grammar_and_the_database_know() {
     let place = filled();
     let terminal = shell(&place);
     terminal.press("sea\t");
-    terminal.wait_line("db> search NAME --code HEX | --image FILE | --queries FILE.npy");
+    terminal.wait_line(
+        "db> search NAME --code HEX | --image FILE | --queries FILE.npy | --like DIR|FILE",
+    );
     terminal.press("bi\t");
-    terminal.wait_line("db> search birds --code HEX | --image FILE | --queries FILE.npy");
+    terminal.wait_line(
+        "db> search birds --code HEX | --image FILE | --queries FILE.npy | --like DIR|FILE",
+    );
     terminal.press("--wh\t");
     terminal.wait_line("db> search birds --where EXPR");
     terminal.press("ye\t");

@@ -181,5 +181,5 @@ fn prometheus_reads_its_own_format() {
     assert_eq!(value("bitkin_deleted_rows", "c"), 10.0);
     assert!(value("bitkin_segments_written_timestamp_seconds", "") > 1.7e9);
     let parts = samples.iter().filter(|s| s.0 == "bitkin_segment_bytes");
-    assert_eq!(parts.count(), 14);
+    assert_eq!(parts.count(), 16);
 }

@@ -327,7 +327,7 @@ mod tests {
         );
         assert_eq!(
             hint("search c "),
-            "--code HEX | --image FILE | --queries FILE.npy"
+            "--code HEX | --image FILE | --queries FILE.npy | --like DIR|FILE"
         );
         assert_eq!(hint("search c --code "), "HEX");
         assert_eq!(hint("search c --code ff "), "");
