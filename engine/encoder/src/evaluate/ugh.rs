@@ -1,6 +1,6 @@
 //! UGH: bits that the labelled examples select from a library, bits drawn from it at random, and all of it.
 
-use bitkin::selection::SelectionOptions;
+use bitkin::selection::{SelectionError, SelectionOptions};
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
@@ -35,8 +35,27 @@ impl Table<'_> {
                 dim: examples.dim,
                 ..Default::default()
             };
-            let options = SelectionOptions::new(bits);
-            Ok(select(&library.model, examples, &none, &options)?.0)
+            let selected = |bits| {
+                let options = SelectionOptions::new(bits);
+                select(&library.model, examples, &none, &options)
+            };
+            let found = match selected(bits) {
+                Err(Error::Selection(SelectionError::TooFewInformative { found, .. })) => found,
+                all => return Ok(all?.0),
+            };
+            // Bits by chance make up for those that are missing: every seed must have its row.
+            let selection = match found {
+                0 => Vec::new(),
+                found => selected(found)?.1.bits,
+            };
+            let mut chosen: Vec<usize> = selection.iter().map(|bit| bit.bit as usize).collect();
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            for bit in index::sample(&mut rng, library.model.bits, library.model.bits) {
+                if chosen.len() < bits && !chosen.contains(&bit) {
+                    chosen.push(bit);
+                }
+            }
+            with_bits(&library.model, &chosen)
         })?;
         self.add_library_seconds("ugh", &library);
         self.trained("ugh-random", None, || {
