@@ -253,7 +253,7 @@ fn codes_wider_than_the_features_are_measured_without_itq() {
         pictures: None,
     };
     let mut small = UghTraining::new(1);
-    (small.rounds, small.categories, small.per_category) = (3, 4, 2);
+    (small.rounds, small.categories, small.per_category) = (12, 4, 2);
     (small.functions, small.expansion) = (6, 2);
     let library = hyper_train(&small, &base, None, |_| ControlFlow::Continue(())).unwrap();
     let wanted = Wanted {
