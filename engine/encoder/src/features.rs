@@ -168,25 +168,6 @@ impl Extractor {
         })
     }
 
-    /// Pixels of a set of pictures, as the backbone is shown them: u8 `[n, 3, h, w]`; `progress` as in
-    /// [`Extractor::extract`].
-    ///
-    /// # Errors
-    /// As [`Extractor::extract`].
-    pub fn pixels(
-        &self,
-        set: &Dataset,
-        progress: impl FnMut(usize, usize) -> ControlFlow<()>,
-    ) -> Result<Tensor, Error> {
-        let (width, height) = (i64::from(self.input.width), i64::from(self.input.height));
-        let rows = in_steps(set, progress, |picture| {
-            picture.pixels(&picture.read()?, &self.input)
-        })?;
-        let shape = [set.pictures.len() as i64, height, width, 3];
-        let pixels = Tensor::f_from_data_size(&rows, &shape, Kind::Uint8)?;
-        Ok(pixels.f_permute([0, 3, 1, 2])?)
-    }
-
     /// What the backbone's last `blocks` blocks are given for a set of pictures, to train these blocks from: f16
     /// `[n, channels, h, w]`. `progress` as in [`Extractor::extract`].
     ///

@@ -95,6 +95,13 @@ impl Plan {
         }
     }
 
+    /// The first of the last `blocks` blocks.
+    fn first_of_last(&self, blocks: usize) -> Result<usize, Error> {
+        let all = self.blocks();
+        let first = all.checked_sub(blocks);
+        first.ok_or_else(|| Error::Backbone(format!("it has {all} blocks, fewer than {blocks}")))
+    }
+
     /// Names of the convolutions of the last blocks.
     fn convs_of_last(&self, blocks: usize) -> Vec<String> {
         match self {

@@ -30,10 +30,7 @@ impl Tail {
             let what = "a TorchScript module cannot be fine-tuned: leave its weights as they are";
             return Err(Error::Backbone(what.into()));
         };
-        let first = plan.blocks().checked_sub(blocks).ok_or_else(|| {
-            let all = plan.blocks();
-            Error::Backbone(format!("it has {all} blocks, fewer than {blocks}"))
-        })?;
+        let first = plan.first_of_last(blocks)?;
         let names = plan.convs_of_last(blocks);
         let mut convs = BTreeMap::new();
         for shape in shapes.iter().filter(|shape| names.contains(&shape.name)) {
@@ -172,10 +169,7 @@ impl Backbone {
             let what = "a TorchScript module cannot be parted into blocks";
             return Err(Error::Backbone(what.into()));
         };
-        let end = plan.blocks().checked_sub(blocks).ok_or_else(|| {
-            let all = plan.blocks();
-            Error::Backbone(format!("it has {all} blocks, fewer than {blocks}"))
-        })?;
+        let end = plan.first_of_last(blocks)?;
         tch::no_grad(|| {
             let x = layers.enter(&self.normalised(pixels)?)?;
             let x = plan.run(plan.stem(&x, layers)?, 0..end, layers)?;

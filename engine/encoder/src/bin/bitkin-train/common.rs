@@ -291,14 +291,7 @@ impl Source {
     }
 
     pub(crate) fn features(&mut self, what: &str, set: &Dataset) -> Result<Features, Error> {
-        let bar = progress_bar(what);
-        let features = self.extractor.extract(set, |done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-            interrupt::asked()
-        })?;
-        bar.finish_and_clear();
-        Ok(features)
+        self.extractor.extract(set, counting_bar(what))
     }
 }
 
@@ -346,6 +339,19 @@ pub(crate) fn duration(seconds: f64) -> String {
         ..90.0 => format!("{seconds:.0} s"),
         ..5400.0 => format!("{:.0} min", seconds / 60.0),
         _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+/// A progress bar for going through pictures, told how many are done, and how many there are.
+pub(crate) fn counting_bar(what: &str) -> impl FnMut(usize, usize) -> ControlFlow<()> {
+    let bar = progress_bar(what);
+    move |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        if done >= total {
+            bar.finish_and_clear();
+        }
+        interrupt::asked()
     }
 }
 

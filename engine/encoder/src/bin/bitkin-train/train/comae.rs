@@ -3,15 +3,12 @@
 use std::path::PathBuf;
 
 use bitkin_encoder::Error;
-use bitkin_encoder::backbone::{Backbone, Tail};
+use bitkin_encoder::backbone::Tail;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::features::Extractor;
 use bitkin_encoder::train::comae::{ComaeTraining, Seen, train};
-use tch::Device;
 
-use super::{ClassFile, Made, SHOWN, check_out, in_one_word};
-use crate::common::{BackboneArguments, estimating_bar, progress_bar};
-use crate::interrupt;
+use super::{ClassFile, Made, check_out, in_one_word, shown_by};
+use crate::common::{BackboneArguments, counting_bar, estimating_bar};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -154,15 +151,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let base = Dataset {
         pictures: places.iter().map(|&i| base.pictures[i].clone()).collect(),
     };
-    let bar = progress_bar("base pictures");
     let trunks = source
         .extractor
-        .trunk(&base, options.blocks, |done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-            interrupt::asked()
-        })?;
-    bar.finish_and_clear();
+        .trunk(&base, options.blocks, counting_bar("base pictures"))?;
     let seen = Seen {
         trunks: &trunks,
         labels: &labels,
@@ -184,17 +175,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         arguments.backbone.name(),
     );
     let tuned = tail.in_file(&source.file, &notes)?;
-    // What its bits are worth shows in features by the backbone as it is now.
-    let backbone = Backbone::load(&tuned, Device::Cpu, source.arithmetic)?;
-    let few = base
-        .pictures
-        .iter()
-        .step_by(labels.len().div_ceil(SHOWN))
-        .cloned();
-    let few = Dataset {
-        pictures: few.collect(),
-    };
-    let shown = Extractor::new(backbone, source.input).extract(&few, |_, _| interrupt::asked())?;
+    let shown = shown_by(&tuned, &source, &base)?;
     Made {
         model: &model,
         backbone: &tuned,

@@ -6,16 +6,18 @@ use std::path::Path;
 use bitkin::encoder::ImageInput;
 use bitkin::model::ModelFile;
 use bitkin_encoder::Error;
-use bitkin_encoder::backbone::Arithmetic;
+use bitkin_encoder::backbone::{Arithmetic, Backbone};
 use bitkin_encoder::class_vectors::ClassVectors;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::encoder::build_file;
-use bitkin_encoder::features::Features;
+use bitkin_encoder::features::{Extractor, Features};
 use bitkin_encoder::hash::{HashModel, Method};
 use bitkin_encoder::health::BitHealth;
 use clap::Parser;
+use tch::Device;
 
 use crate::common::Source;
+use crate::interrupt;
 
 pub(crate) mod comae;
 pub(crate) mod kalahash;
@@ -130,9 +132,7 @@ impl Examples {
         };
         Ok(Examples { adapt, unlabelled })
     }
-}
 
-impl Examples {
     /// The pictures that show best what a model's bits are worth.
     pub(crate) fn to_look_at(&self) -> &Features {
         match self.unlabelled.is_empty() {
@@ -149,8 +149,21 @@ impl std::fmt::Display for Examples {
     }
 }
 
-/// Pictures that the state of the bits is told of, where the backbone was trained.
-pub(crate) const SHOWN: usize = 2000;
+/// What the bits of a model are worth shows in features by the backbone as training left it: those of some of the
+/// pictures, spread over the set.
+pub(crate) fn shown_by(
+    tuned: &ModelFile,
+    source: &Source,
+    set: &Dataset,
+) -> Result<Features, Error> {
+    const MOST: usize = 2000;
+    let backbone = Backbone::load(tuned, Device::Cpu, source.arithmetic)?;
+    let step = set.pictures.len().div_ceil(MOST);
+    let few = Dataset {
+        pictures: set.pictures.iter().step_by(step).cloned().collect(),
+    };
+    Extractor::new(backbone, source.input).extract(&few, |_, _| interrupt::asked())
+}
 
 /// A model that was trained, and what goes with it into its file.
 pub(crate) struct Made<'a> {

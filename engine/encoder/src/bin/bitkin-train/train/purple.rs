@@ -3,13 +3,10 @@
 use std::path::PathBuf;
 
 use bitkin_encoder::Error;
-use bitkin_encoder::backbone::Backbone;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::features::Extractor;
 use bitkin_encoder::train::purple::{Losses, Progress, PurpleTraining, Views, train};
-use tch::Device;
 
-use super::{Made, SHOWN, check_out, in_one_word};
+use super::{Made, check_out, in_one_word, shown_by};
 use crate::common::{BackboneArguments, duration, progress_bar};
 use crate::interrupt;
 
@@ -228,13 +225,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         arguments.seed,
         arguments.backbone.name(),
     );
-    // What its bits are worth shows in features by the backbone as it is now.
-    let tuned = Backbone::load(&trained.backbone, Device::Cpu, source.arithmetic)?;
-    let few = set.pictures.iter().step_by(count.div_ceil(SHOWN)).cloned();
-    let few = Dataset {
-        pictures: few.collect(),
-    };
-    let shown = Extractor::new(tuned, source.input).extract(&few, |_, _| interrupt::asked())?;
+    let shown = shown_by(&trained.backbone, &source, &set)?;
     Made {
         model: &trained.model,
         backbone: &trained.backbone,
