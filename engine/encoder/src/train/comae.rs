@@ -3,7 +3,8 @@
 //!
 //! A layer of 1 × 1 convolutions over the backbone's last maps, a prototype for each attribute, is drawn towards the
 //! attributes of a picture's class in three ways (`attributes.rs`); the code layer on the pooled feature g learns
-//! from the classes, u = tanh(FC(g)), by a hypersphere loss: CosFace (Wang et al., CVPR 2018) of u and learned centres.
+//! from the classes, u = tanh(FC(g)), by a hypersphere loss: CosFace (Wang et al., CVPR 2018) of u and learned centres,
+//! which are driven apart, and evenly.
 //! The backbone's last blocks learn from all of it, or the attributes would not touch the codes. Codes are
 //! sign(FC(g)); attributes and prototypes are for training alone.
 
@@ -63,6 +64,8 @@ pub struct ComaeTraining {
     pub scale: f64,
     /// Margin m of the hypersphere loss.
     pub margin: f64,
+    /// Weight of what drives its centres apart; 0 leaves it out.
+    pub apart: f64,
 }
 
 impl ComaeTraining {
@@ -87,6 +90,7 @@ impl ComaeTraining {
             embedding: 128,
             scale: 10.0,
             margin: 0.2,
+            apart: 1.0,
         }
     }
 
@@ -123,6 +127,7 @@ impl ComaeTraining {
             ("temperature", self.temperature, 1e-3),
             ("scale", self.scale, f64::MIN_POSITIVE),
             ("margin", self.margin, 0.0),
+            ("weight of the centres' distances", self.apart, 0.0),
         ];
         for (name, number, least) in numbers {
             if !(number.is_finite() && number >= least) {
@@ -287,6 +292,9 @@ impl Network {
         let (weight, bias) = &self.codes;
         let u = g.f_linear(weight, Some(bias))?.f_tanh()?;
         let mut loss = hypersphere_loss(&u, &self.centres, &labels, options.scale, options.margin)?;
+        if options.apart > 0.0 {
+            loss = loss.f_add(&(nearness(&self.centres)? * options.apart))?;
+        }
         let attributes = &self.attributes;
         if options.lambda_point > 0.0 || options.lambda_pair > 0.0 {
             let similar = attributes.maps(&maps)?;
@@ -322,6 +330,19 @@ fn hypersphere_loss(
     cross_entropy(&((cosines - own * margin) * scale), labels)
 }
 
+/// Less the mean of the Hamming distances between centres, and their variance: of ½ (b − cᵢ · cⱼ), c being tanh of
+/// the directions; b/2 is left out, which is the same for all.
+fn nearness(centres: &Tensor) -> Result<Tensor, Error> {
+    let count = centres.size()[0];
+    let directions = unit(centres)?.f_tanh()?;
+    let all = directions.f_matmul(&directions.f_transpose(0, 1)?)? * 0.5;
+    let pairs = Tensor::f_triu_indices(count, count, 1, (Kind::Int64, tch::Device::Cpu))?;
+    let near = all.f_index(&[Some(pairs.f_get(0)?), Some(pairs.f_get(1)?)])?;
+    let mean = near.f_mean(Kind::Float)?;
+    let spread = (&near - &mean).f_square()?.f_mean(Kind::Float)?;
+    Ok(mean + spread)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,5 +354,15 @@ mod tests {
         let loss = hypersphere_loss(&u, &centres, &Tensor::from_slice(&[1i64]), 10.0, 0.2);
         // Cosines are 0.6 and 0.8, and the picture's own class loses 0.2.
         assert!((loss.unwrap().double_value(&[]) - 2f64.ln()).abs() < 1e-5);
+    }
+    #[test]
+    fn the_centres_nearness_by_hand() {
+        // Directions (1, 0), (0, 1) and (−1, 0), of which tanh keeps t = tanh 1: products 0, −t² and 0.
+        let centres = Tensor::from_slice(&[2.0f32, 0.0, 0.0, 9.0, -0.5, 0.0]).view([3, 2]);
+        let half = 1f64.tanh().powi(2) / 2.0;
+        let (mean, near) = (-half / 3.0, [0.0, -half, 0.0]);
+        let spread = near.map(|n: f64| (n - mean).powi(2)).iter().sum::<f64>() / 3.0;
+        let found = nearness(&centres).unwrap().double_value(&[]);
+        assert!((found - mean - spread).abs() < 1e-6, "{found}");
     }
 }

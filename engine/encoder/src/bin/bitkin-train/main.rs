@@ -42,21 +42,20 @@ enum Command {
     /// (`train --method ugh --help`); PP + SCDM if it is left out
     Train(train::pp_scdm::Arguments),
     /// Train a library of hash functions from pictures without labels, and select among them (UGH)
-    #[command(name = "train-ugh", hide = true)]
+    #[command(hide = true, name = "train --method ugh")]
     TrainUgh(train::ugh::Arguments),
-    /// Train a KALAHash model, from a few labelled pictures and vectors of their classes: what
-    /// `train --method kalahash` is
-    #[command(hide = true, name = "train-kalahash")]
+    /// Train a KALAHash model, from a few labelled pictures and vectors of their classes
+    #[command(hide = true, name = "train --method kalahash")]
     TrainKalaHash(train::kalahash::Arguments),
-    /// Train a COMAE model, from labelled pictures and attributes of their classes: what `train --method comae` is
-    #[command(hide = true)]
+    /// Train a COMAE model, from labelled pictures and attributes of their classes
+    #[command(hide = true, name = "train --method comae")]
     TrainComae(train::comae::Arguments),
-    /// Train a PURPLE model, from pictures without labels: what `train --method purple` is
-    #[command(hide = true)]
+    /// Train a PURPLE model, from pictures without labels
+    #[command(hide = true, name = "train --method purple")]
     TrainPurple(train::purple::Arguments),
     /// Make a model for new classes out of another, from a handful of labelled pictures
     Adapt(adapt::Arguments),
-    /// Measure retrieval: mAP of PP + SCDM codes beside LSH, PCA-ITQ and float features
+    /// Measure retrieval: mAP of codes by all methods beside LSH, PCA-ITQ and float features
     Eval(Box<eval::Arguments>),
     /// Take over the weights of a backbone
     Import(model::Import),

@@ -89,6 +89,9 @@ struct Training {
     /// Margin m of the hypersphere loss [default: 0.2]
     #[arg(long, value_name = "M")]
     margin: Option<f64>,
+    /// Weight of what drives that loss's centres apart; 0 leaves it out [default: 1]
+    #[arg(long, value_name = "WEIGHT")]
+    apart: Option<f64>,
 }
 
 impl Training {
@@ -113,6 +116,7 @@ impl Training {
             (&mut options.temperature, self.temperature),
             (&mut options.scale, self.scale),
             (&mut options.margin, self.margin),
+            (&mut options.apart, self.apart),
         ] {
             *number = said.unwrap_or(*number);
         }

@@ -56,7 +56,7 @@ pub(crate) struct Training {
     /// Weight γ of the pairwise loss
     #[arg(long, value_name = "WEIGHT")]
     gamma: Option<f64>,
-    /// Passes over the pictures [default: 30]
+    /// Passes over the pictures [default: 100]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Pictures a step [default: 8]
@@ -71,6 +71,9 @@ pub(crate) struct Training {
     /// L2 penalty [default: 0.00001]
     #[arg(long, value_name = "WEIGHT")]
     weight_decay: Option<f64>,
+    /// Length to which the gradient of a step is cut; 0 leaves it as it is [default: 1]
+    #[arg(long, value_name = "LENGTH")]
+    clip: Option<f64>,
     /// Times that the bits of the training pictures' codes are gone over after each epoch [default: 10]
     #[arg(long, value_name = "N")]
     sweeps: Option<usize>,
@@ -94,6 +97,7 @@ impl Training {
             (&mut options.learning_rate, self.learning_rate),
             (&mut options.momentum, self.momentum),
             (&mut options.weight_decay, self.weight_decay),
+            (&mut options.clip, self.clip),
         ] {
             *number = said.unwrap_or(*number);
         }

@@ -26,7 +26,7 @@ pub(crate) mod purple;
 pub(crate) mod ugh;
 
 /// Every method has options of its own, so it is a command of its own to the parser: `train --method X` becomes
-/// `train-x`, and `train` alone is PP + SCDM.
+/// one word, which is also how that command's help calls it, and `train` alone is PP + SCDM.
 pub(crate) fn by_method(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, String> {
@@ -55,7 +55,7 @@ pub(crate) fn by_method(
         }
         Some(Method::PpScdm) => Ok(arguments),
         Some(method) => {
-            arguments[1] = format!("train-{}", method.name()).into();
+            arguments[1] = format!("train --method {}", method.name()).into();
             Ok(arguments)
         }
     }
