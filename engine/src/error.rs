@@ -107,6 +107,14 @@ pub enum Error {
         /// Position of the mask among those given, from 0.
         mask: usize,
     },
+    /// A search for pairs was given options with a mask.
+    #[error(
+        "a search for pairs in collection {collection:?} was given a mask: all bits count there; leave it out"
+    )]
+    MaskedPairs {
+        /// Name of the collection.
+        collection: String,
+    },
     /// An id to be inserted exists.
     #[error("collection {collection:?} holds id {id} already")]
     DuplicateId {
@@ -307,6 +315,7 @@ impl Error {
             | Error::MaskWidth { .. }
             | Error::MaskPadding { .. }
             | Error::EmptyMask { .. }
+            | Error::MaskedPairs { .. }
             | Error::RepeatedId { .. }
             | Error::ReservedId { .. }
             | Error::InvalidPayload { .. }

@@ -102,6 +102,16 @@ fn codes_of_the_wrong_width() {
 }
 
 #[test]
+fn pairs_within_a_mask() {
+    let error = Fixture::new().refuses(|db| {
+        let masked = bitkin::SearchOptions::new().mask(&[1, 0]);
+        let pairs = db.collection("codes").unwrap().pairs(3);
+        pairs.options(&masked).run().unwrap_err()
+    });
+    assert!(matches!(error, Error::MaskedPairs { .. }), "{error}");
+}
+
+#[test]
 fn bits_beyond_the_width() {
     let error = Fixture::new().refuses(|db| {
         db.collection("codes")

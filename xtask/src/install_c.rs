@@ -30,7 +30,19 @@ pub(crate) fn install_c(prefix: &OsStr, built: Option<&OsStr>) -> Result<(), Box
     };
     let source = cargo::checkout().join("bindings/c");
     install(&prefix, built("so")?, built("a")?, &source)?;
-    eprintln!("installed under {}", prefix.display());
+    eprintln!("installed under {}; to try it:", prefix.display());
+    // What compilers and loaders search by themselves; what they load from there, they look up in a cache.
+    let ready = match [Path::new("/usr"), Path::new("/usr/local")].contains(&prefix.as_path()) {
+        true => "ldconfig    # as root".to_owned(),
+        false => {
+            let library = prefix.join("lib");
+            let library = library.display();
+            format!("export PKG_CONFIG_PATH={library}/pkgconfig LD_LIBRARY_PATH={library}")
+        }
+    };
+    eprintln!("  {ready}");
+    eprintln!("  cc bindings/c/examples/store.c $(pkg-config --cflags --libs bitkin) -o store");
+    eprintln!("  ./store codes.bitkin");
     Ok(())
 }
 

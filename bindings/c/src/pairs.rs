@@ -54,12 +54,6 @@ unsafe fn search<'a>(
 ) -> Result<PairSearch<'a>, Failure> {
     // SAFETY: the caller's.
     let read = unsafe { read_within(options, radius)? };
-    // SAFETY: they were read just now.
-    if !options.is_null() && !unsafe { (*options).mask }.is_null() {
-        return Err(Failure::invalid(
-            "options.mask is for searches for the rows nearest to a code, and not for pairs",
-        ));
-    }
     let search = collection.pairs(radius).options(&read);
     Ok(match progress {
         Some(progress) => search.progress(move |share| go_on(progress(context, share))),

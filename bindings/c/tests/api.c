@@ -377,7 +377,7 @@ static void masks(bitkin_database *database)
     SAYS("and so must masks: 8 bytes");
     options = (bitkin_search_options){.mask = both + SIZE / 2, .mask_size = SIZE / 2};
     FAILS(BITKIN_INVALID_INPUT, bitkin_pairs(wide, 3, &options, NULL, see_pair, NULL, NULL));
-    SAYS("and not for pairs");
+    SAYS("a search for pairs in collection \"wide\" was given a mask");
     EXPECT(bitkin_collection_free(wide) == BITKIN_OK);
     EXPECT(bitkin_drop_collection(database, "wide") == BITKIN_OK);
 }

@@ -83,15 +83,17 @@ impl Collection {
     }
 
     /// The codes of all pictures of `sources`, row-major, in their order. Files that are no pictures by their names
-    /// are passed over.
+    /// are passed over. `progress` is told how many were read, and may end it.
     ///
     /// # Errors
     /// As [`Collection::check_encoder`], [`Error::Picture`] for the first picture that cannot be used,
-    /// [`Error::Encode`], and [`Error::Io`] for a source that cannot be read.
+    /// [`Error::Encode`], [`Error::Io`] for a source that cannot be read, and [`Error::Stopped`] when `progress` ended
+    /// it.
     pub fn encode_sources(
         &self,
         encoder: &dyn Encoder,
         sources: &Sources,
+        mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<u8>, Error> {
         self.check_encoder(encoder)?;
         let batch = encoder.preferred_batch().max(1);
@@ -101,7 +103,7 @@ impl Collection {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             ahead: 2 * batch,
         };
-        let (mut codes, mut prepared, mut waiting) = (Vec::new(), Vec::new(), 0);
+        let (mut codes, mut prepared, mut waiting, mut read) = (Vec::new(), Vec::new(), 0, 0);
         let encode = |prepared: &mut Vec<u8>, waiting: &mut usize, codes: &mut Vec<u8>| {
             let start = codes.len();
             codes.resize(start + *waiting * self.code_bytes(), 0);
@@ -130,6 +132,10 @@ impl Collection {
                     waiting += 1;
                     if waiting == batch {
                         encode(&mut prepared, &mut waiting, &mut codes)?;
+                    }
+                    read += 1;
+                    if progress(read).is_break() {
+                        return Err(Error::Stopped);
                     }
                 }
                 Item::Picture { .. } | Item::Ignored { .. } => {}

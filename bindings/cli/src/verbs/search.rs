@@ -9,7 +9,7 @@ use crate::error::Failure;
 use crate::grammar::{Explain, Format, Likeness, Mask, Search, Wanted};
 use crate::interrupt;
 use crate::output::{Column, bytes, counted, grouped, plain};
-use crate::progress::busy;
+use crate::progress::Progress;
 use crate::screen::Graphics;
 use crate::session::Session;
 use bitkin::ingest::Sources;
@@ -17,6 +17,7 @@ use bitkin::npy::CodesReader;
 use bitkin::selection::{Selection, SelectionOptions};
 use bitkin::{Answer, BatchSearch, Collection, Explanation, PartExplanation};
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -209,14 +210,18 @@ fn selected(
         open(&arguments.likeness.unlike)?,
     );
     let encoder = session.encoder(collection)?;
-    let codes = |sources: &Sources| {
-        let codes = collection.encode_sources(&*encoder, sources);
+    let codes = |what, sources: &Sources| {
+        let bar = Progress::new(what, "pictures", None);
+        let codes = collection.encode_sources(&*encoder, sources, |read| {
+            bar.set(read);
+            match interrupt::asked() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
         codes.map_err(failure)
     };
-    let encoded = busy("encoding the examples", || {
-        Ok::<_, Failure>((codes(&like)?, codes(&unlike)?))
-    });
-    let (like, unlike) = encoded?;
+    let (like, unlike) = (codes("like", &like)?, codes("unlike", &unlike)?);
     if unlike.is_empty() && !arguments.likeness.unlike.is_empty() {
         return Err(Failure::new("there are no pictures in what --unlike names"));
     }

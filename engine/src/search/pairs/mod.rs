@@ -65,6 +65,7 @@ pub struct PairSearch<'a> {
     filter: Option<Filter>,
     way: Option<Way>,
     threads: Option<NonZeroUsize>,
+    is_masked: bool,
     progress: Option<Box<dyn FnMut(f64) -> ControlFlow<()> + 'a>>,
 }
 
@@ -88,16 +89,18 @@ impl<'a> PairSearch<'a> {
             filter: None,
             way: None,
             threads: None,
+            is_masked: false,
             progress: None,
         }
     }
 
-    /// The filter, the threads and the way of `options`, in place of what was said before. The rest of them
-    /// says nothing about pairs.
+    /// The filter, the threads and the way of `options`, in place of what was said before. A mask is an error when
+    /// the search is run; the rest of them says nothing about pairs.
     pub fn options(mut self, options: &SearchOptions) -> Self {
         self.filter.clone_from(&options.filter);
         self.threads = options.threads;
         self.way = options.wanted.way;
+        self.is_masked = options.mask.is_some();
         self
     }
 
@@ -148,13 +151,18 @@ impl<'a> PairSearch<'a> {
     /// called. [`ControlFlow::Break`] ends the search.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::Damaged`], and what storage reports of damaged files. Pairs may have
-    /// been handed over before that.
+    /// [`Error::MaskedPairs`], [`Error::Closed`], [`Error::Damaged`], and what storage reports of damaged files. Pairs
+    /// may have been handed over before the latter.
     pub fn for_each(
         self,
         mut take: impl FnMut(Pair) -> ControlFlow<()>,
     ) -> Result<PairOutcome, Error> {
         let snapshot = self.snapshot?;
+        if self.is_masked {
+            return Err(Error::MaskedPairs {
+                collection: snapshot.facts.name.clone(),
+            });
+        }
         let passing = passing(&snapshot, self.filter.as_ref())?;
         let parts = visible(&snapshot, &passing);
         // No two codes are farther apart.
@@ -298,17 +306,24 @@ impl Job<'_> {
         std::thread::scope(|scope| {
             // Dropped when the caller's closures panic, so that nobody waits for them.
             let receiver = receiver;
-            let workers: Vec<_> = (0..threads)
-                .map(|_| {
-                    let sender = sender.clone();
-                    scope.spawn(move || {
-                        let mut hand_over = |pairs: &mut Vec<Pair>| {
-                            pairs.is_empty() || sender.send(std::mem::take(pairs)).is_ok()
-                        };
-                        self.work(false, &mut hand_over)
-                    })
-                })
-                .collect();
+            let worker = || {
+                let sender = sender.clone();
+                let work = move || {
+                    let mut hand_over = |pairs: &mut Vec<Pair>| {
+                        pairs.is_empty() || sender.send(std::mem::take(pairs)).is_ok()
+                    };
+                    self.work(false, &mut hand_over)
+                };
+                std::thread::Builder::new().spawn_scoped(scope, work)
+            };
+            // Fewer do, where the system starts no more.
+            let workers = match worker() {
+                Ok(first) => {
+                    let others = (1..threads).map_while(|_| worker().ok());
+                    std::iter::once(first).chain(others).collect::<Vec<_>>()
+                }
+                Err(error) => return Err(Error::NoThread(error)),
+            };
             drop(sender);
             loop {
                 let on = match receiver.recv_timeout(BETWEEN) {
