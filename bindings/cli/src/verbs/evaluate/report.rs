@@ -85,7 +85,7 @@ pub(super) struct Found {
 }
 
 /// A picture file, or where it lies in an archive: offset and length.
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 pub(super) struct Picture {
     path: PathBuf,
     member: Option<(u64, u64)>,
@@ -93,13 +93,14 @@ pub(super) struct Picture {
 }
 
 /// What codes are compared with on charts; the rest stands in the table.
-const DRAWN: [&str; 11] = [
+const DRAWN: [&str; 12] = [
     "pp-scdm",
     "float-centred",
     "float-diffused",
     "itq",
     "lsh",
     "ugh",
+    "ugh-all",
     "purple",
     "comae",
     "kalahash",
@@ -109,6 +110,10 @@ const DRAWN: [&str; 11] = [
 
 /// The method that the page is about.
 const OWN: &str = "pp-scdm";
+
+/// The method of which there is one width, its own: a level to compare with, as floats are.
+const WHOLE: &str = "ugh-all";
+
 pub(super) fn page_of(reported: &[Reported]) -> Result<Page, Failure> {
     let rows: Vec<&Measured> = reported
         .iter()
@@ -121,7 +126,7 @@ pub(super) fn page_of(reported: &[Reported]) -> Result<Page, Failure> {
         return Err(Failure::new("nothing was measured"));
     };
     let table = Measurements {
-        bits: distinct(rows.iter().filter_map(|row| row.bits)),
+        bits: distinct(rows.iter().filter_map(|row| row.width())),
         shots: distinct(rows.iter().map(|row| row.shots)),
         rows: &rows,
     };
@@ -247,7 +252,7 @@ impl Measurements<'_> {
             row.method == method
                 && row.prototypes.is_none()
                 && row.shots == shots
-                && row.bits.is_none_or(|width| width == bits)
+                && row.width().is_none_or(|width| width == bits)
         })
     }
 
@@ -366,95 +371,143 @@ impl Measurements<'_> {
         charts
     }
 
-    /// A table for each number of examples.
+    /// A table for each number of examples: a line for each method, a column for each width.
     fn grids(&self) -> Vec<Grid> {
         let grid = |&shots: &u32| {
-            let rows = self.rows.iter().filter(|row| row.shots == shots);
+            let mut heads = vec!["method".to_owned()];
+            heads.extend(self.bits.iter().map(|bits| format!("{bits} bits")));
+            let rest = [
+                "as they are",
+                "mAP@100",
+                "P@10",
+                "training",
+                "coding",
+                "learned from",
+            ];
+            heads.extend(rest.map(str::to_owned));
+            let of_shots = || self.rows.iter().copied().filter(|row| row.shots == shots);
+            let mut rows: Vec<GridRow> = Vec::new();
+            for row in of_shots() {
+                let name = row.name();
+                if rows.iter().any(|told| told.name == name) {
+                    continue;
+                }
+                let all: Vec<&Measured> = of_shots().filter(|other| other.name() == name).collect();
+                rows.push(self.line(name, &all));
+            }
             Grid {
-                caption: format!("{shots} labelled examples of a class"),
-                heads: [
-                    "method",
-                    "bits",
-                    "mAP",
-                    "± 95 %",
-                    "mAP@100",
-                    "P@10",
-                    "training",
-                    "coding",
-                    "learned from",
-                ]
-                .map(str::to_owned)
-                .to_vec(),
-                rows: rows.map(|row| row.cells()).collect(),
+                caption: format!(
+                    "mAP with {shots} labelled examples of a class, ± 95 % over seeds; the rest is of the widest"
+                ),
+                heads,
+                rows,
             }
         };
         self.shots.iter().map(grid).collect()
     }
-}
 
-impl Measured {
-    fn cells(&self) -> GridRow {
-        let ten = self.precision.iter().find(|(top, _)| *top == 10);
-        let some = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
+    /// A method at all its widths.
+    fn line(&self, name: String, all: &[&Measured]) -> GridRow {
+        let at = |width: Option<u32>| {
+            let row = all.iter().find(|row| row.width() == width);
+            row.map_or_else(String::new, |row| match row.map_ci95 {
+                Some(half) => format!("{:.3} ± {half:.3}", row.map_mean),
+                None => format!("{:.3}", row.map_mean),
+            })
+        };
+        let mut cells: Vec<String> = self.bits.iter().map(|&bits| at(Some(bits))).collect();
+        cells.push(at(None));
+        let widest = all.iter().max_by_key(|row| row.width());
+        let ten = widest.and_then(|row| row.precision.iter().find(|(top, _)| *top == 10));
+        let some = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+        cells.extend([
+            some(widest.map(|row| format!("{:.3}", row.map_at_100))),
+            some(ten.map(|(_, precision)| format!("{precision:.3}"))),
+            some(widest.and_then(|row| row.training_seconds.map(|s| format!("{s:.1} s")))),
+            some(widest.and_then(|row| row.coding_microseconds.map(|us| format!("{us:.1} µs")))),
+            some(widest.map(|row| row.supervision.clone())),
+        ]);
         GridRow {
-            name: match self.prototypes {
-                Some(count) => format!("{}, {count} prototypes", self.method),
-                None => self.method.clone(),
-            },
-            about: self.what.clone(),
-            own: self.method == OWN && self.prototypes.is_none(),
-            cells: vec![
-                self.bits
-                    .map_or("float".to_owned(), |bits| bits.to_string()),
-                format!("{:.3}", self.map_mean),
-                some(self.map_ci95),
-                format!("{:.3}", self.map_at_100),
-                some(ten.map(|(_, precision)| *precision)),
-                self.training_seconds
-                    .map_or("–".to_owned(), |seconds| format!("{seconds:.1} s")),
-                self.coding_microseconds
-                    .map_or("–".to_owned(), |micros| format!("{micros:.1} µs")),
-                self.supervision.clone(),
-            ],
+            own: name == OWN,
+            about: widest.map_or_else(String::new, |row| row.what.clone()),
+            name,
+            cells,
         }
     }
 }
 
-/// Queries with what is nearest to them, by the page's own method.
+impl Measured {
+    /// The width that was asked for; floats have none, and all bits of a library their own.
+    fn width(&self) -> Option<u32> {
+        self.bits.filter(|_| self.method != WHOLE)
+    }
+
+    fn name(&self) -> String {
+        match self.prototypes {
+            Some(count) => format!("{}, {count} prototypes", self.method),
+            None => self.method.clone(),
+        }
+    }
+}
+
+/// Queries with what is nearest to them by the page's own method, and how many of those that are nearest by others
+/// are right.
 fn shown(reported: &[Reported], table: &Measurements<'_>) -> Result<Vec<Row>, Failure> {
     let Some((bits, shots)) = table.main() else {
         return Ok(Vec::new());
     };
-    let mut rows = Vec::new();
-    for line in reported {
-        let Reported::Shown(shown) = line else {
-            continue;
-        };
-        let main = shown.shown == OWN && shown.bits == Some(bits) && shown.shots == shots;
-        if !main || shown.prototypes.is_some() {
-            continue;
+    let of_main = reported.iter().filter_map(|line| match line {
+        Reported::Shown(shown)
+            if shown.bits == Some(bits) && shown.shots == shots && shown.prototypes.is_none() =>
+        {
+            Some(shown)
         }
-        let right = |found: &Found| found.picture.label == shown.query.label;
+        _ => None,
+    });
+    let of_main: Vec<&Shown> = of_main.collect();
+    let mut rows = Vec::new();
+    for shown in of_main.iter().filter(|shown| shown.shown == OWN) {
         let near = shown.nearest.iter().map(|found| {
             Ok(Near {
                 face: found.picture.face()?,
                 name: found.picture.label.clone(),
                 distance: found.distance,
-                right: Some(right(found)),
+                right: Some(found.picture.label == shown.query.label),
                 uncertain: false,
             })
         });
-        let count = shown.nearest.iter().filter(|found| right(found)).count();
+        let others = of_main.iter().filter(|other| {
+            other.shown != OWN && DRAWN.contains(&&*other.shown) && other.query == shown.query
+        });
+        let others: Vec<String> = others
+            .map(|other| format!("{} {}", other.shown, other.right()))
+            .collect();
+        let mut remark = format!(
+            "{} of {} are of its class",
+            shown.right(),
+            shown.nearest.len()
+        );
+        if !others.is_empty() {
+            remark = format!("{remark}; by {}", others.join(", "));
+        }
         rows.push(Row {
             query: shown.query.face()?,
             name: shown.query.label.clone(),
-            remark: format!("{count} of {} are of its class", shown.nearest.len()),
+            remark,
             near: near.collect::<Result<_, Failure>>()?,
             facts: Vec::new(),
             table: None,
         });
     }
     Ok(rows)
+}
+
+impl Shown {
+    /// How many of the nearest are of the query's class.
+    fn right(&self) -> usize {
+        let right = |found: &&Found| found.picture.label == self.query.label;
+        self.nearest.iter().filter(right).count()
+    }
 }
 
 impl Picture {
@@ -507,6 +560,8 @@ mod tests {
             row("pp-scdm", Some(16), None, 0.4),
             row("pp-scdm", Some(64), None, 0.5),
             row("pp-scdm", Some(64), Some(5), 0.3),
+            // Of a width that no other method has, and that the page is not about.
+            row("ugh-all", Some(20_000), None, 0.3),
             serde_json::json!({
                 "study": "prototypes", "backbone": "b", "bits": 64, "shots": 5, "spearman_mean": 0.9,
                 "spearman_lower": 0.8, "share_of_most": [],
@@ -517,6 +572,9 @@ mod tests {
             }),
             serde_json::json!({
                 "shown": "pp-scdm", "bits": 64, "prototypes": null, "shots": 5, "query": place, "nearest": [near],
+            }),
+            serde_json::json!({
+                "shown": "ugh", "bits": 64, "prototypes": null, "shots": 5, "query": place, "nearest": [],
             }),
         ];
         let reported: Vec<Reported> = lines
@@ -532,12 +590,18 @@ mod tests {
             .map(|chart| chart.title.as_str())
             .collect();
         assert_eq!(titles.len(), 3, "{titles:?}");
+        assert!(titles.iter().all(|title| !title.contains("20000")));
         assert_eq!(page.rows.len(), 1);
+        assert_eq!(page.grids[0].rows.len(), 4);
+        assert_eq!(
+            page.grids[0].rows[1].cells[..3],
+            ["0.400 ± 0.010", "0.500 ± 0.010", ""]
+        );
         let html = page.html();
         for said in [
             "&lt;net&gt;",
             "Leaky",
-            "1 of 1 are of its class",
+            "1 of 1 are of its class; by ugh 0",
             "lower bound",
             "5 prototypes",
             "labels of base classes",
