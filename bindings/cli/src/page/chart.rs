@@ -146,7 +146,7 @@ impl Line {
         up: impl Fn(f64) -> f64,
     ) -> std::fmt::Result {
         let own = if self.own { " own" } else { "" };
-        write!(out, "<g class=\"line l{}{own}\">", index % 8)?;
+        write!(out, "<g class=\"line l{}{own}\">", index % 12)?;
         let mut path = String::new();
         for (i, point) in self.points.iter().enumerate() {
             let (x, y) = (across(point.x), up(point.y));

@@ -29,7 +29,6 @@ pub(super) struct Measured {
     seeds: u32,
     map_mean: f64,
     map_ci95: Option<f64>,
-    map_at_100: f64,
     precision: Vec<(u32, f64)>,
     training_seconds: Option<f64>,
     coding_microseconds: Option<f64>,
@@ -376,14 +375,7 @@ impl Measurements<'_> {
         let grid = |&shots: &u32| {
             let mut heads = vec!["method".to_owned()];
             heads.extend(self.bits.iter().map(|bits| format!("{bits} bits")));
-            let rest = [
-                "as they are",
-                "mAP@100",
-                "P@10",
-                "training",
-                "coding",
-                "learned from",
-            ];
+            let rest = ["as they are", "P@10", "training", "coding"];
             heads.extend(rest.map(str::to_owned));
             let of_shots = || self.rows.iter().copied().filter(|row| row.shots == shots);
             let mut rows: Vec<GridRow> = Vec::new();
@@ -397,7 +389,7 @@ impl Measurements<'_> {
             }
             Grid {
                 caption: format!(
-                    "mAP with {shots} labelled examples of a class, ± 95 % over seeds; the rest is of the widest"
+                    "mAP, ± 95 % over seeds, with labelled examples of each class: {shots}; the rest is of the widest codes"
                 ),
                 heads,
                 rows,
@@ -421,15 +413,16 @@ impl Measurements<'_> {
         let ten = widest.and_then(|row| row.precision.iter().find(|(top, _)| *top == 10));
         let some = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         cells.extend([
-            some(widest.map(|row| format!("{:.3}", row.map_at_100))),
             some(ten.map(|(_, precision)| format!("{precision:.3}"))),
             some(widest.and_then(|row| row.training_seconds.map(|s| format!("{s:.1} s")))),
             some(widest.and_then(|row| row.coding_microseconds.map(|us| format!("{us:.1} µs")))),
-            some(widest.map(|row| row.supervision.clone())),
         ]);
         GridRow {
             own: name == OWN,
-            about: widest.map_or_else(String::new, |row| row.what.clone()),
+            about: widest.map_or_else(String::new, |row| match row.supervision.as_str() {
+                "none" => row.what.clone(),
+                learned => format!("{}; learned from {learned}", row.what),
+            }),
             name,
             cells,
         }
@@ -592,9 +585,15 @@ mod tests {
         assert_eq!(titles.len(), 3, "{titles:?}");
         assert!(titles.iter().all(|title| !title.contains("20000")));
         assert_eq!(page.rows.len(), 1);
-        assert_eq!(page.grids[0].rows.len(), 4);
+        let grid = &page.grids[0];
+        assert_eq!(grid.rows.len(), 4);
+        assert!(
+            grid.rows
+                .iter()
+                .all(|row| row.cells.len() + 1 == grid.heads.len())
+        );
         assert_eq!(
-            page.grids[0].rows[1].cells[..3],
+            grid.rows[1].cells[..3],
             ["0.400 ± 0.010", "0.500 ± 0.010", ""]
         );
         let html = page.html();
@@ -604,7 +603,7 @@ mod tests {
             "1 of 1 are of its class; by ugh 0",
             "lower bound",
             "5 prototypes",
-            "labels of base classes",
+            "w; learned from labels of base classes",
             "ugh better than lsh",
             "+0.0100 to +0.0300",
         ] {
