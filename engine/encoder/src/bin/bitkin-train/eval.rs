@@ -16,7 +16,7 @@ use bitkin_encoder::train::ugh::{Library, UghTraining};
 
 use crate::common::{BackboneArguments, HashArguments, Source, progress_bar};
 use crate::interrupt;
-use crate::report::{Claimed, Like, Report, Row, Shown, Study};
+use crate::report::{Claimed, Gains, Like, Report, Row, Shown, Study};
 use crate::train::ugh::hyper_trained;
 use crate::train::{ClassFile, comae, kalahash, purple};
 
@@ -153,6 +153,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let mut libraries = Libraries::new(&arguments, &base);
     let fewest = all_shots.iter().copied().min().unwrap_or(0);
     let store = Store::default();
+    let mut gains = Gains::default();
     for shots in all_shots {
         let mut runs = Vec::new();
         for seed in (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i)) {
@@ -242,7 +243,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             .iter()
             .flat_map(|&bits| Claimed::all(&runs, bits, shots));
         let claims: Vec<Claimed> = claims.collect();
-        print(&rows, &studies, &claims, arguments.format);
+        bits.iter().for_each(|&bits| gains.add(&runs, bits, shots));
+        print(&rows, &studies, arguments.format);
+        print_claims(&claims, arguments.format);
         if let Some(report) = &mut report {
             report.add(&rows)?;
             report.add(&studies)?;
@@ -252,9 +255,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             }
         }
     }
+    let claims = gains.claims();
+    print_claims(&claims, arguments.format);
     match report {
         None => Ok(()),
-        Some(report) => report.finish(),
+        Some(mut report) => {
+            report.add(&claims)?;
+            report.finish()
+        }
     }
 }
 
@@ -344,16 +352,13 @@ impl Parts {
     }
 }
 
-fn print(rows: &[Row], studies: &[Study], claims: &[Claimed], format: Format) {
+fn print(rows: &[Row], studies: &[Study], format: Format) {
     if format == Format::Json {
         for row in rows {
             println!("{}", serde_json::json!(row));
         }
         for study in studies {
             println!("{}", serde_json::json!(study));
-        }
-        for claim in claims {
-            println!("{}", serde_json::json!(claim));
         }
         return;
     }
@@ -398,6 +403,15 @@ fn print(rows: &[Row], studies: &[Study], claims: &[Claimed], format: Format) {
             study.spearman_mean,
             shares.join(", ")
         );
+    }
+}
+
+fn print_claims(claims: &[Claimed], format: Format) {
+    if format == Format::Json {
+        for claim in claims {
+            println!("{}", serde_json::json!(claim));
+        }
+        return;
     }
     if !claims.is_empty() {
         println!(

@@ -145,8 +145,8 @@ impl Study {
 pub(crate) struct Claimed {
     /// Whose claim it is.
     pub(crate) claim: &'static str,
-    pub(crate) better: &'static str,
-    pub(crate) worse: &'static str,
+    pub(crate) better: String,
+    pub(crate) worse: String,
     pub(crate) bits: usize,
     pub(crate) shots: usize,
     pub(crate) seeds: usize,
@@ -158,26 +158,84 @@ pub(crate) struct Claimed {
 impl Claimed {
     /// Of all claims whose two methods were measured at this width, over all seeds.
     pub(crate) fn all(runs: &[Vec<Measured>], bits: usize, shots: usize) -> Vec<Claimed> {
-        let of = |method: &str| -> Vec<&[f64]> {
-            let rows = runs.iter().filter_map(|run| {
-                let mut rows = run.iter();
-                rows.find(|row| {
-                    row.method == method && row.bits == Some(bits) && row.prototypes.is_none()
-                })
-            });
-            rows.map(|row| &row.quality.of_queries[..]).collect()
-        };
         let claims = CLAIMS.iter().filter_map(|claim| {
-            /// Of the bootstrap's draws: any will do, as long as it stays the same.
-            const SEED: u64 = 1;
-            let difference = Difference::of(&of(claim.better), &of(claim.worse), SEED)?;
+            let [better, worse] = [claim.better, claim.worse].map(|m| of_queries(runs, m, bits));
+            let difference = Difference::of(&better, &worse, DRAWS)?;
             Some(Claimed {
                 claim: claim.of,
-                better: claim.better,
-                worse: claim.worse,
+                better: claim.better.to_owned(),
+                worse: claim.worse.to_owned(),
                 bits,
                 shots,
                 seeds: runs.len(),
+                difference,
+                verdict: difference.verdict(),
+            })
+        });
+        claims.collect()
+    }
+}
+
+/// Seed of the bootstrap's draws: any will do, as long as it stays the same.
+const DRAWS: u64 = 1;
+
+/// Average precision of each query by a method at a width, seed by seed.
+fn of_queries<'a>(runs: &'a [Vec<Measured>], method: &str, bits: usize) -> Vec<&'a [f64]> {
+    let rows = runs.iter().filter_map(|run| {
+        let mut rows = run.iter();
+        rows.find(|row| row.method == method && row.bits == Some(bits) && row.prototypes.is_none())
+    });
+    rows.map(|row| &row.quality.of_queries[..]).collect()
+}
+
+/// By how much bits that UGH selects retrieve better than bits drawn at random, for each number of examples: the
+/// paper has that largest where examples are fewest.
+#[derive(Default)]
+pub(crate) struct Gains(Vec<Gain>);
+
+struct Gain {
+    bits: usize,
+    shots: usize,
+    /// Of average precision, by seed and query.
+    of_queries: Vec<Vec<f64>>,
+}
+
+impl Gains {
+    const OF: [&str; 2] = ["ugh", "ugh-random"];
+
+    /// Notes that of one number of examples at one width, where both were measured.
+    pub(crate) fn add(&mut self, runs: &[Vec<Measured>], bits: usize, shots: usize) {
+        let [selected, drawn] = Self::OF.map(|method| of_queries(runs, method, bits));
+        let gains = selected.iter().zip(&drawn);
+        let of_queries = gains.map(|(a, b)| a.iter().zip(*b).map(|(a, b)| a - b).collect());
+        self.0.push(Gain {
+            bits,
+            shots,
+            of_queries: of_queries.collect(),
+        });
+    }
+
+    /// That it is larger with fewer examples than with the most, of all widths.
+    pub(crate) fn claims(&self) -> Vec<Claimed> {
+        let Some(most) = self.0.iter().map(|gain| gain.shots).max() else {
+            return Vec::new();
+        };
+        let fewer = self.0.iter().filter(|gain| gain.shots < most);
+        let claims = fewer.filter_map(|few| {
+            let many = |gain: &&Gain| gain.shots == most && gain.bits == few.bits;
+            let many = self.0.iter().find(many)?;
+            let [better, worse] = [few, many].map(|gain| {
+                let rows = gain.of_queries.iter();
+                rows.map(Vec::as_slice).collect::<Vec<_>>()
+            });
+            let difference = Difference::of(&better, &worse, DRAWS)?;
+            Some(Claimed {
+                claim: "UGH",
+                better: format!("{} over {}, {} shots", Self::OF[0], Self::OF[1], few.shots),
+                worse: format!("{most} shots"),
+                bits: few.bits,
+                shots: few.shots,
+                seeds: few.of_queries.len(),
                 difference,
                 verdict: difference.verdict(),
             })
@@ -301,4 +359,36 @@ fn interval(values: &[f64]) -> (f64, Option<f64>) {
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
     let t = T.get(n - 2).copied().unwrap_or(1.96);
     (mean, Some(t * (variance / n as f64).sqrt()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gains_are_compared_with_those_of_the_most_examples() {
+        let gain = |bits: usize, shots: usize, of_queries: [f64; 2]| Gain {
+            bits,
+            shots,
+            of_queries: vec![of_queries.to_vec(); 3],
+        };
+        let gains = Gains(vec![
+            gain(16, 1, [0.3, 0.2]),
+            gain(16, 5, [0.0, 0.1]),
+            gain(16, 10, [0.1, 0.1]),
+            gain(32, 5, [0.1, 0.1]),
+        ]);
+        let claims = gains.claims();
+        // Of 32 bits there is nothing to compare with.
+        let told: Vec<_> = claims
+            .iter()
+            .map(|claim| (claim.bits, claim.shots))
+            .collect();
+        assert_eq!(told, [(16, 1), (16, 5)]);
+        assert!((claims[0].difference.mean - 0.15).abs() < 1e-12);
+        assert_eq!(claims[0].verdict, Verdict::Held);
+        assert_eq!(claims[0].worse, "10 shots");
+        assert_eq!(claims[1].verdict, Verdict::Undecided);
+        assert!(Gains::default().claims().is_empty());
+    }
 }
