@@ -279,11 +279,12 @@ struct Libraries<'a> {
 
 impl<'a> Libraries<'a> {
     fn new(arguments: &Arguments, base: &'a Features) -> Libraries<'a> {
-        let by_name = arguments.methods.iter().any(|m| m.starts_with("ugh"));
+        let methods = &arguments.methods;
+        let by_name = methods.iter().any(|m| m.starts_with("ugh"));
         Libraries {
             base,
             rounds: arguments.rounds,
-            asked: by_name || arguments.methods.is_empty(),
+            asked: by_name || methods.is_empty() || methods.iter().any(|m| m == "all"),
             by_name,
             known: BTreeMap::new(),
         }
