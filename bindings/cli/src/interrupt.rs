@@ -5,6 +5,7 @@ use crate::output::say;
 use bitkin::Activity;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock, Once};
@@ -84,6 +85,14 @@ pub(crate) fn at_prompt<T>(leave: &Arc<AtomicBool>, wait: impl FnOnce() -> T) ->
 /// Whether the user has asked to stop.
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
+}
+
+/// The same, for work that asks whether to go on.
+pub(crate) fn go_on() -> ControlFlow<()> {
+    match asked() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
 }
 
 /// Fails if the user has asked to stop.

@@ -12,7 +12,6 @@ use bitkin::encoder::Encoder;
 use bitkin::pdq::{Pdq, RADIUS};
 use bitkin::{Collection, Filter, Group};
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 
 /// Finds rows that are near each other, writes them by groups, and deletes all but one of each, if asked.
 ///
@@ -119,10 +118,7 @@ fn find(
     let progress = Progress::new("comparing", "‰", Some(WHOLE as u64));
     let mut search = collection.pairs(radius).progress(|share| {
         progress.set((share * WHOLE) as u64);
-        match interrupt::asked() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        interrupt::go_on()
     });
     if let Some(filter) = filter {
         search = search.filter(filter);

@@ -9,7 +9,6 @@ use crate::progress::{Progress, lasting};
 use crate::session::Session;
 use bitkin::ingest::{Ingest, IngestReport, Sources};
 use serde_json::json;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Inserts pictures. Returns how many, and how long that took once the model was loaded.
@@ -48,11 +47,7 @@ pub(crate) fn run(
         if now.skipped > 0 {
             progress.remark(format!("{} skipped", grouped(now.skipped)));
         }
-        if interrupt::asked() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        interrupt::go_on()
     });
     let time = progress.elapsed();
     let (done, error) = match outcome {

@@ -17,7 +17,6 @@ use bitkin::npy::CodesReader;
 use bitkin::selection::{Selection, SelectionOptions};
 use bitkin::{Answer, BatchSearch, Collection, Explanation, PartExplanation};
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -214,10 +213,7 @@ fn selected(
         let bar = Progress::new(what, "pictures", None);
         let codes = collection.encode_sources(&*encoder, sources, |read| {
             bar.set(read);
-            match interrupt::asked() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+            interrupt::go_on()
         });
         codes.map_err(failure)
     };

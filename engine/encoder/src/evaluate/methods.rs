@@ -148,7 +148,7 @@ pub const METHODS: [Described; 27] = [
 pub(super) const ALL: &str = "all";
 
 /// Those of [`METHODS`] that train the backbone: minutes, where others take seconds.
-pub(super) const OF_PICTURES: [&str; 7] = [
+const OF_PICTURES: [&str; 7] = [
     "purple",
     "purple-graph",
     "purple-prototypes",
@@ -157,3 +157,11 @@ pub(super) const OF_PICTURES: [&str; 7] = [
     "comae-no-pair",
     "comae-no-class",
 ];
+
+/// Whether a method is measured where these are asked for: none for all that leave the backbone as it is, or names.
+pub fn is_asked(methods: &[String], method: &str) -> bool {
+    match methods.is_empty() {
+        true => !OF_PICTURES.contains(&method),
+        false => methods.iter().any(|name| name == method || name == ALL),
+    }
+}

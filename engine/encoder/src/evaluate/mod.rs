@@ -21,8 +21,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use self::claims::{CLAIMS, Claim, Difference, Verdict};
-use self::methods::{ALL, OF_PICTURES};
-pub use self::methods::{Described, METHODS};
+use self::methods::ALL;
+pub use self::methods::{Described, METHODS, is_asked};
 pub use self::pictures::{Pictures, Store, Tuned};
 pub use self::quality::{Found, Quality, TOPS, spearman};
 use self::quality::{of_codes, of_rankings};
@@ -176,11 +176,7 @@ struct Table<'a> {
 
 impl<'a> Table<'a> {
     fn asked(&self, method: &str) -> bool {
-        let methods = &self.wanted.methods;
-        match methods.is_empty() {
-            true => !OF_PICTURES.contains(&method),
-            false => self.named(method) || self.named(ALL),
-        }
+        is_asked(&self.wanted.methods, method)
     }
 
     /// Whether a method is asked for by name.

@@ -355,6 +355,7 @@ mod tests {
         // Cosines are 0.6 and 0.8, and the picture's own class loses 0.2.
         assert!((loss.unwrap().double_value(&[]) - 2f64.ln()).abs() < 1e-5);
     }
+
     #[test]
     fn the_centres_nearness_by_hand() {
         // Directions (1, 0), (0, 1) and (−1, 0), of which tanh keeps t = tanh 1: products 0, −t² and 0.

@@ -383,6 +383,9 @@ fn scaled(text: &ClassVectors) -> Vec<f32> {
 
 /// Shortens the gradient of all these together to a length, if it is longer; 0 leaves it as it is.
 fn cut(parameters: &[&Tensor], length: f64) -> Result<(), Error> {
+    if length == 0.0 {
+        return Ok(());
+    }
     let mut squared = 0.0;
     for tensor in parameters {
         squared += tensor
@@ -391,8 +394,9 @@ fn cut(parameters: &[&Tensor], length: f64) -> Result<(), Error> {
             .f_sum(Kind::Float)?
             .f_double_value(&[])?;
     }
-    if length > 0.0 && squared.sqrt() > length {
+    if squared.sqrt() > length {
         for tensor in parameters {
+            // In place; what it returns is the gradient once more.
             let _ = tensor.f_grad()?.f_mul_scalar_(length / squared.sqrt())?;
         }
     }
@@ -554,6 +558,7 @@ mod tests {
             );
         }
     }
+
     #[test]
     fn long_gradients_are_cut_together() {
         let made = |values: &[f32]| {

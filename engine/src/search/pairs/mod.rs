@@ -151,8 +151,8 @@ impl<'a> PairSearch<'a> {
     /// called. [`ControlFlow::Break`] ends the search.
     ///
     /// # Errors
-    /// [`Error::MaskedPairs`], [`Error::Closed`], [`Error::Damaged`], and what storage reports of damaged files. Pairs
-    /// may have been handed over before the latter.
+    /// [`Error::MaskedPairs`], [`Error::Closed`], [`Error::NoThread`], [`Error::Damaged`], and what storage reports of
+    /// damaged files. Pairs may have been handed over before the latter two.
     pub fn for_each(
         self,
         mut take: impl FnMut(Pair) -> ControlFlow<()>,

@@ -381,11 +381,10 @@ impl Measurements<'_> {
             let mut rows: Vec<GridRow> = Vec::new();
             for row in of_shots() {
                 let name = row.name();
-                if rows.iter().any(|told| told.name == name) {
-                    continue;
+                if !rows.iter().any(|told| told.name == name) {
+                    let all = of_shots().filter(|other| other.name() == name);
+                    rows.push(self.line(row, &all.collect::<Vec<_>>()));
                 }
-                let all: Vec<&Measured> = of_shots().filter(|other| other.name() == name).collect();
-                rows.push(self.line(name, &all));
             }
             Grid {
                 caption: format!(
@@ -398,8 +397,8 @@ impl Measurements<'_> {
         self.shots.iter().map(grid).collect()
     }
 
-    /// A method at all its widths.
-    fn line(&self, name: String, all: &[&Measured]) -> GridRow {
+    /// A method, of which `first` is one, at all its widths.
+    fn line(&self, first: &Measured, all: &[&Measured]) -> GridRow {
         let at = |width: Option<u32>| {
             let row = all.iter().find(|row| row.width() == width);
             row.map_or_else(String::new, |row| match row.map_ci95 {
@@ -407,22 +406,23 @@ impl Measurements<'_> {
                 None => format!("{:.3}", row.map_mean),
             })
         };
-        let mut cells: Vec<String> = self.bits.iter().map(|&bits| at(Some(bits))).collect();
-        cells.push(at(None));
-        let widest = all.iter().max_by_key(|row| row.width());
-        let ten = widest.and_then(|row| row.precision.iter().find(|(top, _)| *top == 10));
+        let widest = all.iter().max_by_key(|row| row.width()).unwrap_or(&first);
+        let ten = widest.precision.iter().find(|(top, _)| *top == 10);
         let some = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+        let mut cells: Vec<String> = self.bits.iter().map(|&bits| at(Some(bits))).collect();
         cells.extend([
+            at(None),
             some(ten.map(|(_, precision)| format!("{precision:.3}"))),
-            some(widest.and_then(|row| row.training_seconds.map(|s| format!("{s:.1} s")))),
-            some(widest.and_then(|row| row.coding_microseconds.map(|us| format!("{us:.1} µs")))),
+            some(widest.training_seconds.map(|s| format!("{s:.1} s"))),
+            some(widest.coding_microseconds.map(|us| format!("{us:.1} µs"))),
         ]);
+        let name = first.name();
         GridRow {
             own: name == OWN,
-            about: widest.map_or_else(String::new, |row| match row.supervision.as_str() {
-                "none" => row.what.clone(),
-                learned => format!("{}; learned from {learned}", row.what),
-            }),
+            about: match first.supervision.as_str() {
+                "none" => first.what.clone(),
+                learned => format!("{}; learned from {learned}", first.what),
+            },
             name,
             cells,
         }

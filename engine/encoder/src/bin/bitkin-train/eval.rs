@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
-use bitkin_encoder::evaluate::{Pictures, Split, Store, Verdict, Wanted, measure};
+use bitkin_encoder::evaluate::{Pictures, Split, Store, Verdict, Wanted, is_asked, measure};
 use bitkin_encoder::features::Features;
 use bitkin_encoder::train::comae::ComaeTraining;
 use bitkin_encoder::train::hash::{Prior, TrainingData};
@@ -279,13 +279,13 @@ struct Libraries<'a> {
 
 impl<'a> Libraries<'a> {
     fn new(arguments: &Arguments, base: &'a Features) -> Libraries<'a> {
+        const ROWS: [&str; 3] = ["ugh", "ugh-random", "ugh-all"];
         let methods = &arguments.methods;
-        let by_name = methods.iter().any(|m| m.starts_with("ugh"));
         Libraries {
             base,
             rounds: arguments.rounds,
-            asked: by_name || methods.is_empty() || methods.iter().any(|m| m == "all"),
-            by_name,
+            asked: ROWS.iter().any(|row| is_asked(methods, row)),
+            by_name: methods.iter().any(|m| ROWS.contains(&m.as_str())),
             known: BTreeMap::new(),
         }
     }
