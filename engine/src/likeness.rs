@@ -4,14 +4,14 @@ use crate::collection::Collection;
 use crate::error::Error;
 use crate::selection::{Selection, SelectionOptions};
 
-/// Rows that stand for everything else, where nobody says what is unlike.
+/// Rows that stand for everything that will be searched.
 const STANDING_IN: u64 = 500;
 
 impl Collection {
     /// Selects the bits that tell codes like `like` from those like `unlike`, both row-major. The collection is then
     /// searched for more of the kind by the selection's [code](Selection::code) under its [mask](Selection::mask);
-    /// or by a code of the caller's under that mask. If `unlike` is empty, 500 rows of the collection stand in for
-    /// it, from the first to the last at even steps, save those that have the code of an example.
+    /// or by a code of the caller's under that mask. 500 rows of the collection, from the first to the last at even
+    /// steps, save those that have the code of an example, say what else there is; so `unlike` may be empty.
     ///
     /// ```
     /// # fn main() -> Result<(), bitkin::Error> {
@@ -38,14 +38,8 @@ impl Collection {
         unlike: &[u8],
         options: &SelectionOptions,
     ) -> Result<Selection, Error> {
-        let drawn;
-        let unlike = if unlike.is_empty() {
-            drawn = self.drawn(like)?;
-            &drawn
-        } else {
-            unlike
-        };
-        let selection = Selection::of_likeness(self.bits(), like, unlike, options)?;
+        let others = self.drawn(like)?;
+        let selection = Selection::of_likeness(self.bits(), like, unlike, &others, options)?;
         Ok(selection)
     }
 

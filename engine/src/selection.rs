@@ -1,8 +1,10 @@
 //! Which bits of a code tell a few examples apart: the bits that a search for their kin should look at.
 //!
-//! Long codes say many things of a picture, of which a task needs few. From some labelled codes a linear
-//! support vector machine with an L1 penalty learns which bits those are: its penalty leaves most weights at
-//! zero, and the bits with the largest ones are selected (Wang, Gui and Hebert, ICCV workshops 2017).
+//! Long codes say many things of a picture, of which a task needs few. From a few examples, and from codes of what
+//! will be searched, regularised least squares over all bits learn how much each code is what is wanted; then bits
+//! are taken one after the other whose plain distance follows that, each the one that adds most to those taken
+//! before (`alignment.rs`). Few-shot hashing selects otherwise: by the weights of linear support vector machines
+//! with an L1 penalty ([`Criterion::Sparse`]).
 //!
 //! ```
 //! use bitkin::selection::{Selection, SelectionOptions};
@@ -11,7 +13,7 @@
 //! // Codes of 16 bits: bit 3 is set in what is wanted and bit 12 in what is not; the others say nothing.
 //! let like = [0b0000_1001, 0b0000_0000, 0b0000_1010, 0b0000_0000];
 //! let unlike = [0b0000_0001, 0b0001_0000, 0b0000_0010, 0b0001_0000];
-//! let selection = Selection::of_likeness(16, &like, &unlike, &SelectionOptions::new(2))?;
+//! let selection = Selection::of_likeness(16, &like, &unlike, &[], &SelectionOptions::new(2))?;
 //! assert_eq!(selection.mask(), [0b0000_1000, 0b0001_0000]);
 //! // A code to search with under that mask: what the ideal example says at those bits.
 //! assert_eq!(selection.code(), Some(vec![0b0000_1000, 0]));
@@ -19,13 +21,17 @@
 //! # }
 //! ```
 
+mod alignment;
+mod columns;
+mod ridge;
+mod sparse;
 mod svm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
-use self::svm::{Columns, Problem};
+use self::columns::Columns;
+use self::ridge::{Gram, Weighted};
+use self::sparse::Decision;
 
 /// How bits are selected.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,15 +39,35 @@ use self::svm::{Columns, Problem};
 pub struct SelectionOptions {
     /// Bits asked for.
     pub bits: usize,
-    /// The cost C of an example on the wrong side, in parts of the least at which any bit has a weight: above 1.
-    /// More gives more bits a weight. The two sides of each decision cost the same in all, however many examples
-    /// they have.
-    pub cost: f64,
-    /// How several classes are told apart.
-    pub decisions: Decisions,
-    /// Where fewer bits than asked for have a weight, whether others that tell the examples apart fill up. See
-    /// [`Selection::informative`].
-    pub fill: bool,
+    /// What makes bits worth selecting.
+    pub criterion: Criterion,
+}
+
+/// What makes bits worth selecting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Criterion {
+    /// That their distances, together, order the codes as all bits do once these have learned from the examples:
+    /// bits are taken one by one, each the one that most raises the alignment with what regularised least squares
+    /// make of all of them.
+    Alignment {
+        /// The weight λ of the squared weights there, above 0. More trusts the examples' mean, less what tells them
+        /// from others.
+        ridge: f64,
+    },
+    /// That linear support vector machines with an L1 penalty on their weights give them large ones: what Wang,
+    /// Gui and Hebert (ICCV workshops 2017) do.
+    Sparse {
+        /// The cost C of an example on the wrong side, in parts of the least at which any bit has a weight: above
+        /// 1. More gives more bits a weight. The two sides of each decision cost the same in all, however many
+        /// examples they have.
+        cost: f64,
+        /// How several classes are told apart.
+        decisions: Decisions,
+        /// Where fewer bits than asked for have a weight, whether others that tell the examples apart fill up. See
+        /// [`Selection::informative`].
+        fill: bool,
+    },
 }
 
 /// How several classes are told apart; a bit counts by the sum of its absolute weights over all decisions.
@@ -55,14 +81,24 @@ pub enum Decisions {
 }
 
 impl SelectionOptions {
-    /// So many bits, each class told from each other one at three times the least cost, filled up: what retrieved
-    /// best among photographs.
+    /// So many bits by [`Criterion::Alignment`], its λ 0.03: what retrieved best among photographs.
     pub fn new(bits: usize) -> SelectionOptions {
         SelectionOptions {
             bits,
-            cost: 3.0,
-            decisions: Decisions::OneVersusOne,
-            fill: true,
+            criterion: Criterion::Alignment { ridge: 0.03 },
+        }
+    }
+
+    /// So many bits by [`Criterion::Sparse`], each class told from each other one at three times the least cost,
+    /// filled up.
+    pub fn sparse(bits: usize) -> SelectionOptions {
+        SelectionOptions {
+            bits,
+            criterion: Criterion::Sparse {
+                cost: 3.0,
+                decisions: Decisions::OneVersusOne,
+                fill: true,
+            },
         }
     }
 }
@@ -75,8 +111,9 @@ pub struct Selection {
     pub width: u32,
     /// The selected bits, the most informative first.
     pub bits: Vec<SelectedBit>,
-    /// How many of them, from the first, the examples needed: those with a weight when all bits could be chosen.
-    /// The others filled up: the same was done again with the bits that were left, until there were enough.
+    /// How many of them, from the first, the examples needed; the others fill up. By [`Criterion::Alignment`], as
+    /// many as are better aligned than fewer or more; by [`Criterion::Sparse`], those with a weight when all bits
+    /// could be chosen, before the same was done again with the bits that were left.
     pub informative: usize,
     two_sides: bool,
 }
@@ -88,9 +125,17 @@ pub struct SelectedBit {
     /// Its number: bit `i % 8` of byte `i / 8`.
     pub bit: u32,
     /// Its weight. Of likeness: above 0 where a set bit speaks for what is wanted, below 0 where it speaks
-    /// against; of classes: the sum over decisions of absolute weights. Weights of bits that fill up compare only
-    /// with those of the same turn.
+    /// against; otherwise at least 0. By [`Criterion::Alignment`] it is the alignment of the bit alone, at most 1
+    /// in size; by [`Criterion::Sparse`] the machine's weight, or the sum over decisions of absolute weights, and
+    /// those of bits that fill up compare only with those of the same turn.
     pub weight: f64,
+}
+
+/// Bits that were taken, the best first, and how many of them were needed.
+#[derive(Default)]
+struct Taken {
+    bits: Vec<SelectedBit>,
+    informative: usize,
 }
 
 /// Why bits cannot be selected.
@@ -158,6 +203,9 @@ pub enum SelectionError {
         "the cost is {0}: it must be a finite number above 1, the least at which any bit has a weight"
     )]
     BadCost(String),
+    /// The weight of squared weights is not a number above 0.
+    #[error("the ridge is {0}: it must be a finite number above 0")]
+    BadRidge(String),
     /// Fewer bits tell the examples apart than were asked for.
     #[error(
         "{asked} bits were asked for, and only {found} {}: ask for at most that many, or give more examples, \
@@ -175,8 +223,12 @@ pub enum SelectionError {
 }
 
 impl Selection {
-    /// Bits that tell the codes `like` from the codes `unlike`, each packed, `ceil(width / 8)` bytes a code.
-    /// Where nothing is known to be unlike, codes of rows drawn from the collection serve.
+    /// Bits that tell the codes `like` from the codes `unlike` and from `others`, each packed, `ceil(width / 8)`
+    /// bytes a code. The others stand for what will be searched: codes of rows drawn from the collection, say. Of
+    /// `unlike` and `others` one may be empty. By [`Criterion::Sparse`], others count only where nothing is known to
+    /// be unlike.
+    ///
+    /// Of more than 1,000 codes of a kind, as many at even steps are looked at.
     ///
     /// # Errors
     /// [`SelectionError`], for each thing that can be wrong with examples or options.
@@ -184,16 +236,59 @@ impl Selection {
         width: u32,
         like: &[u8],
         unlike: &[u8],
+        others: &[u8],
         options: &SelectionOptions,
     ) -> Result<Selection, SelectionError> {
-        let n = check(width, like, "like examples")?;
-        let m = check(width, unlike, "unlike examples")?;
-        let decision = (0..n + m).map(|example| (example, example < n)).collect();
-        select(width, &[like, unlike].concat(), &[decision], options)
+        let like = rows(width, like, "like examples")?;
+        let unlike = rows(width, unlike, "unlike examples")?;
+        let others = rows(width, others, "other codes")?;
+        let which = match (like.is_empty(), unlike.is_empty() && others.is_empty()) {
+            (true, _) => Some("like examples"),
+            (_, true) => Some("unlike examples"),
+            _ => None,
+        };
+        if let Some(which) = which {
+            return Err(SelectionError::NoExamples { which });
+        }
+        options.check(width)?;
+        let taken = match options.criterion {
+            Criterion::Alignment { ridge } => {
+                let kinds = [like, unlike, others].map(at_most);
+                let [n, m, _] = [0, 1, 2].map(|kind| kinds[kind].len());
+                let codes = kinds.concat();
+                // What is wanted weighs as much as all that is not, and each kind of that as much as the other.
+                let against = kinds[1..].iter().filter(|kind| !kind.is_empty()).count();
+                let weighted = (0..codes.len()).map(|i| {
+                    let kind = usize::from(i >= n) + usize::from(i >= n + m);
+                    let (target, share) = match kind {
+                        0 => (1.0, 1.0),
+                        _ => (-1.0, 1.0 / against as f64),
+                    };
+                    let weight = 0.5 * share / kinds[kind].len() as f64;
+                    Weighted { target, weight }
+                });
+                let weighted: Vec<Weighted> = weighted.collect();
+                let gram = Gram::of(width, &codes, codes.len());
+                let scores = gram.scores(&weighted, ridge);
+                let columns = Columns::of(width, &codes);
+                alignment::with_scores(&columns, &scores, options.bits)
+            }
+            Criterion::Sparse { cost, fill, .. } => {
+                let n = like.len();
+                let against = if unlike.is_empty() { others } else { unlike };
+                let codes = [like, against].concat();
+                let decision = (0..codes.len()).map(|i| (i, i < n)).collect();
+                sparse::select(width, &codes, &[decision], (cost, fill), options.bits)
+            }
+        };
+        options.complete(width, taken, true)
     }
 
     /// Bits that tell codes of several classes apart, packed, `ceil(width / 8)` bytes a code: one set of bits for
-    /// all classes.
+    /// all classes. The `others` are codes without a label of what will be searched, and make bits by
+    /// [`Criterion::Alignment`] better; there may be none, and [`Criterion::Sparse`] does not look at them.
+    ///
+    /// By [`Criterion::Alignment`], of more than 1,000 codes of a kind as many at even steps are looked at.
     ///
     /// # Errors
     /// [`SelectionError`], for each thing that can be wrong with examples or options.
@@ -201,48 +296,85 @@ impl Selection {
         width: u32,
         codes: &[u8],
         labels: &[u32],
+        others: &[u8],
         options: &SelectionOptions,
     ) -> Result<Selection, SelectionError> {
-        let n = check(width, codes, "examples")?;
-        if labels.len() != n {
+        let codes = rows(width, codes, "examples")?;
+        let others = rows(width, others, "other codes")?;
+        if codes.is_empty() {
+            return Err(SelectionError::NoExamples { which: "examples" });
+        }
+        if labels.len() != codes.len() {
             return Err(SelectionError::LabelCount {
-                codes: n,
+                codes: codes.len(),
                 labels: labels.len(),
             });
         }
-        let mut classes = labels.to_vec();
-        classes.sort_unstable();
-        classes.dedup();
-        if classes.len() == 1 {
-            return Err(SelectionError::OneClass { examples: n });
+        if classes(labels).len() == 1 {
+            let examples = codes.len();
+            return Err(SelectionError::OneClass { examples });
         }
-        let decision = |one: u32, other: Option<u32>| -> Decision {
-            let examples = (0..).zip(labels).map(|(i, &label)| (i, label));
-            examples
-                .filter(|(_, label)| *label == one || other.is_none_or(|other| *label == other))
-                .map(|(i, label)| (i, label == one))
-                .collect()
-        };
-        let decisions: Vec<Decision> = match options.decisions {
-            // Of two classes, the one is the rest of the other.
-            Decisions::OneVersusRest if classes.len() > 2 => {
-                classes.iter().map(|&class| decision(class, None)).collect()
-            }
-            _ => {
-                let pairs = classes.iter().enumerate().flat_map(|(i, &one)| {
-                    let others = classes[i + 1..].iter();
-                    others.map(move |&other| (one, other))
+        options.check(width)?;
+        let taken = match options.criterion {
+            Criterion::Alignment { ridge } => {
+                let labels = at_most(labels.to_vec());
+                let examples = labels.len();
+                let codes = [at_most(codes), at_most(others)].concat();
+                let gram = Gram::of(width, &codes, examples);
+                let scores = classes(&labels).into_iter().map(|class| {
+                    let of_class = labels.iter().filter(|label| **label == class).count();
+                    let weighted = labels.iter().map(|label| match *label == class {
+                        true => (1.0, of_class),
+                        false => (-1.0, examples - of_class),
+                    });
+                    let weighted = weighted.map(|(target, alike)| Weighted {
+                        target,
+                        weight: 0.5 / alike as f64,
+                    });
+                    gram.scores(&weighted.collect::<Vec<_>>(), ridge)
                 });
-                pairs
-                    .map(|(one, other)| decision(one, Some(other)))
-                    .collect()
+                let scores: Vec<Vec<f64>> = scores.collect();
+                let columns = Columns::of(width, &codes);
+                alignment::with_likeness(&columns, &scores, options.bits)
+            }
+            Criterion::Sparse {
+                cost,
+                decisions,
+                fill,
+            } => {
+                let decisions = decisions.of(labels);
+                let mut taken =
+                    sparse::select(width, &codes, &decisions, (cost, fill), options.bits);
+                let bits = taken.bits.iter_mut();
+                bits.for_each(|bit| bit.weight = bit.weight.abs());
+                taken
             }
         };
-        let mut selection = select(width, codes, &decisions, options)?;
-        selection.two_sides = false;
-        let bits = selection.bits.iter_mut();
-        bits.for_each(|bit| bit.weight = bit.weight.abs());
-        Ok(selection)
+        options.complete(width, taken, false)
+    }
+
+    /// Bits whose distances follow those of all bits, among codes such as these, packed, `ceil(width / 8)` bytes a
+    /// code: what is left of long codes when they must be short, and nobody says what they are for. They are
+    /// selected by [`Criterion::Alignment`], with nothing learned from examples.
+    ///
+    /// Of more than 1,000 codes, as many at even steps are looked at.
+    ///
+    /// # Errors
+    /// [`SelectionError`], for each thing that can be wrong with codes or number.
+    pub fn of_similarity(
+        width: u32,
+        codes: &[u8],
+        bits: usize,
+    ) -> Result<Selection, SelectionError> {
+        let codes = rows(width, codes, "codes")?;
+        if codes.is_empty() {
+            return Err(SelectionError::NoExamples { which: "codes" });
+        }
+        let options = SelectionOptions::new(bits);
+        options.check(width)?;
+        let columns = Columns::of(width, &at_most(codes));
+        let taken = alignment::with_likeness(&columns, &[], bits);
+        options.complete(width, taken, false)
     }
 
     /// The selected bits as a packed code, `ceil(width / 8)` bytes.
@@ -265,17 +397,95 @@ impl Selection {
     }
 }
 
+impl SelectionOptions {
+    fn check(&self, width: u32) -> Result<(), SelectionError> {
+        let asked = self.bits;
+        if asked == 0 || asked > width as usize {
+            return Err(SelectionError::BadCount { asked, width });
+        }
+        match self.criterion {
+            Criterion::Alignment { ridge } if !(ridge.is_finite() && ridge > 0.0) => {
+                Err(SelectionError::BadRidge(ridge.to_string()))
+            }
+            Criterion::Sparse { cost, .. } if !(cost.is_finite() && cost > 1.0) => {
+                Err(SelectionError::BadCost(cost.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The selection, if there are as many bits as were asked for.
+    fn complete(
+        &self,
+        width: u32,
+        taken: Taken,
+        two_sides: bool,
+    ) -> Result<Selection, SelectionError> {
+        let found = taken.bits.len();
+        match found == self.bits {
+            true => Ok(Selection {
+                width,
+                bits: taken.bits,
+                informative: taken.informative,
+                two_sides,
+            }),
+            false => Err(SelectionError::TooFewInformative {
+                asked: self.bits,
+                found,
+                fill: !matches!(self.criterion, Criterion::Sparse { fill: false, .. }),
+            }),
+        }
+    }
+}
+
+impl Decisions {
+    fn of(self, labels: &[u32]) -> Vec<Decision> {
+        let classes = classes(labels);
+        let decision = |one: u32, other: Option<u32>| -> Decision {
+            let examples = (0..).zip(labels).map(|(i, &label)| (i, label));
+            examples
+                .filter(|(_, label)| *label == one || other.is_none_or(|other| *label == other))
+                .map(|(i, label)| (i, label == one))
+                .collect()
+        };
+        match self {
+            // Of two classes, the one is the rest of the other.
+            Decisions::OneVersusRest if classes.len() > 2 => {
+                classes.iter().map(|&class| decision(class, None)).collect()
+            }
+            _ => {
+                let pairs = classes.iter().enumerate().flat_map(|(i, &one)| {
+                    let others = classes[i + 1..].iter();
+                    others.map(move |&other| (one, other))
+                });
+                pairs
+                    .map(|(one, other)| decision(one, Some(other)))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The labels that there are, each once.
+fn classes(labels: &[u32]) -> Vec<u32> {
+    let mut classes = labels.to_vec();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
+}
+
 fn bytes(width: u32) -> usize {
     width.div_ceil(8) as usize
 }
 
-/// How many codes there are.
-fn check(width: u32, codes: &[u8], which: &'static str) -> Result<usize, SelectionError> {
+/// The codes, one by one.
+fn rows<'a>(
+    width: u32,
+    codes: &'a [u8],
+    which: &'static str,
+) -> Result<Vec<&'a [u8]>, SelectionError> {
     let expected = bytes(width);
-    if codes.is_empty() {
-        return Err(SelectionError::NoExamples { which });
-    }
-    if expected == 0 || !codes.len().is_multiple_of(expected) {
+    if !codes.is_empty() && (expected == 0 || !codes.len().is_multiple_of(expected)) {
         return Err(SelectionError::WrongWidth {
             which,
             width,
@@ -285,129 +495,21 @@ fn check(width: u32, codes: &[u8], which: &'static str) -> Result<usize, Selecti
     }
     let beyond = !0u8 << (width % 8);
     let padded = |code: &[u8]| !width.is_multiple_of(8) && code[expected - 1] & beyond != 0;
-    match codes.chunks_exact(expected).position(padded) {
+    let rows = codes.chunks_exact(expected.max(1));
+    match rows.clone().position(padded) {
         Some(code) => Err(SelectionError::PaddingBits { which, code, width }),
-        None => Ok(codes.len() / expected),
+        None => Ok(rows.collect()),
     }
 }
 
-/// Examples by their places, and whether each is on the first side.
-type Decision = Vec<(usize, bool)>;
-
-/// Selects for all decisions together.
-fn select(
-    width: u32,
-    codes: &[u8],
-    decisions: &[Decision],
-    options: &SelectionOptions,
-) -> Result<Selection, SelectionError> {
-    let asked = options.bits;
-    if asked == 0 || asked > width as usize {
-        return Err(SelectionError::BadCount { asked, width });
+/// All of them, or, of more than are looked at, as many at even steps: what two rows say of each other is kept for
+/// every two.
+fn at_most<T: Copy>(all: Vec<T>) -> Vec<T> {
+    const MOST: usize = 1000;
+    match all.len() {
+        0..=MOST => all,
+        n => (0..MOST)
+            .map(|i| all[(2 * i + 1) * n / (2 * MOST)])
+            .collect(),
     }
-    if !(options.cost.is_finite() && options.cost > 1.0) {
-        return Err(SelectionError::BadCost(options.cost.to_string()));
-    }
-    let mut selection = Selection {
-        width,
-        bits: Vec::with_capacity(asked),
-        informative: 0,
-        two_sides: true,
-    };
-    let mut left: Vec<u32> = (0..width).collect();
-    loop {
-        // One decision keeps the signs of its weights; of several only their sizes add up.
-        let mut weights = vec![0.0; width as usize];
-        for decision in decisions {
-            let examples = decision.iter().map(|(example, _)| *example);
-            let (columns, groups) = columns(width, codes, examples, &left);
-            let sides: Vec<bool> = decision.iter().map(|(_, side)| *side).collect();
-            let Some(problem) = Problem::balanced(&sides).at_cost(options.cost, &columns) else {
-                continue;
-            };
-            for (column, weight) in problem.solve(&columns) {
-                for &(bit, contrary) in &groups[column] {
-                    weights[bit as usize] += match (decisions.len(), contrary) {
-                        (1, true) => -weight,
-                        (1, false) => weight,
-                        _ => weight.abs(),
-                    };
-                }
-            }
-        }
-        let weight = |bit: &u32| weights[*bit as usize];
-        let (mut active, others): (Vec<u32>, Vec<u32>) =
-            left.iter().partition(|bit| weight(bit) != 0.0);
-        active.sort_by(|a, b| weight(b).abs().total_cmp(&weight(a).abs()).then(a.cmp(b)));
-        selection.bits.extend(active.iter().map(|bit| SelectedBit {
-            bit: *bit,
-            weight: weight(bit),
-        }));
-        left = others;
-        if selection.informative == 0 {
-            selection.informative = selection.bits.len().min(asked);
-        }
-        let found = selection.bits.len();
-        if found >= asked {
-            selection.bits.truncate(asked);
-            return Ok(selection);
-        }
-        if active.is_empty() || !options.fill {
-            return Err(SelectionError::TooFewInformative {
-                asked,
-                found,
-                fill: options.fill,
-            });
-        }
-    }
-}
-
-/// Bits that say the same of every example of a decision, and those that say the contrary.
-type Alike = Vec<(u32, bool)>;
-
-/// What each of the `bits` says of some examples, once for all bits that say the same or the contrary. Bits that
-/// say the same of all examples tell nothing, and are left out.
-///
-/// Of few examples, many bits say the same: which of these has the weight is all one to the machine, so all have
-/// it.
-fn columns(
-    width: u32,
-    codes: &[u8],
-    examples: impl Iterator<Item = usize>,
-    bits: &[u32],
-) -> (Columns, Vec<Alike>) {
-    let examples: Vec<&[u8]> = examples
-        .map(|example| &codes[example * bytes(width)..][..bytes(width)])
-        .collect();
-    let n = examples.len();
-    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
-    let mut columns = Columns::new(n);
-    let mut groups: Vec<Alike> = Vec::new();
-    let mut column = vec![0u8; n.div_ceil(8)];
-    for &bit in bits {
-        let (byte, shift) = (bit as usize / 8, bit % 8);
-        for (set, codes) in column.iter_mut().zip(examples.chunks(8)) {
-            let codes = codes.iter().rev();
-            *set = codes.fold(0, |set, code| set << 1 | code[byte] >> shift & 1);
-        }
-        let contrary = column[0] & 1 == 1;
-        if contrary {
-            column.iter_mut().for_each(|byte| *byte = !*byte);
-            if !n.is_multiple_of(8) {
-                column[n / 8] &= !(!0 << (n % 8));
-            }
-        }
-        if column.iter().all(|byte| *byte == 0) {
-            continue;
-        }
-        match places.get(&column) {
-            Some(&place) => groups[place].push((bit, contrary)),
-            None => {
-                places.insert(column.clone(), groups.len());
-                columns.push(&column);
-                groups.push(vec![(bit, contrary)]);
-            }
-        }
-    }
-    (columns, groups)
 }

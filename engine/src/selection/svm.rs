@@ -7,67 +7,10 @@
 //! a working set that grows by the columns that break the optimality conditions most. Everything is done in a
 //! fixed order.
 
+use super::columns::Columns;
+
 /// Largest violation of the optimality conditions that is let be; the penalty's own slope is 1.
 const TOLERANCE: f64 = 1e-4;
-
-/// What dimensions say of the examples, as bits: column by column, `ceil(n / 8)` bytes each.
-pub(super) struct Columns {
-    examples: usize,
-    bits: Vec<u8>,
-}
-
-impl Columns {
-    pub(super) fn new(examples: usize) -> Columns {
-        Columns {
-            examples,
-            bits: Vec::new(),
-        }
-    }
-
-    pub(super) fn push(&mut self, column: &[u8]) {
-        self.bits.extend_from_slice(column);
-    }
-
-    fn len(&self) -> usize {
-        self.bits.len() / self.bytes()
-    }
-
-    fn bytes(&self) -> usize {
-        self.examples.div_ceil(8)
-    }
-
-    /// A column as numbers.
-    fn signs(&self, column: usize) -> Vec<f64> {
-        let bits = &self.bits[column * self.bytes()..][..self.bytes()];
-        (0..self.examples)
-            .map(|i| f64::from(bits[i / 8] >> (i % 8) & 1) * 2.0 - 1.0)
-            .collect()
-    }
-
-    /// Σᵢ vᵢ xᵢⱼ for every column j: sums for every byte's value are looked up, not added.
-    fn products(&self, v: &[f64]) -> Vec<f64> {
-        let tables: Vec<[f64; 256]> = v
-            .chunks(8)
-            .map(|v| {
-                let mut table = [0.0; 256];
-                for byte in 1..256usize {
-                    let lowest = byte.trailing_zeros() as usize;
-                    let without = byte & (byte - 1);
-                    table[byte] = table[without] + v.get(lowest).copied().unwrap_or(0.0);
-                }
-                table
-            })
-            .collect();
-        let all: f64 = v.iter().sum();
-        let columns = self.bits.chunks_exact(self.bytes());
-        columns
-            .map(|column| {
-                let sums = column.iter().zip(&tables);
-                2.0 * sums.map(|(&byte, table)| table[byte as usize]).sum::<f64>() - all
-            })
-            .collect()
-    }
-}
 
 /// Which side each example is on, and what it costs on the wrong one.
 pub(super) struct Problem {

@@ -1,6 +1,18 @@
 use proptest::prelude::*;
 
+use super::svm::Problem;
 use super::*;
+
+fn sparse_with(bits: usize, cost: f64, decisions: Decisions, fill: bool) -> SelectionOptions {
+    SelectionOptions {
+        bits,
+        criterion: Criterion::Sparse {
+            cost,
+            decisions,
+            fill,
+        },
+    }
+}
 
 /// Columns of ±1 and the objective, written out.
 struct Plain {
@@ -85,7 +97,8 @@ proptest! {
         let sides: Vec<bool> = (0..n).map(|i| i < first).collect();
         let balanced = Problem::balanced(&sides);
         let bits: Vec<u32> = (0..columns.len() as u32).collect();
-        let (kinds, groups) = super::columns(bits.len() as u32, &packed(&columns), 0..n, &bits);
+        let codes = packed(&columns);
+        let (kinds, groups) = sparse::columns(&codes.chunks(bits.len().div_ceil(8)).collect::<Vec<_>>(), &bits);
         let x: Vec<Vec<f64>> = groups
             .iter()
             .map(|group| {
@@ -133,11 +146,8 @@ proptest! {
 fn the_weight_of_one_good_bit_is_as_computed_by_hand() {
     let like = [0b001, 0b111, 0b001];
     let unlike = [0b100, 0b010, 0b000];
-    let options = SelectionOptions {
-        cost: 4.0,
-        ..SelectionOptions::new(1)
-    };
-    let selection = Selection::of_likeness(3, &like, &unlike, &options).unwrap();
+    let options = sparse_with(1, 4.0, Decisions::OneVersusOne, true);
+    let selection = Selection::of_likeness(3, &like, &unlike, &[], &options).unwrap();
     assert_eq!((selection.bits[0].bit, selection.informative), (0, 1));
     let expected = 0.75;
     assert!(
@@ -147,7 +157,7 @@ fn the_weight_of_one_good_bit_is_as_computed_by_hand() {
     assert_eq!(selection.code(), Some(vec![1]));
 
     // The other way round it speaks against.
-    let selection = Selection::of_likeness(3, &unlike, &like, &options).unwrap();
+    let selection = Selection::of_likeness(3, &unlike, &like, &[], &options).unwrap();
     assert!((selection.bits[0].weight + expected).abs() < 1e-4);
     assert_eq!(
         (selection.mask(), selection.code()),
@@ -162,11 +172,8 @@ fn bits_that_say_the_same_are_selected_together_and_others_fill_up() {
     let like = [0b01011, 0b01011, 0b01011, 0b01001];
     let unlike = [0b01100, 0b01100, 0b01110, 0b01100];
     let select = |bits: usize, fill: bool| {
-        let options = SelectionOptions {
-            fill,
-            ..SelectionOptions::new(bits)
-        };
-        Selection::of_likeness(5, &like, &unlike, &options)
+        let options = sparse_with(bits, 3.0, Decisions::OneVersusOne, fill);
+        Selection::of_likeness(5, &like, &unlike, &[], &options)
     };
     let three = select(3, true).unwrap();
     let numbers: Vec<u32> = three.bits.iter().map(|bit| bit.bit).collect();
@@ -196,7 +203,8 @@ fn bits_of_several_classes_count_by_the_sum_of_their_weights() {
         0b0000, 0b1000, 0b0001, 0b1001, 0b0010, 0b1010, 0b0111, 0b1111,
     ];
     let labels = [7, 7, 1, 1, 4, 4, 9, 9];
-    let selection = Selection::of_classes(4, &codes, &labels, &SelectionOptions::new(3)).unwrap();
+    let options = SelectionOptions::sparse(3);
+    let selection = Selection::of_classes(4, &codes, &labels, &[], &options).unwrap();
     let numbers: Vec<u32> = selection.bits.iter().map(|bit| bit.bit).collect();
     assert_eq!((selection.mask(), selection.code()), (vec![0b111], None));
     assert!(
@@ -211,8 +219,7 @@ fn bits_of_several_classes_count_by_the_sum_of_their_weights() {
     let mixed = [7, 0, 5, 2, 1, 6, 3, 4];
     let (codes, labels): (Vec<u8>, Vec<u32>) =
         mixed.iter().map(|&i| (codes[i], labels[i] / 2)).unzip();
-    let options = SelectionOptions::new(3);
-    let again = Selection::of_classes(4, &codes, &labels, &options).unwrap();
+    let again = Selection::of_classes(4, &codes, &labels, &[], &options).unwrap();
     assert_eq!(again.mask(), selection.mask());
 }
 
@@ -222,11 +229,8 @@ fn one_against_one_finds_bits_that_serve_many_classes_and_one_against_rest_those
     let codes = [0b00_0100, 0b00_1001, 0b01_0010, 0b10_0011];
     let labels = [0, 1, 2, 3];
     let mask = |bits, decisions| {
-        let options = SelectionOptions {
-            decisions,
-            ..SelectionOptions::new(bits)
-        };
-        let selection = Selection::of_classes(6, &codes, &labels, &options);
+        let options = sparse_with(bits, 3.0, decisions, true);
+        let selection = Selection::of_classes(6, &codes, &labels, &[], &options);
         selection.unwrap().mask()
     };
     assert_eq!(mask(2, Decisions::OneVersusOne), [0b11]);
@@ -240,22 +244,18 @@ fn both_sides_weigh_the_same_however_many_examples_they_have() {
     // and in nothing else: only where the two examples count as much as the fifty is the first the better one.
     let like = [0b01, 0b11];
     let unlike: Vec<u8> = (0..50).map(|i| u8::from(i % 5 == 0)).collect();
-    let options = SelectionOptions::new(1);
-    let selection = Selection::of_likeness(2, &like, &unlike, &options).unwrap();
-    assert_eq!(selection.mask(), [0b01]);
+    for options in [SelectionOptions::sparse(1), SelectionOptions::new(1)] {
+        let selection = Selection::of_likeness(2, &like, &unlike, &[], &options).unwrap();
+        assert_eq!(selection.mask(), [0b01]);
+    }
 }
 
 #[test]
 fn long_codes_give_the_same_bits_each_time() {
     let (width, n) = (4096u32, 40usize);
-    let mut state = 1u64;
+    let mut chance = Chance(1);
     let mut codes: Vec<u8> = (0..n * 512)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        })
+        .map(|_| (chance.next() * 256.0) as u8)
         .collect();
     // Of 4096 random bits, ten are the class.
     for (i, code) in codes.chunks_exact_mut(512).enumerate() {
@@ -264,8 +264,10 @@ fn long_codes_give_the_same_bits_each_time() {
         }
     }
     let labels: Vec<u32> = (0..n as u32).map(|i| i % 2).collect();
-    let select =
-        |bits| Selection::of_classes(width, &codes, &labels, &SelectionOptions::new(bits)).unwrap();
+    let select = |bits| {
+        let options = SelectionOptions::sparse(bits);
+        Selection::of_classes(width, &codes, &labels, &[], &options).unwrap()
+    };
     let ten = select(10);
     let mut numbers: Vec<u32> = ten.bits.iter().map(|bit| bit.bit).collect();
     numbers.sort_unstable();
@@ -280,7 +282,7 @@ fn what_cannot_be_selected_from_is_refused() {
     use SelectionError::*;
     let options = SelectionOptions::new(2);
     let likeness = |like: &[u8], unlike: &[u8]| {
-        Selection::of_likeness(12, like, unlike, &options).unwrap_err()
+        Selection::of_likeness(12, like, unlike, &[], &options).unwrap_err()
     };
     let good = [1u8, 0];
     assert_eq!(
@@ -315,7 +317,7 @@ fn what_cannot_be_selected_from_is_refused() {
     );
 
     let classes = |codes: &[u8], labels: &[u32], options: &SelectionOptions| {
-        Selection::of_classes(12, codes, labels, options).unwrap_err()
+        Selection::of_classes(12, codes, labels, &[], options).unwrap_err()
     };
     let two = [1, 0, 2, 0];
     assert_eq!(classes(&two, &[3, 3], &options), OneClass { examples: 2 });
@@ -341,13 +343,32 @@ fn what_cannot_be_selected_from_is_refused() {
             width: 12
         }
     );
-    let cost = |cost| SelectionOptions {
-        cost,
-        ..options.clone()
-    };
     for bad in [1.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(matches!(classes(&two, &[3, 4], &cost(bad)), BadCost(_)));
+        let options = sparse_with(2, bad, Decisions::OneVersusOne, true);
+        assert!(matches!(classes(&two, &[3, 4], &options), BadCost(_)));
     }
+    for ridge in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let options = SelectionOptions {
+            criterion: Criterion::Alignment { ridge },
+            ..SelectionOptions::new(2)
+        };
+        assert!(matches!(classes(&two, &[3, 4], &options), BadRidge(_)));
+    }
+    assert!(matches!(
+        Selection::of_similarity(12, &[], 3),
+        Err(NoExamples { which: "codes" })
+    ));
+    assert!(matches!(
+        Selection::of_similarity(12, &two, 13),
+        Err(BadCount { asked: 13, .. })
+    ));
+    // Two codes differ in two bits alone: no third says anything.
+    let third = Selection::of_similarity(12, &two, 3).unwrap_err();
+    assert!(matches!(third, TooFewInformative { found: 2, .. }));
+    assert_eq!(
+        Selection::of_similarity(12, &two, 2).unwrap().mask(),
+        [3, 0]
+    );
     // Examples that no bit tells apart.
     let none = TooFewInformative {
         asked: 2,
@@ -355,4 +376,193 @@ fn what_cannot_be_selected_from_is_refused() {
         fill: true,
     };
     assert_eq!(likeness(&good, &good), none);
+}
+
+/// Numbers from 0 to 1.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 32) as f64 / 2.0_f64.powi(32)
+    }
+}
+
+/// Codes of classes that differ in a few of many bits, the others noise that several bits share.
+fn clouds(classes: usize, each: usize, seed: u64) -> (Vec<u8>, Vec<u32>) {
+    let (hidden, bits) = (24, 512);
+    let mut chance = Chance(seed);
+    let mut point = || -> Vec<f64> {
+        let normal = |chance: &mut Chance| (0..4).map(|_| chance.next() - 0.5).sum();
+        (0..hidden).map(|_| normal(&mut chance)).collect()
+    };
+    let planes: Vec<Vec<f64>> = (0..bits).map(|_| point()).collect();
+    let (mut codes, mut labels) = (Vec::new(), Vec::new());
+    for class in 0..classes {
+        let centre = point();
+        for _ in 0..each {
+            let point: Vec<f64> = centre
+                .iter()
+                .zip(point())
+                .map(|(c, p)| c + 1.2 * p)
+                .collect();
+            let side =
+                |plane: &Vec<f64>| plane.iter().zip(&point).map(|(a, b)| a * b).sum::<f64>() > 0.0;
+            let mut code = vec![0u8; bits / 8];
+            for (bit, plane) in planes.iter().enumerate() {
+                code[bit / 8] |= u8::from(side(plane)) << (bit % 8);
+            }
+            codes.extend(code);
+            labels.push(class as u32);
+        }
+    }
+    (codes, labels)
+}
+
+/// Mean average precision of codes under a mask, each once the query.
+fn precision(
+    codes: &[u8],
+    labels: &[u32],
+    queries: &[(Vec<u8>, u32)],
+    mask: impl Fn(usize) -> Vec<u8>,
+) -> f64 {
+    let of_query = |(place, (query, label)): (usize, &(Vec<u8>, u32))| {
+        let mask = mask(place);
+        let mut ties = vec![(0, 0); 513];
+        for (code, own) in codes.chunks(64).zip(labels) {
+            let differ = code
+                .iter()
+                .zip(query)
+                .zip(&mask)
+                .map(|((a, b), m)| ((a ^ b) & m).count_ones());
+            let tie: &mut (u64, u64) = &mut ties[differ.sum::<u32>() as usize];
+            tie.0 += 1;
+            tie.1 += u64::from(own == label);
+        }
+        crate::metrics::expected_average_precision_of_ties(ties.into_iter())
+    };
+    crate::metrics::mean(queries.iter().enumerate().map(of_query))
+}
+
+/// By weights of sparse machines, a search like one example found less than one by bits drawn at random: of the few
+/// bits that are as in the example and in hardly any other code, most are so by chance. What orders the codes as all
+/// bits do is better with one example, too.
+#[test]
+fn bits_that_are_aligned_retrieve_better_than_sparse_and_random_ones() {
+    let (codes, labels) = clouds(12, 40, 3);
+    let some: Vec<usize> = (0..codes.len() / 64).step_by(3).collect();
+    let others: Vec<u8> = some
+        .iter()
+        .flat_map(|i| &codes[64 * i..][..64])
+        .copied()
+        .collect();
+    let random = |place: usize| -> Vec<u8> {
+        (0..64)
+            .map(|byte| u8::from(byte % 8 == place % 8) * 0xff >> 4)
+            .collect()
+    };
+    for shots in [1, 5] {
+        let groups: Vec<(Vec<u8>, u32)> = (0..12 * 40 / 8)
+            .map(|i| (codes[64 * 8 * i..][..64 * shots].to_vec(), labels[8 * i]))
+            .collect();
+        let found = |options: &SelectionOptions| {
+            let selections: Vec<Selection> = groups
+                .iter()
+                .map(|(like, _)| Selection::of_likeness(512, like, &[], &others, options).unwrap())
+                .collect();
+            let queries: Vec<(Vec<u8>, u32)> = selections
+                .iter()
+                .zip(&groups)
+                .map(|(selection, (_, label))| (selection.code().unwrap(), *label))
+                .collect();
+            precision(&codes, &labels, &queries, |place| selections[place].mask())
+        };
+        let (aligned, sparse) = (
+            found(&SelectionOptions::new(32)),
+            found(&SelectionOptions::sparse(32)),
+        );
+        let majority: Vec<(Vec<u8>, u32)> = groups
+            .iter()
+            .map(|(like, label)| {
+                let set = |bit: usize| {
+                    let set = like
+                        .chunks(64)
+                        .filter(|c| c[bit / 8] >> (bit % 8) & 1 == 1)
+                        .count();
+                    u8::from(2 * set > shots) << (bit % 8)
+                };
+                let code = (0..64)
+                    .map(|byte| (8 * byte..8 * byte + 8).map(set).sum())
+                    .collect();
+                (code, *label)
+            })
+            .collect();
+        let drawn = precision(&codes, &labels, &majority, random);
+        let all = precision(&codes, &labels, &majority, |_| vec![0xff; 64]);
+        assert!(
+            aligned > sparse.max(drawn) && aligned > 0.7 * all,
+            "{shots}: {aligned} {sparse} {drawn} {all}"
+        );
+    }
+}
+
+/// One set of bits for all classes, and one for nobody knows what.
+#[test]
+fn bits_that_are_aligned_with_classes_or_all_bits_retrieve_better_than_others() {
+    let (codes, labels) = clouds(12, 40, 4);
+    let queries: Vec<(Vec<u8>, u32)> = codes
+        .chunks(64)
+        .zip(&labels)
+        .step_by(5)
+        .map(|(code, label)| (code.to_vec(), *label))
+        .collect();
+    let few: Vec<usize> = (0..labels.len()).filter(|i| i % 40 < 5).collect();
+    let examples: Vec<u8> = few
+        .iter()
+        .flat_map(|i| &codes[64 * i..][..64])
+        .copied()
+        .collect();
+    let of: Vec<u32> = few.iter().map(|i| labels[*i]).collect();
+    let others: Vec<u8> = codes
+        .chunks(64)
+        .skip(7)
+        .step_by(8)
+        .flatten()
+        .copied()
+        .collect();
+    let bits = 24;
+    let found = |mask: Vec<u8>| precision(&codes, &labels, &queries, |_| mask.clone());
+    let of_classes = |options: &SelectionOptions| {
+        let selection = Selection::of_classes(512, &examples, &of, &others, options).unwrap();
+        assert_eq!((selection.bits.len(), selection.code()), (bits, None));
+        found(selection.mask())
+    };
+    let (aligned, sparse) = (
+        of_classes(&SelectionOptions::new(bits)),
+        of_classes(&SelectionOptions::sparse(bits)),
+    );
+    let similar = found(Selection::of_similarity(512, &others, bits).unwrap().mask());
+    let random: Vec<f64> = (0..21)
+        .map(|k| found((0..64).map(|byte| u8::from(byte / 3 == k) * 0xff).collect()))
+        .collect();
+    let random = random.iter().sum::<f64>() / random.len() as f64;
+    assert!(
+        aligned > similar && similar > random && aligned > sparse,
+        "{aligned} {similar} {random} {sparse}"
+    );
+}
+
+#[test]
+fn of_many_codes_as_many_at_even_steps_are_looked_at() {
+    let all: Vec<u32> = (0..2500).collect();
+    let some = at_most(all.clone());
+    assert_eq!((some.len(), some[0], some[999]), (1000, 1, 2498));
+    assert!(
+        some.windows(2)
+            .all(|pair| (2..=3).contains(&(pair[1] - pair[0])))
+    );
+    assert_eq!(at_most(all[..1000].to_vec()), all[..1000]);
 }

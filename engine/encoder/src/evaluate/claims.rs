@@ -21,7 +21,7 @@ const fn claim(of: &'static str, better: &'static str, worse: &'static str) -> C
 }
 
 /// The orderings that are looked at, where both methods are measured.
-pub const CLAIMS: [Claim; 21] = [
+pub const CLAIMS: [Claim; 29] = [
     claim("PP + SCDM", "pp-scdm", "scdm"),
     claim("PP + SCDM", "pp-scdm", "pp"),
     claim("PP + SCDM", "pp-scdm", "itq"),
@@ -30,8 +30,16 @@ pub const CLAIMS: [Claim; 21] = [
     claim("PP + SCDM", "pp-scdm", "comae"),
     claim("PP + SCDM", "pp-scdm", "kalahash"),
     claim("UGH", "ugh", "ugh-random"),
+    claim("UGH", "ugh", "ugh-sparse"),
+    claim("UGH", "ugh", "ugh-similar"),
+    claim("UGH", "ugh-sparse", "ugh-random"),
+    claim("UGH", "ugh-similar", "ugh-random"),
+    claim("UGH", "ugh-similar", "purple"),
     claim("UGH", "ugh-random", "lsh"),
     claim("UGH", "ugh", "itq"),
+    claim("UGH", "like", "like-sparse"),
+    claim("UGH", "like", "like-random"),
+    claim("UGH", "like-sparse", "like-random"),
     claim("PURPLE", "purple", "purple-graph"),
     claim("PURPLE", "purple", "purple-prototypes"),
     claim("PURPLE", "purple-graph", "purple-prototypes"),

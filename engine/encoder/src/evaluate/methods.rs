@@ -29,7 +29,7 @@ const EXAMPLES: &str = "labels of the examples";
 const ATTRIBUTES: &str = "labels and attributes of base classes";
 
 /// All methods.
-pub const METHODS: [Described; 27] = [
+pub const METHODS: [Described; 33] = [
     of(
         "float-centred",
         UNLABELLED,
@@ -78,8 +78,18 @@ pub const METHODS: [Described; 27] = [
     of(
         "ugh",
         SELECTED,
-        "bits that the labelled examples select from a library learned from the base pictures without labels; \
-         one set of bits for all classes",
+        "bits of a library learned from the base pictures without labels, selected by the labelled examples: \
+         aligned with what all its bits learn of them; one set of bits for all classes",
+    ),
+    of(
+        "ugh-sparse",
+        SELECTED,
+        "the same selected as in the paper, by weights of sparse machines",
+    ),
+    of(
+        "ugh-similar",
+        UNLABELLED,
+        "the same selected without labels, aligned with all bits on the anchors",
     ),
     of(
         "ugh-random",
@@ -87,6 +97,26 @@ pub const METHODS: [Described; 27] = [
         "bits of the same library, drawn at random",
     ),
     of("ugh-all", UNLABELLED, "all bits of the same library"),
+    of(
+        "like",
+        SELECTED,
+        "one search for each class by its examples, with bits of the same library of their own: as search --like",
+    ),
+    of(
+        "like-sparse",
+        SELECTED,
+        "the same with bits by weights of a sparse machine",
+    ),
+    of(
+        "like-random",
+        SELECTED,
+        "the same with bits drawn at random, by what most examples say at them",
+    ),
+    of(
+        "like-float",
+        SELECTED,
+        "the same by the mean of the examples' features, seen from the mean of the base classes",
+    ),
     of(
         "kalahash",
         NAMED,

@@ -7,6 +7,7 @@
 mod claims;
 mod comae;
 mod kalahash;
+mod likeness;
 mod methods;
 mod pictures;
 mod purple;
@@ -21,6 +22,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use self::claims::{CLAIMS, Claim, Difference, Verdict};
+use self::likeness::Searches;
 use self::methods::ALL;
 pub use self::methods::{Described, METHODS, is_asked};
 pub use self::pictures::{Pictures, Store, Tuned};
@@ -154,8 +156,10 @@ pub fn measure(split: Split<'_>, prior: &Prior, wanted: &Wanted) -> Result<Vec<M
         prior,
         wanted,
         measured: Vec::new(),
+        searches: None,
     };
     table.floats()?;
+    table.like_float();
     table.whole_library()?;
     for &bits in &wanted.bits {
         table.codes(&HashTraining {
@@ -172,6 +176,8 @@ struct Table<'a> {
     prior: &'a Prior,
     wanted: &'a Wanted,
     measured: Vec<Measured>,
+    /// For searches by examples, once the library has coded them.
+    searches: Option<Searches>,
 }
 
 impl<'a> Table<'a> {
@@ -267,6 +273,7 @@ impl<'a> Table<'a> {
             adapt(&general, options, data.adapt, data.unlabelled, go_on)
         })?;
         self.ugh(bits, options.seed)?;
+        self.like(bits, options.seed)?;
         self.kalahash(bits)?;
         self.comae(bits, options.seed)?;
         for &count in &self.wanted.prototypes {

@@ -105,6 +105,34 @@ pub(super) fn of_codes(
     (quality, shown.collect())
 }
 
+/// What is searched for under a mask, and its class.
+pub(super) struct Masked {
+    pub(super) mask: Vec<u8>,
+    pub(super) code: Vec<u8>,
+    pub(super) label: u32,
+}
+
+/// Of packed codes by the Hamming distance under each query's own mask.
+pub(super) fn of_masked(
+    (database, rows): (&[u8], &Features),
+    queries: &[Masked],
+    width: usize,
+) -> Quality {
+    let of_query = |query: &Masked| -> Ties {
+        let mut ties = vec![(0, 0); width + 1];
+        let codes = database.chunks_exact(width.div_ceil(8));
+        for (row, row_label) in codes.zip(&rows.labels) {
+            let bytes = row.iter().zip(&query.code).zip(&query.mask);
+            let distance: u32 = bytes.map(|((a, b), m)| ((a ^ b) & m).count_ones()).sum();
+            let tie: &mut (u64, u64) = &mut ties[distance as usize];
+            tie.0 += 1;
+            tie.1 += u64::from(*row_label == query.label);
+        }
+        ties
+    };
+    Quality::of(&queries.par_iter().map(of_query).collect::<Vec<_>>())
+}
+
 /// The ten nearest rows, by (distance, place).
 fn nearest(distances: &[u32]) -> Vec<Found> {
     const MOST: usize = 10;

@@ -1,4 +1,4 @@
-//! UGH: bits that the labelled examples select from a library, bits drawn from it at random, and all of it.
+//! UGH: bits selected from a library, bits drawn from it at random, and all of it.
 
 use bitkin::selection::{SelectionError, SelectionOptions};
 use rand::SeedableRng;
@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Table;
 use crate::error::Error;
 use crate::features::Features;
+use crate::hash::HashModel;
 use crate::train::ugh::{Library, select, with_bits};
 
 impl Table<'_> {
@@ -16,9 +17,7 @@ impl Table<'_> {
         let Some(library) = self.wanted.library.clone() else {
             return Ok(());
         };
-        self.trained("ugh-all", None, || Ok(library.model.clone()))?;
-        self.add_library_seconds("ugh-all", &library);
-        Ok(())
+        self.from_library("ugh-all", &library, || Ok(library.model.clone()))
     }
 
     /// As many bits of it, selected and at random; nothing where it has fewer.
@@ -26,49 +25,43 @@ impl Table<'_> {
         let Some(library) = self.wanted.library.clone() else {
             return Ok(());
         };
-        if bits > library.model.bits {
+        let model = &library.model;
+        if bits > model.bits {
             return Ok(());
         }
-        let examples = self.split.training.adapt;
-        self.trained("ugh", None, || {
-            let none = Features {
-                dim: examples.dim,
-                ..Default::default()
-            };
-            let selected = |bits| {
-                let options = SelectionOptions::new(bits);
-                select(&library.model, examples, &none, &options)
-            };
-            let found = match selected(bits) {
-                Err(Error::Selection(SelectionError::TooFewInformative { found, .. })) => found,
-                all => return Ok(all?.0),
-            };
-            // Bits by chance make up for those that are missing: every seed must have its row.
-            let selection = match found {
-                0 => Vec::new(),
-                found => selected(found)?.1.bits,
-            };
-            let mut chosen: Vec<usize> = selection.iter().map(|bit| bit.bit as usize).collect();
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            for bit in index::sample(&mut rng, library.model.bits, library.model.bits) {
-                if chosen.len() < bits && !chosen.contains(&bit) {
-                    chosen.push(bit);
-                }
-            }
-            with_bits(&library.model, &chosen)
+        let training = self.split.training;
+        let (examples, others) = (training.adapt, training.unlabelled);
+        let none = Features {
+            dim: examples.dim,
+            ..Default::default()
+        };
+        let aligned = SelectionOptions::new(bits);
+        self.from_library("ugh", &library, || {
+            Ok(select(model, examples, others, &aligned)?.0)
         })?;
-        self.add_library_seconds("ugh", &library);
-        self.trained("ugh-random", None, || {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let drawn = index::sample(&mut rng, library.model.bits, bits);
-            with_bits(&library.model, &drawn.into_vec())
+        self.from_library("ugh-sparse", &library, || {
+            sparse(model, examples, bits, seed)
         })?;
-        self.add_library_seconds("ugh-random", &library);
-        Ok(())
+        if !others.is_empty() {
+            self.from_library("ugh-similar", &library, || {
+                Ok(select(model, &none, others, &aligned)?.0)
+            })?;
+        }
+        self.from_library("ugh-random", &library, || {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let drawn = index::sample(&mut rng, model.bits, bits);
+            with_bits(model, &drawn.into_vec())
+        })
     }
 
-    /// The library was trained before, for all widths and numbers of shots.
-    fn add_library_seconds(&mut self, method: &str, library: &Library) {
+    /// A model of bits of the library, which was trained before, for all widths and numbers of shots.
+    fn from_library(
+        &mut self,
+        method: &'static str,
+        library: &Library,
+        choose: impl FnOnce() -> Result<HashModel, Error>,
+    ) -> Result<(), Error> {
+        self.trained(method, None, choose)?;
         let last = self.measured.last_mut();
         if let Some(seconds) = last
             .filter(|row| row.method == method)
@@ -76,5 +69,37 @@ impl Table<'_> {
         {
             *seconds += library.seconds;
         }
+        Ok(())
     }
+}
+
+/// As the paper selects them; where examples give a weight to fewer bits, bits by chance make up for those that are
+/// missing: every seed must have its row.
+fn sparse(
+    library: &HashModel,
+    examples: &Features,
+    bits: usize,
+    seed: u64,
+) -> Result<HashModel, Error> {
+    let none = Features {
+        dim: examples.dim,
+        ..Default::default()
+    };
+    let selected = |bits| select(library, examples, &none, &SelectionOptions::sparse(bits));
+    let found = match selected(bits) {
+        Err(Error::Selection(SelectionError::TooFewInformative { found, .. })) => found,
+        all => return Ok(all?.0),
+    };
+    let selection = match found {
+        0 => Vec::new(),
+        found => selected(found)?.1.bits,
+    };
+    let mut chosen: Vec<usize> = selection.iter().map(|bit| bit.bit as usize).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    for bit in index::sample(&mut rng, library.bits, library.bits) {
+        if chosen.len() < bits && !chosen.contains(&bit) {
+            chosen.push(bit);
+        }
+    }
+    with_bits(library, &chosen)
 }

@@ -19,9 +19,10 @@ pub(crate) struct Arguments {
     model: PathBuf,
     /// A few labelled pictures of each new class: a folder of class folders, FILE.tar:FOLDER, or a text
     /// file with lines `path<TAB>label`
-    #[arg(long, value_name = "SOURCE")]
-    examples: String,
-    /// Other pictures of what will be stored and searched; their labels are not used
+    #[arg(long, value_name = "SOURCE", required_unless_present = "unlabelled")]
+    examples: Option<String>,
+    /// Other pictures of what will be stored and searched; their labels are not used. For a library of `train
+    /// --method ugh` they are enough alone
     #[arg(long, value_name = "SOURCE")]
     unlabelled: Option<String>,
     /// Keep features in this file, and take those already there
@@ -46,9 +47,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let arithmetic = arithmetic.unwrap_or_default();
     let mut source = Source::new(file.clone(), None, arithmetic, arguments.cache.as_deref())?;
     let model = HashModel::from_file(&file, source.dim())?;
+    if arguments.examples.is_none() && model.method != Method::Ugh {
+        let what = "--examples are missing: only a library that `train --method ugh` made is adapted to pictures \
+                    without labels";
+        return Err(Error::Data(what.into()));
+    }
     let examples = Examples::of(
         &mut source,
-        &arguments.examples,
+        arguments.examples.as_deref(),
         arguments.unlabelled.as_deref(),
     )?;
     let (adapted, how) = match model.method {
@@ -57,9 +63,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
             ugh::adapted(&model, examples, arguments.selection)?
         }
         _ => {
-            if arguments.selection.bits.is_some() || arguments.selection.selection_cost.is_some() {
-                let what = "--bits and --selection-cost select from a library that `train --method ugh` made: \
-                            the codes of other models stay as wide as they are";
+            if arguments.selection.is_given() {
+                let what = "--bits and --selection select from a library that `train --method ugh` made: the \
+                            codes of other models stay as wide as they are";
                 return Err(Error::Data(what.into()));
             }
             let options = arguments.hash.to_adapt(&model, arguments.seed)?;

@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-random, ugh-all; with --text kalahash, kalahash-uncalibrated,
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent; ugh, ugh-sparse, ugh-similar, ugh-random, ugh-all, like, like-sparse, like-random, like-float; with --text kalahash, kalahash-uncalibrated,
     /// kalahash-no-text, kalahash-plain; and, which train the backbone and so must be named, with --attributes comae,
     /// comae-no-point, comae-no-pair, comae-no-class, and purple, purple-graph, purple-prototypes. `all` are all of
     /// them
@@ -279,7 +279,16 @@ struct Libraries<'a> {
 
 impl<'a> Libraries<'a> {
     fn new(arguments: &Arguments, base: &'a Features) -> Libraries<'a> {
-        const ROWS: [&str; 3] = ["ugh", "ugh-random", "ugh-all"];
+        const ROWS: [&str; 8] = [
+            "ugh",
+            "ugh-sparse",
+            "ugh-similar",
+            "ugh-random",
+            "ugh-all",
+            "like",
+            "like-sparse",
+            "like-random",
+        ];
         let methods = &arguments.methods;
         Libraries {
             base,

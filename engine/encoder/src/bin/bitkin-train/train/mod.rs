@@ -117,20 +117,23 @@ pub(crate) struct Examples {
 }
 
 impl Examples {
+    /// What is not named is empty.
     pub(crate) fn of(
         source: &mut Source,
-        adapt: &str,
+        adapt: Option<&str>,
         unlabelled: Option<&str>,
     ) -> Result<Examples, Error> {
-        let adapt = source.features("examples", &Dataset::open(adapt)?)?;
-        let unlabelled = match unlabelled {
-            Some(from) => source.features("unlabelled", &Dataset::open(from)?)?,
-            None => Features {
-                dim: adapt.dim,
+        let mut features = |what: &str, from: Option<&str>| match from {
+            Some(from) => source.features(what, &Dataset::open(from)?),
+            None => Ok(Features {
+                dim: source.dim(),
                 ..Default::default()
-            },
+            }),
         };
-        Ok(Examples { adapt, unlabelled })
+        Ok(Examples {
+            adapt: features("examples", adapt)?,
+            unlabelled: features("unlabelled", unlabelled)?,
+        })
     }
 
     /// The pictures that show best what a model's bits are worth.

@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     let base = source.features("base pictures", &Dataset::open(&arguments.base)?)?;
     let examples = Examples::of(
         &mut source,
-        &arguments.adapt,
+        Some(&arguments.adapt),
         arguments.unlabelled.as_deref(),
     )?;
     let data = TrainingData {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bitkin::selection::SelectionOptions;
+use bitkin::selection::{Criterion, SelectionOptions};
 use bitkin_encoder::Error;
 use bitkin_encoder::dataset::Dataset;
 use bitkin_encoder::features::Features;
@@ -19,10 +19,14 @@ pub(crate) struct Arguments {
     /// lines `path<TAB>label`
     #[arg(long, value_name = "SOURCE")]
     images: String,
-    /// A few labelled pictures of each new class, which choose --bits functions; without them the model is a
-    /// library of all functions, for `bitkin adapt` and for searches with masks
+    /// A few labelled pictures of each new class, which choose --bits functions; without them, --unlabelled and
+    /// --bits the model is a library of all functions, for `bitkin adapt` and for searches with masks
     #[arg(long, value_name = "SOURCE")]
     adapt: Option<String>,
+    /// Other pictures of what will be stored, on which functions are chosen, too; their labels are not used
+    /// [default: some of --images]
+    #[arg(long, value_name = "SOURCE")]
+    unlabelled: Option<String>,
     #[command(flatten)]
     backbone: BackboneArguments,
     #[command(flatten)]
@@ -46,9 +50,61 @@ pub(crate) struct SelectionArguments {
     /// Width of codes in bits that are selected from a library of hash functions [default: 64]
     #[arg(long, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub(crate) bits: Option<u32>,
-    /// Cost of an example on the wrong side in that selection, in parts of the least at which any bit is selected
+    /// What makes a function worth selecting: that distances follow what all functions together have learned from
+    /// the examples (`aligned`), or its weight in an L1-regularised SVM, as the paper has it (`sparse`), which
+    /// retrieved less [default: aligned]
+    #[arg(long, value_enum, value_name = "HOW")]
+    selection: Option<How>,
+    /// For `aligned`: weight of the squared weights in what all functions learn [default: 0.03]
+    #[arg(long, value_name = "WEIGHT")]
+    selection_ridge: Option<f64>,
+    /// For `sparse`: cost of an example on the wrong side, in parts of the least at which any bit is selected
+    /// [default: 3]
     #[arg(long, value_name = "COST")]
-    pub(crate) selection_cost: Option<f64>,
+    selection_cost: Option<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum How {
+    Aligned,
+    Sparse,
+}
+
+impl SelectionArguments {
+    pub(crate) fn is_given(&self) -> bool {
+        let how = self.selection.is_some();
+        self.bits.is_some()
+            || how
+            || self.selection_ridge.is_some()
+            || self.selection_cost.is_some()
+    }
+
+    fn options(&self) -> Result<SelectionOptions, Error> {
+        let bits = self.bits.unwrap_or(64) as usize;
+        let sparse = self.selection == Some(How::Sparse);
+        let mut options = match sparse {
+            true => SelectionOptions::sparse(bits),
+            false => SelectionOptions::new(bits),
+        };
+        let other = |option: &str, how: &str| {
+            let what = format!("{option} goes with --selection {how}");
+            Err(Error::Data(what))
+        };
+        match (
+            &mut options.criterion,
+            self.selection_ridge,
+            self.selection_cost,
+        ) {
+            (Criterion::Alignment { .. }, _, Some(_)) => {
+                return other("--selection-cost", "sparse");
+            }
+            (Criterion::Sparse { .. }, Some(_), _) => return other("--selection-ridge", "aligned"),
+            (Criterion::Alignment { ridge }, Some(given), _) => *ridge = given,
+            (Criterion::Sparse { cost, .. }, _, Some(given)) => *cost = given,
+            _ => {}
+        }
+        Ok(options)
+    }
 }
 
 // Options of hyper-training; the defaults are the paper's, where it says them.
@@ -120,18 +176,17 @@ impl UghArguments {
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     check_out(&arguments.out)?;
     let chosen = arguments.chosen;
-    if arguments.adapt.is_none() && (chosen.bits.is_some() || chosen.selection_cost.is_some()) {
-        let what = "--bits and --selection-cost go with --adapt: without examples nothing is selected, and the \
-                    model has all functions";
-        return Err(Error::Data(what.into()));
-    }
+    chosen.options()?;
     let mut source = arguments.backbone.open()?;
     let pool = source.features("pictures", &Dataset::open(&arguments.images)?)?;
     // Read first: hyper-training is long.
-    let examples = match &arguments.adapt {
-        Some(adapt) => Some(source.features("examples", &Dataset::open(adapt)?)?),
-        None => None,
+    let mut features = |what: &str, from: &Option<String>| match from {
+        Some(from) => Ok(Some(source.features(what, &Dataset::open(from)?)?)),
+        None => Ok::<_, Error>(None),
     };
+    let examples = features("examples", &arguments.adapt)?;
+    let unlabelled = features("unlabelled", &arguments.unlabelled)?;
+    let is_library = examples.is_none() && unlabelled.is_none() && !chosen.is_given();
     let checkpoint = arguments.checkpoint.unwrap_or_else(|| {
         let mut name = arguments.out.clone().into_os_string();
         name.push(".checkpoint");
@@ -147,11 +202,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
         arguments.seed,
         arguments.backbone.name(),
     );
-    let model = match &examples {
-        None => library.model,
-        Some(examples) => {
-            let examples = (examples, &none(&pool));
-            let (model, chosen) = adapted(&library.model, examples, chosen)?;
+    let model = match is_library {
+        true => library.model,
+        false => {
+            let examples = examples.unwrap_or_else(|| none(&pool));
+            let others = unlabelled.unwrap_or_else(|| some(&pool));
+            let (model, chosen) = adapted(&library.model, (&examples, &others), chosen)?;
             notes = format!("{chosen} of {notes}");
             model
         }
@@ -247,21 +303,21 @@ pub(crate) fn some(pictures: &Features) -> Features {
     }
 }
 
-/// The model of the functions of a library that the examples choose, and what is to be said of it. Where all
-/// examples are of one class, the others stand for what is not like them.
+/// The model of the functions of a library that are chosen, and what is to be said of it. Without examples, the others
+/// choose alone.
 pub(crate) fn adapted(
     library: &HashModel,
     (examples, others): (&Features, &Features),
     arguments: SelectionArguments,
 ) -> Result<(HashModel, String), Error> {
-    let mut options = SelectionOptions::new(arguments.bits.unwrap_or(64) as usize);
-    options.cost = arguments.selection_cost.unwrap_or(options.cost);
-    let (model, selection) = select(library, examples, others, &options)?;
+    let (model, selection) = select(library, examples, others, &arguments.options()?)?;
     let (needed, filled) = (selection.informative, model.bits - selection.informative);
     let told = format!(
-        "{} bits selected by {} examples ({needed} that these needed, {filled} that fill up)",
+        "{} bits selected by {} examples and {} unlabelled pictures ({needed} that these needed, {filled} that \
+         fill up)",
         model.bits,
         examples.len(),
+        others.len(),
     );
     eprintln!("{told}");
     Ok((model, told))
