@@ -39,6 +39,9 @@ use self::sparse::Decision;
 pub struct SelectionOptions {
     /// Bits asked for.
     pub bits: usize,
+    /// Whether so many are an error where there are fewer of any use; otherwise only those are selected that the
+    /// examples need, at least one. See [`Selection::informative`].
+    pub exact: bool,
     /// What makes bits worth selecting.
     pub criterion: Criterion,
 }
@@ -85,7 +88,17 @@ impl SelectionOptions {
     pub fn new(bits: usize) -> SelectionOptions {
         SelectionOptions {
             bits,
+            exact: true,
             criterion: Criterion::Alignment { ridge: 0.03 },
+        }
+    }
+
+    /// The same, but fewer bits where these are all that the examples need: for short codes, of which so many
+    /// may say nothing.
+    pub fn at_most(bits: usize) -> SelectionOptions {
+        SelectionOptions {
+            exact: false,
+            ..SelectionOptions::new(bits)
         }
     }
 
@@ -99,6 +112,7 @@ impl SelectionOptions {
                 decisions: Decisions::OneVersusOne,
                 fill: true,
             },
+            ..SelectionOptions::new(bits)
         }
     }
 }
@@ -414,15 +428,18 @@ impl SelectionOptions {
         }
     }
 
-    /// The selection, if there are as many bits as were asked for.
+    /// The selection, if there are enough bits.
     fn complete(
         &self,
         width: u32,
-        taken: Taken,
+        mut taken: Taken,
         two_sides: bool,
     ) -> Result<Selection, SelectionError> {
+        if !self.exact {
+            taken.bits.truncate(taken.informative);
+        }
         let found = taken.bits.len();
-        match found == self.bits {
+        match found == self.bits || !self.exact && found > 0 {
             true => Ok(Selection {
                 width,
                 bits: taken.bits,

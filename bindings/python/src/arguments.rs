@@ -196,6 +196,14 @@ pub(crate) fn bits(value: &Bound<'_, PyAny>) -> PyResult<u32> {
         .map_err(|_| invalid(format!("bits must be from 8 to 65,536, not {value}")))
 }
 
+/// The argument `bits` where it may be None.
+pub(crate) fn optional_bits(value: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+    match value.is_none() {
+        true => Ok(None),
+        false => bits(value).map(Some),
+    }
+}
+
 /// The argument `threads`; 0 is the engine's way to say None.
 pub(crate) fn threads(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     if value.is_none() {

@@ -444,16 +444,16 @@ impl Collection {
     /// Finds the k rows that are most like some pictures, of a category made up on the spot, and returns what
     /// `search` returns for one query.
     ///
-    /// A linear SVM selects the `bits` bits that tell the pictures `like` from those of `unlike`, or, where that is
-    /// left out, from rows of the collection; the distance of a row is the number of these bits in which it
-    /// is not as the examples are. like, unlike: paths, or the bytes of picture files, any mixture of them,
-    /// or a single one. Collections with planes are searched fastest so.
+    /// Selects the `bits` bits that best tell the pictures `like` from those of `unlike`, if any, and from rows of
+    /// the collection; the distance of a row is the number of these bits in which it is not as the examples
+    /// are. bits: None for as many as add something, at most 64. like, unlike: paths, or the bytes of picture
+    /// files, any mixture of them, or a single one. Collections with planes are searched fastest so.
     ///
     /// Raises ImageError, OSError for a file that cannot be read, EncoderMissing, EncoderError,
     /// InvalidInput, Corrupt.
     #[pyo3(
-        signature = (like, unlike=None, *, bits=64, k=10, filter=None, budget=None, threads=0, return_certificate=false),
-        text_signature = "($self, like, unlike=None, *, bits=64, k=10, filter=None, budget=None, threads=None, return_certificate=False)"
+        signature = (like, unlike=None, *, bits=None, k=10, filter=None, budget=None, threads=0, return_certificate=false),
+        text_signature = "($self, like, unlike=None, *, bits=None, k=10, filter=None, budget=None, threads=None, return_certificate=False)"
     )]
     #[allow(clippy::too_many_arguments)]
     fn search_like<'py>(
@@ -461,7 +461,7 @@ impl Collection {
         py: Python<'py>,
         like: &Bound<'py, PyAny>,
         unlike: Option<&Bound<'py, PyAny>>,
-        #[pyo3(from_py_with = arguments::bits)] bits: u32,
+        #[pyo3(from_py_with = arguments::optional_bits)] bits: Option<u32>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
         #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,
@@ -473,7 +473,10 @@ impl Collection {
         let unlike = unlike.transpose()?;
         let selection = self.with(py, |collection| {
             let unlike = unlike.as_ref().map_or(&[][..], |codes| &codes.bytes);
-            let options = SelectionOptions::new(bits as usize);
+            let options = match bits {
+                Some(bits) => SelectionOptions::new(bits as usize),
+                None => SelectionOptions::at_most(collection.bits().min(64) as usize),
+            };
             collection.select_bits(&like.bytes, unlike, &options)
         })?;
         let code = |bytes: Vec<u8>| Codes {

@@ -201,7 +201,13 @@ def test_many_threads_insert_pictures(pics, pictures):
 
 
 def test_a_kind_is_found_by_examples(pics, pictures):
+    with pytest.raises(bitkin.InvalidInput, match="tell the examples apart"):
+        pics.search_like(pictures[0], pictures[0], bits=8)
+    with pytest.raises(bitkin.InvalidInput, match="no unlike examples"):
+        pics.search_like(pictures[0])
     pics.insert_images(pictures)
+    ids, distances = pics.search_like(pictures[:3], k=30)
+    assert ids.shape == (1, 30) and distances[0, -1] <= 64
     for unlike in [pictures[10:20], None]:
         found = pics.search_like(pictures[:3], unlike, bits=8, k=30, return_certificate=True)
         ids, distances, certified = found
@@ -211,5 +217,3 @@ def test_a_kind_is_found_by_examples(pics, pictures):
         assert np.mean([away[id] for id in range(3)]) < np.mean([away[id] for id in range(10, 20)])
     with pytest.raises(bitkin.InvalidInput, match="0 bits cannot be selected"):
         pics.search_like(pictures[0], pictures[1], bits=0)
-    with pytest.raises(bitkin.InvalidInput, match="tell the examples apart"):
-        pics.search_like(pictures[0], pictures[0], bits=8)

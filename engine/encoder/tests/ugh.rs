@@ -162,6 +162,28 @@ fn selected_bits_are_bits_of_the_library_and_retrieve_better_than_others() {
         .collect();
     let mean = others.iter().sum::<f64>() / others.len() as f64;
     assert!(found > mean, "{found} {others:?}");
+    // The paper's way, and without labels: with other pictures of what is searched alone.
+    let sparse = select(
+        &library,
+        &examples,
+        &none(),
+        &SelectionOptions::sparse(bits),
+    );
+    let sparse = model_map(&sparse.unwrap().0, &rest, &rest);
+    assert!(sparse > mean && sparse != found, "{sparse} {others:?}");
+    let similar = |others: &Features, options: SelectionOptions| {
+        select(&library, &none(), others, &options).map(|(model, _)| model)
+    };
+    let alone = similar(&rest, SelectionOptions::new(bits)).unwrap();
+    let alone = model_map(&alone, &rest, &rest);
+    assert!(alone > mean, "{alone} {others:?}");
+    let nothing = SelectionError::NoExamples { which: "examples" };
+    for refused in [
+        similar(&none(), SelectionOptions::new(bits)),
+        similar(&rest, SelectionOptions::sparse(bits)),
+    ] {
+        assert!(matches!(refused, Err(Error::Selection(e)) if e == nothing));
+    }
 
     // Of one class, others stand for what it is not.
     let one = part(&mut (0..novel.len()).filter(|i| novel.labels[*i] == 2).take(5));

@@ -6,6 +6,7 @@ use super::*;
 fn sparse_with(bits: usize, cost: f64, decisions: Decisions, fill: bool) -> SelectionOptions {
     SelectionOptions {
         bits,
+        exact: true,
         criterion: Criterion::Sparse {
             cost,
             decisions,
@@ -184,6 +185,27 @@ fn bits_that_say_the_same_are_selected_together_and_others_fill_up() {
         (vec![0b111], Some(vec![0b011]))
     );
     assert_eq!(select(1, true).unwrap().informative, 1);
+    // Where fewer will do, those are left out.
+    let sparse = SelectionOptions {
+        exact: false,
+        ..SelectionOptions::sparse(4)
+    };
+    for (options, needed) in [(sparse, 0b101), (SelectionOptions::at_most(4), 0b001)] {
+        let few = Selection::of_likeness(5, &like, &unlike, &[], &options).unwrap();
+        assert_eq!(
+            (few.mask(), few.informative),
+            (vec![needed], few.bits.len())
+        );
+    }
+    let none = Selection::of_likeness(5, &like, &like, &[], &SelectionOptions::at_most(4));
+    assert_eq!(
+        none,
+        Err(SelectionError::TooFewInformative {
+            asked: 4,
+            found: 0,
+            fill: true
+        })
+    );
 
     let too_few = |asked, found, fill| SelectionError::TooFewInformative { asked, found, fill };
     assert_eq!(select(3, false), Err(too_few(3, 2, false)));

@@ -126,10 +126,10 @@ pub(crate) struct Query {
 /// How bits are selected by examples.
 #[derive(Debug, Args)]
 pub(crate) struct Likeness {
-    /// Pictures of what is not sought (repeatable) [default: rows of the collection]
+    /// Pictures of what is not sought, beside rows of the collection (repeatable)
     #[arg(long, value_name = "DIR|FILE", requires = "like")]
     pub(crate) unlike: Vec<PathBuf>,
-    /// How many bits are selected [default: 64, or all if there are fewer]
+    /// How many bits are selected [default: as many as add something, at most 64]
     #[arg(long, value_name = "N", requires = "like", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) select_bits: Option<u32>,
 }

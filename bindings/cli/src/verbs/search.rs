@@ -221,11 +221,10 @@ fn selected(
     if unlike.is_empty() && !arguments.likeness.unlike.is_empty() {
         return Err(Failure::new("there are no pictures in what --unlike names"));
     }
-    let bits = arguments
-        .likeness
-        .select_bits
-        .unwrap_or(collection.bits().min(64));
-    let options = SelectionOptions::new(bits as usize);
+    let options = match arguments.likeness.select_bits {
+        Some(bits) => SelectionOptions::new(bits as usize),
+        None => SelectionOptions::at_most(collection.bits().min(64) as usize),
+    };
     collection
         .select_bits(&like, &unlike, &options)
         .map_err(failure)

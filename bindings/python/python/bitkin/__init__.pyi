@@ -498,7 +498,7 @@ class Collection:
         like: _Images,
         unlike: _Images | None = None,
         *,
-        bits: int = 64,
+        bits: int | None = None,
         k: int = 10,
         filter: str | None = None,
         budget: _Budget | None = None,
@@ -508,10 +508,10 @@ class Collection:
         """Finds the k rows that are most like some pictures, of a category made up on the spot, and returns what
         `search` returns for one query.
 
-        A linear SVM selects the `bits` bits that tell the pictures `like` from those of `unlike`, or, where that is
-        left out, from rows of the collection; the distance of a row is the number of these bits in which it
-        is not as the examples are. like, unlike: paths, or the bytes of picture files, any mixture of them,
-        or a single one. Collections with planes are searched fastest so.
+        Selects the `bits` bits that best tell the pictures `like` from those of `unlike`, if any, and from rows of
+        the collection; the distance of a row is the number of these bits in which it is not as the examples
+        are. bits: None for as many as add something, at most 64. like, unlike: paths, or the bytes of picture
+        files, any mixture of them, or a single one. Collections with planes are searched fastest so.
 
         Raises ImageError, OSError for a file that cannot be read, EncoderMissing, EncoderError,
         InvalidInput, Corrupt.
@@ -522,7 +522,7 @@ class Collection:
         like: _Images,
         unlike: _Images | None = None,
         *,
-        bits: int = 64,
+        bits: int | None = None,
         k: int = 10,
         filter: str | None = None,
         budget: _Budget | None = None,
