@@ -61,9 +61,9 @@ pub enum Criterion {
     /// That linear support vector machines with an L1 penalty on their weights give them large ones: what Wang,
     /// Gui and Hebert (ICCV workshops 2017) do.
     Sparse {
-        /// The cost C of an example on the wrong side, in parts of the least at which any bit has a weight: above
-        /// 1. More gives more bits a weight. The two sides of each decision cost the same in all, however many
-        /// examples they have.
+        /// The cost C of an example on the wrong side, in parts of the least at which any bit has a weight; it is
+        /// above 1. More gives more bits a weight. The two sides of each decision cost the same in all, however
+        /// many examples they have.
         cost: f64,
         /// How several classes are told apart.
         decisions: Decisions,

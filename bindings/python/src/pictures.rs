@@ -7,7 +7,6 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use bitkin::encoder::Encoder;
 use bitkin::ingest::{Picture, PictureWriter, Ticket};
-use bitkin::selection::SelectionOptions;
 use bitkin::{Budget, ErrorKind, Filter, RESERVED_ID};
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
@@ -471,14 +470,7 @@ impl Collection {
         let like = self.encoded(py, like, threads)?;
         let unlike = unlike.map(|unlike| self.encoded(py, unlike, threads));
         let unlike = unlike.transpose()?;
-        let selection = self.with(py, |collection| {
-            let unlike = unlike.as_ref().map_or(&[][..], |codes| &codes.bytes);
-            let options = match bits {
-                Some(bits) => SelectionOptions::new(bits as usize),
-                None => SelectionOptions::at_most(collection.bits().min(64) as usize),
-            };
-            collection.select_bits(&like.bytes, unlike, &options)
-        })?;
+        let selection = self.selected(py, &like, unlike.as_ref(), bits)?;
         let code = |bytes: Vec<u8>| Codes {
             bytes: bytes.into(),
             rows: 1,

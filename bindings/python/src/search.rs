@@ -1,6 +1,8 @@
 //! The searches of the class `Collection`.
 
+use bitkin::selection::{Selection, SelectionOptions};
 use bitkin::{Answer, Budget, Filter, PairSearch};
+use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -27,6 +29,9 @@ macro_rules! confined {
     }};
 }
 
+/// A code, uint8 of shape (ceil(bits / 8),).
+type OneCode<'py> = Bound<'py, PyArray1<u8>>;
+
 /// How is searched, beside the number of hits.
 pub(crate) struct Options {
     pub(crate) mask: Option<Codes>,
@@ -42,6 +47,27 @@ impl Collection {
         let bits = self.get_ref()?.bits();
         mask.map(|mask| arguments::codes(mask, "mask", bits))
             .transpose()
+    }
+
+    /// The bits that tell codes from others; at most 64 if no number is given.
+    ///
+    /// # Errors
+    /// Those of `select_bits`.
+    pub(crate) fn selected(
+        &self,
+        py: Python<'_>,
+        like: &Codes,
+        unlike: Option<&Codes>,
+        bits: Option<u32>,
+    ) -> PyResult<Selection> {
+        self.with(py, |collection| {
+            let unlike = unlike.map_or(&[][..], |codes| &codes.bytes);
+            let options = match bits {
+                Some(bits) => SelectionOptions::new(bits as usize),
+                None => SelectionOptions::at_most(collection.bits().min(64) as usize),
+            };
+            collection.select_bits(&like.bytes, unlike, &options)
+        })
     }
 
     /// The k rows nearest to each query, as `search` returns them.
@@ -124,6 +150,35 @@ impl Collection {
             return_certificate,
         };
         self.nearest(py, &queries, k, options)
+    }
+
+    /// Selects bits by examples of what is sought, for `search(query, mask=mask)`: query and mask, each uint8 of
+    /// shape (ceil(bits / 8),).
+    ///
+    /// like: codes of what is sought. unlike: codes of what is not; rows of the collection say what else there
+    /// is. bits: how many; None for as many as add something, at most 64.
+    ///
+    /// Raises InvalidInput, Corrupt.
+    #[pyo3(
+        signature = (like, unlike=None, *, bits=None),
+        text_signature = "($self, like, unlike=None, *, bits=None)"
+    )]
+    fn select_bits<'py>(
+        &self,
+        py: Python<'py>,
+        like: &Bound<'py, PyAny>,
+        unlike: Option<&Bound<'py, PyAny>>,
+        #[pyo3(from_py_with = arguments::optional_bits)] bits: Option<u32>,
+    ) -> PyResult<(OneCode<'py>, OneCode<'py>)> {
+        let width = self.get_ref()?.bits();
+        let like = arguments::codes(like, "like", width)?;
+        let unlike = unlike.map(|unlike| arguments::codes(unlike, "unlike", width));
+        let selection = self.selected(py, &like, unlike.transpose()?.as_ref(), bits)?;
+        let query = selection.code().unwrap_or_default();
+        Ok((
+            PyArray1::from_vec(py, query),
+            PyArray1::from_vec(py, selection.mask()),
+        ))
     }
 
     /// Finds all rows within distance r of each query, exactly: a RadiusHits of ids, uint64,

@@ -47,3 +47,26 @@ def test_masks_that_cannot_be_are_refused(db):
         col.search(query, mask=np.ones(3, np.uint8))
     with pytest.raises(TypeError, match="packs bits"):
         col.search(query, mask=np.ones(12, bool))
+
+
+def test_bits_are_selected_by_examples(db, random):
+    col = db.create_collection("c", bits=300)
+    values = random.integers(0, 2, (2000, 300), dtype=np.uint8)
+    values[:200, 40:50] = 1
+    values[200:, 40:50] &= random.integers(0, 2, (1800, 10), dtype=np.uint8)
+    codes = np.packbits(values, axis=1, bitorder="little")
+    col.insert(None, codes)
+    query, mask = col.select_bits(codes[:20], bits=10)
+    chosen = np.flatnonzero(np.unpackbits(mask, bitorder="little"))
+    assert len(chosen) == 10 and np.isin(chosen, range(40, 50)).sum() > 7
+    assert not np.any(query & ~mask)
+    ids, _ = col.search(query, k=200, mask=mask)
+    assert (ids < 200).mean() > 0.9
+    _, mask = col.select_bits(codes[0], codes[200:210])
+    assert 0 < np.unpackbits(mask).sum() <= 64
+    with pytest.raises(bitkin.InvalidInput, match="301 bits cannot be selected"):
+        col.select_bits(codes[:5], bits=301)
+    with pytest.raises(bitkin.InvalidInput, match="like of 300 bits"):
+        col.select_bits(np.zeros(3, np.uint8))
+    with pytest.raises(bitkin.InvalidInput, match="no like examples"):
+        col.select_bits(codes[:0])

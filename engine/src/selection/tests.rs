@@ -464,7 +464,7 @@ fn precision(
             tie.0 += 1;
             tie.1 += u64::from(own == label);
         }
-        crate::metrics::expected_average_precision_of_ties(ties.into_iter())
+        crate::metrics::expected_average_precision_of_ties(ties)
     };
     crate::metrics::mean(queries.iter().enumerate().map(of_query))
 }
@@ -483,7 +483,7 @@ fn bits_that_are_aligned_retrieve_better_than_sparse_and_random_ones() {
         .collect();
     let random = |place: usize| -> Vec<u8> {
         (0..64)
-            .map(|byte| u8::from(byte % 8 == place % 8) * 0xff >> 4)
+            .map(|byte| u8::from(byte % 8 == place % 8) * 0x0f)
             .collect()
     };
     for shots in [1, 5] {

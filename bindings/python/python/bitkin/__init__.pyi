@@ -383,6 +383,17 @@ class Collection:
         threads: int | None = None,
         return_certificate: Literal[True],
     ) -> tuple[RadiusHits, NDArray[numpy.int64]]: ...
+    def select_bits(
+        self, like: _Codes, unlike: _Codes | None = None, *, bits: int | None = None
+    ) -> tuple[NDArray[numpy.uint8], NDArray[numpy.uint8]]:
+        """Selects bits by examples of what is sought, for `search(query, mask=mask)`: query and mask, each uint8 of
+        shape (ceil(bits / 8),).
+
+        like: codes of what is sought. unlike: codes of what is not; rows of the collection say what else there
+        is. bits: how many; None for as many as add something, at most 64.
+
+        Raises InvalidInput, Corrupt.
+        """
     def explain(
         self,
         query: _Codes,
