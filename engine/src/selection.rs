@@ -162,6 +162,15 @@ pub enum SelectionError {
         /// Which examples are missing.
         which: &'static str,
     },
+    /// What is like has the codes of what is unlike.
+    #[error(
+        "each of the {examples} like examples has the code of an unlike example: no bit tells them apart; give other \
+         examples, or leave out those that are unlike"
+    )]
+    SameCodes {
+        /// How many there are.
+        examples: usize,
+    },
     /// All examples are of one class.
     #[error(
         "all {examples} examples are of one class: bits are selected by what sets classes apart, so give \
@@ -263,6 +272,10 @@ impl Selection {
         };
         if let Some(which) = which {
             return Err(SelectionError::NoExamples { which });
+        }
+        if like.iter().all(|code| unlike.contains(code)) {
+            let examples = like.len();
+            return Err(SelectionError::SameCodes { examples });
         }
         options.check(width)?;
         let taken = match options.criterion {

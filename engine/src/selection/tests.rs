@@ -197,7 +197,7 @@ fn bits_that_say_the_same_are_selected_together_and_others_fill_up() {
             (vec![needed], few.bits.len())
         );
     }
-    let none = Selection::of_likeness(5, &like, &like, &[], &SelectionOptions::at_most(4));
+    let none = Selection::of_likeness(5, &like, &[], &like, &SelectionOptions::at_most(4));
     assert_eq!(
         none,
         Err(SelectionError::TooFewInformative {
@@ -397,7 +397,9 @@ fn what_cannot_be_selected_from_is_refused() {
         found: 0,
         fill: true,
     };
-    assert_eq!(likeness(&good, &good), none);
+    let others = Selection::of_likeness(12, &good, &[], &good, &options);
+    assert_eq!(others, Err(none));
+    assert_eq!(likeness(&good, &[2, 0, 1, 0]), SameCodes { examples: 1 });
 }
 
 /// Numbers from 0 to 1.

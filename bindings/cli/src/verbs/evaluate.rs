@@ -1,5 +1,6 @@
 //! `bitkin eval`: measured by the training program, and made a page with `--html`.
 
+mod claims;
 mod report;
 
 use self::report::{Reported, page_of};

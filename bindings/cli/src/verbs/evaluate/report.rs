@@ -1,5 +1,6 @@
 //! What the training program reports of an evaluation, and the page that shows it.
 
+use super::claims::{Claimed, claims};
 use crate::error::Failure;
 use crate::page::{Chart, Face, Grid, GridRow, Line, Near, Page, Point, Row, Thumbnail};
 use serde::Deserialize;
@@ -44,25 +45,6 @@ pub(super) struct Study {
     shots: u32,
     spearman_mean: f64,
     spearman_lower: Option<f64>,
-}
-
-/// What became of an ordering that a paper claims.
-#[derive(Deserialize)]
-pub(super) struct Claimed {
-    claim: String,
-    better: String,
-    worse: String,
-    bits: u32,
-    shots: u32,
-    difference: Difference,
-    verdict: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Difference {
-    mean: f64,
-    low: f64,
-    high: f64,
 }
 
 /// A query and what is nearest to it.
@@ -170,7 +152,11 @@ pub(super) fn page_of(reported: &[Reported]) -> Result<Page, Failure> {
         charts: table.charts(),
         grids: {
             let mut grids = table.grids();
-            grids.extend(claims(reported));
+            let claimed = reported.iter().filter_map(|line| match line {
+                Reported::Claimed(claimed) => Some(claimed),
+                _ => None,
+            });
+            grids.extend(claims(&claimed.collect::<Vec<_>>(), OWN));
             grids
         },
         rows_title: "What is found".to_owned(),
@@ -181,45 +167,8 @@ pub(super) fn page_of(reported: &[Reported]) -> Result<Page, Failure> {
     })
 }
 
-/// What papers claim, and what became of it.
-fn claims(reported: &[Reported]) -> Option<Grid> {
-    let rows = reported.iter().filter_map(|line| {
-        let Reported::Claimed(claimed) = line else {
-            return None;
-        };
-        let Difference { mean, low, high } = claimed.difference;
-        let verdict = match claimed.verdict.as_str() {
-            "held" => "held",
-            "reversed" => "not held: the other way round",
-            _ => "not held: undecided",
-        };
-        Some(GridRow {
-            name: format!("{} better than {}", claimed.better, claimed.worse),
-            about: claimed.claim.clone(),
-            own: claimed.better == OWN,
-            cells: vec![
-                claimed.bits.to_string(),
-                claimed.shots.to_string(),
-                format!("{mean:+.4}"),
-                format!("{low:+.4} to {high:+.4}"),
-                verdict.to_owned(),
-            ],
-        })
-    });
-    let rows: Vec<GridRow> = rows.collect();
-    (!rows.is_empty()).then(|| Grid {
-        caption: "What papers claim: differences of mAP, with 95 % intervals by paired bootstrap over seeds and \
-                  queries"
-            .to_owned(),
-        heads: ["claim", "bits", "examples", "mAP by", "95 %", "here"]
-            .map(str::to_owned)
-            .to_vec(),
-        rows,
-    })
-}
-
 /// Ascending, each once.
-fn distinct(numbers: impl Iterator<Item = u32>) -> Vec<u32> {
+pub(super) fn distinct(numbers: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut numbers: Vec<u32> = numbers.collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -605,7 +554,7 @@ mod tests {
             "5 prototypes",
             "w; learned from labels of base classes",
             "ugh better than lsh",
-            "+0.0100 to +0.0300",
+            "+0.020 (+0.010 to +0.030), held",
         ] {
             assert!(html.contains(said), "{said}");
         }
