@@ -29,6 +29,8 @@ mod svm;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{HashMap, HashSet};
+
 use self::columns::Columns;
 use self::ridge::{Gram, Weighted};
 use self::sparse::Decision;
@@ -139,7 +141,7 @@ pub struct SelectedBit {
     /// Its number: bit `i % 8` of byte `i / 8`.
     pub bit: u32,
     /// Its weight. Of likeness: above 0 where a set bit speaks for what is wanted, below 0 where it speaks
-    /// against; otherwise at least 0. By [`Criterion::Alignment`] it is the alignment of the bit alone, at most 1
+    /// against; otherwise at least 0. By [`Criterion::Alignment`] it is the alignment of the bit alone, from 0 to 1
     /// in size; by [`Criterion::Sparse`] the machine's weight, or the sum over decisions of absolute weights, and
     /// those of bits that fill up compare only with those of the same turn.
     pub weight: f64,
@@ -162,9 +164,9 @@ pub enum SelectionError {
         /// Which examples are missing.
         which: &'static str,
     },
-    /// What is like has the codes of what is unlike.
+    /// What is like has the codes of what is unlike, and nothing else is.
     #[error(
-        "each of the {examples} like examples has the code of an unlike example: no bit tells them apart; give other \
+        "the {examples} like examples have the codes of the unlike ones: no bit tells them apart; give other \
          examples, or leave out those that are unlike"
     )]
     SameCodes {
@@ -231,9 +233,9 @@ pub enum SelectionError {
     BadRidge(String),
     /// Fewer bits tell the examples apart than were asked for.
     #[error(
-        "{asked} bits were asked for, and only {found} {}: ask for at most that many, or give more examples, \
-         and more different ones",
-        if *fill { "tell the examples apart" } else { "have a weight without filling up" }
+        "{asked} bits were asked for, and {found} {}: {}give more examples, and more different ones",
+        if *fill { "tell these codes apart" } else { "have a weight without filling up" },
+        if *found > 0 { "ask for at most that many, or " } else { "" },
     )]
     TooFewInformative {
         /// Bits asked for.
@@ -251,7 +253,7 @@ impl Selection {
     /// `unlike` and `others` one may be empty. By [`Criterion::Sparse`], others count only where nothing is known to
     /// be unlike.
     ///
-    /// Of more than 1,000 codes of a kind, as many at even steps are looked at.
+    /// By [`Criterion::Alignment`], of more than 1,000 codes of a kind as many at even steps are looked at.
     ///
     /// # Errors
     /// [`SelectionError`], for each thing that can be wrong with examples or options.
@@ -273,7 +275,8 @@ impl Selection {
         if let Some(which) = which {
             return Err(SelectionError::NoExamples { which });
         }
-        if like.iter().all(|code| unlike.contains(code)) {
+        let [ours, theirs] = [&like, &unlike].map(|rows| rows.iter().collect::<HashSet<_>>());
+        if ours == theirs {
             let examples = like.len();
             return Err(SelectionError::SameCodes { examples });
         }
@@ -315,7 +318,8 @@ impl Selection {
     /// all classes. The `others` are codes without a label of what will be searched, and make bits by
     /// [`Criterion::Alignment`] better; there may be none, and [`Criterion::Sparse`] does not look at them.
     ///
-    /// By [`Criterion::Alignment`], of more than 1,000 codes of a kind as many at even steps are looked at.
+    /// By [`Criterion::Alignment`], of more than 1,000 examples the first ones of each class are looked at, as many of
+    /// one as of another, and of more than 1,000 others as many at even steps.
     ///
     /// # Errors
     /// [`SelectionError`], for each thing that can be wrong with examples or options.
@@ -344,9 +348,11 @@ impl Selection {
         options.check(width)?;
         let taken = match options.criterion {
             Criterion::Alignment { ridge } => {
-                let labels = at_most(labels.to_vec());
-                let examples = labels.len();
-                let codes = [at_most(codes), at_most(others)].concat();
+                let places = at_most_of_classes(labels);
+                let examples = places.len();
+                let labels: Vec<u32> = places.iter().map(|&place| labels[place]).collect();
+                let codes: Vec<&[u8]> = places.into_iter().map(|place| codes[place]).collect();
+                let codes = [codes, at_most(others)].concat();
                 let gram = Gram::of(width, &codes, examples);
                 let scores = classes(&labels).into_iter().map(|class| {
                     let of_class = labels.iter().filter(|label| **label == class).count();
@@ -362,7 +368,7 @@ impl Selection {
                 });
                 let scores: Vec<Vec<f64>> = scores.collect();
                 let columns = Columns::of(width, &codes);
-                alignment::with_likeness(&columns, &scores, options.bits)
+                alignment::with_likeness(&columns, Some(&scores), options.bits)
             }
             Criterion::Sparse {
                 cost,
@@ -381,26 +387,30 @@ impl Selection {
     }
 
     /// Bits whose distances follow those of all bits, among codes such as these, packed, `ceil(width / 8)` bytes a
-    /// code: what is left of long codes when they must be short, and nobody says what they are for. They are
-    /// selected by [`Criterion::Alignment`], with nothing learned from examples.
+    /// code: what is left of long codes when they must be short, and nobody says what they are for. That is by
+    /// [`Criterion::Alignment`], with nothing learned from examples; [`Criterion::Sparse`] cannot do without them.
     ///
     /// Of more than 1,000 codes, as many at even steps are looked at.
     ///
     /// # Errors
-    /// [`SelectionError`], for each thing that can be wrong with codes or number.
+    /// [`SelectionError`], for each thing that can be wrong with codes or options.
     pub fn of_similarity(
         width: u32,
         codes: &[u8],
-        bits: usize,
+        options: &SelectionOptions,
     ) -> Result<Selection, SelectionError> {
         let codes = rows(width, codes, "codes")?;
-        if codes.is_empty() {
-            return Err(SelectionError::NoExamples { which: "codes" });
+        let which = match options.criterion {
+            Criterion::Sparse { .. } => Some("examples"),
+            _ if codes.is_empty() => Some("codes"),
+            _ => None,
+        };
+        if let Some(which) = which {
+            return Err(SelectionError::NoExamples { which });
         }
-        let options = SelectionOptions::new(bits);
         options.check(width)?;
         let columns = Columns::of(width, &at_most(codes));
-        let taken = alignment::with_likeness(&columns, &[], bits);
+        let taken = alignment::with_likeness(&columns, None, options.bits);
         options.complete(width, taken, false)
     }
 
@@ -430,15 +440,7 @@ impl SelectionOptions {
         if asked == 0 || asked > width as usize {
             return Err(SelectionError::BadCount { asked, width });
         }
-        match self.criterion {
-            Criterion::Alignment { ridge } if !(ridge.is_finite() && ridge > 0.0) => {
-                Err(SelectionError::BadRidge(ridge.to_string()))
-            }
-            Criterion::Sparse { cost, .. } if !(cost.is_finite() && cost > 1.0) => {
-                Err(SelectionError::BadCost(cost.to_string()))
-            }
-            _ => Ok(()),
-        }
+        self.criterion.check()
     }
 
     /// The selection, if there are enough bits.
@@ -464,6 +466,24 @@ impl SelectionOptions {
                 found,
                 fill: !matches!(self.criterion, Criterion::Sparse { fill: false, .. }),
             }),
+        }
+    }
+}
+
+impl Criterion {
+    /// Whether its numbers make sense, which selections ask, too.
+    ///
+    /// # Errors
+    /// [`SelectionError::BadRidge`], [`SelectionError::BadCost`].
+    pub fn check(&self) -> Result<(), SelectionError> {
+        match *self {
+            Criterion::Alignment { ridge } if !(ridge.is_finite() && ridge > 0.0) => {
+                Err(SelectionError::BadRidge(ridge.to_string()))
+            }
+            Criterion::Sparse { cost, .. } if !(cost.is_finite() && cost > 1.0) => {
+                Err(SelectionError::BadCost(cost.to_string()))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -532,10 +552,29 @@ fn rows<'a>(
     }
 }
 
-/// All of them, or, of more than are looked at, as many at even steps: what two rows say of each other is kept for
-/// every two.
+/// Rows of a kind that are looked at: what two of them say of each other is kept for every two.
+const MOST: usize = 1000;
+
+/// Places of examples, all, or as many of each class as there are places, the first ones.
+fn at_most_of_classes(labels: &[u32]) -> Vec<usize> {
+    let mut met: HashMap<u32, usize> = HashMap::new();
+    let mut places: Vec<(usize, usize)> = (0..)
+        .zip(labels)
+        .map(|(place, label)| {
+            let before = met.entry(*label).or_default();
+            *before += 1;
+            (*before, place)
+        })
+        .collect();
+    if places.len() > MOST {
+        places.sort_unstable();
+        places.truncate(MOST);
+    }
+    places.into_iter().map(|(_, place)| place).collect()
+}
+
+/// All of them, or, of more than are looked at, as many at even steps.
 fn at_most<T: Copy>(all: Vec<T>) -> Vec<T> {
-    const MOST: usize = 1000;
     match all.len() {
         0..=MOST => all,
         n => (0..MOST)

@@ -153,6 +153,6 @@ fn a_kind_is_found_by_examples() {
     // What is no category is told.
     place
         .run("search db c --like ones --unlike ones --select-bits 8")
-        .bad(1, &["has the code of an unlike example"]);
+        .bad(1, &["have the codes of the unlike ones"]);
     place.run("search db c --like nowhere").bad(1, &["nowhere"]);
 }

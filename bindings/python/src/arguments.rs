@@ -196,12 +196,14 @@ pub(crate) fn bits(value: &Bound<'_, PyAny>) -> PyResult<u32> {
         .map_err(|_| invalid(format!("bits must be from 8 to 65,536, not {value}")))
 }
 
-/// The argument `bits` where it may be None.
-pub(crate) fn optional_bits(value: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
-    match value.is_none() {
-        true => Ok(None),
-        false => bits(value).map(Some),
+/// How many bits are to be selected; the engine refuses what is too many.
+pub(crate) fn selected_bits(value: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+    if value.is_none() {
+        return Ok(None);
     }
+    let bits = u32::try_from(whole(value, &"bits")?);
+    let bits = bits.map_err(|_| invalid(format!("bits must be 1 or more, not {value}")))?;
+    Ok(Some(bits))
 }
 
 /// The argument `threads`; 0 is the engine's way to say None.

@@ -460,7 +460,7 @@ impl Collection {
         py: Python<'py>,
         like: &Bound<'py, PyAny>,
         unlike: Option<&Bound<'py, PyAny>>,
-        #[pyo3(from_py_with = arguments::optional_bits)] bits: Option<u32>,
+        #[pyo3(from_py_with = arguments::selected_bits)] bits: Option<u32>,
         #[pyo3(from_py_with = arguments::k)] k: usize,
         #[pyo3(from_py_with = arguments::optional_filter)] filter: Option<Filter>,
         #[pyo3(from_py_with = arguments::budget)] budget: Option<Budget>,

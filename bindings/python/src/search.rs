@@ -168,7 +168,7 @@ impl Collection {
         py: Python<'py>,
         like: &Bound<'py, PyAny>,
         unlike: Option<&Bound<'py, PyAny>>,
-        #[pyo3(from_py_with = arguments::optional_bits)] bits: Option<u32>,
+        #[pyo3(from_py_with = arguments::selected_bits)] bits: Option<u32>,
     ) -> PyResult<(OneCode<'py>, OneCode<'py>)> {
         let width = self.get_ref()?.bits();
         let like = arguments::codes(like, "like", width)?;

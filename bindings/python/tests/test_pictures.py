@@ -201,7 +201,7 @@ def test_many_threads_insert_pictures(pics, pictures):
 
 
 def test_a_kind_is_found_by_examples(pics, pictures):
-    with pytest.raises(bitkin.InvalidInput, match="has the code of an unlike example"):
+    with pytest.raises(bitkin.InvalidInput, match="have the codes of the unlike ones"):
         pics.search_like(pictures[0], pictures[0], bits=8)
     with pytest.raises(bitkin.InvalidInput, match="no unlike examples"):
         pics.search_like(pictures[0])

@@ -177,11 +177,12 @@ fn selected_bits_are_bits_of_the_library_and_retrieve_better_than_others() {
     let alone = similar(&rest, SelectionOptions::new(bits)).unwrap();
     let alone = model_map(&alone, &rest, &rest);
     assert!(alone > mean, "{alone} {others:?}");
-    let nothing = SelectionError::NoExamples { which: "examples" };
-    for refused in [
-        similar(&none(), SelectionOptions::new(bits)),
-        similar(&rest, SelectionOptions::sparse(bits)),
+    for (others, options, which) in [
+        (none(), SelectionOptions::new(bits), "codes"),
+        (rest.clone(), SelectionOptions::sparse(bits), "examples"),
     ] {
+        let nothing = SelectionError::NoExamples { which };
+        let refused = similar(&others, options);
         assert!(matches!(refused, Err(Error::Selection(e)) if e == nothing));
     }
 

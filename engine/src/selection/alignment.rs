@@ -44,44 +44,55 @@ pub(super) fn with_scores(columns: &Columns, scores: &[f64], count: usize) -> Ta
 }
 
 /// Bits whose distances follow how alike rows are: by all bits, and, where there are `scores` (of each class, one for
-/// each row), by these; both count the same. At most `count`, fewer where no other bit says anything. A weight is the
-/// alignment of the bit alone.
-pub(super) fn with_likeness(columns: &Columns, scores: &[Vec<f64>], count: usize) -> Taken {
+/// each row), by these; both count the same. At most `count`, fewer where no other bit says anything, and none where
+/// the scores say nothing. A weight is the alignment of the bit alone.
+pub(super) fn with_likeness(columns: &Columns, scores: Option<&[Vec<f64>]>, count: usize) -> Taken {
     /// Bits that stand for all: what the alignment with these leaves open is less than what a few hundred rows do.
     const STANDING_IN: usize = 2048;
+    /// Drawn by its multiples, which meet each bit once, and at no step that codes may be made with.
+    const PRIME: usize = 1_000_003;
     let mut table = Centred::of(columns);
+    let mut left: Vec<usize> = (0..columns.len())
+        .filter(|&bit| table.size(bit) > 0.0)
+        .collect();
+    let drawn: Vec<usize> = (0..left.len().min(STANDING_IN))
+        .map(|i| left[i * PRIME % left.len()])
+        .collect();
     let mut along = vec![0.0; columns.len()];
-
-    let drawn = columns.len().min(STANDING_IN);
-    let some: Vec<usize> = (0..drawn).map(|i| i * columns.len() / drawn).collect();
-    for &bit in &some {
+    for &bit in &drawn {
         let products = along.iter_mut().zip(table.products(bit));
         products.for_each(|(sum, product)| *sum += product * product);
     }
-    let norm: f64 = some.iter().map(|&bit| along[bit]).sum::<f64>().sqrt();
-    along
-        .iter_mut()
-        .for_each(|a| *a /= norm.max(f64::MIN_POSITIVE));
-
-    let scores: Vec<Vec<f64>> = scores.iter().map(|scores| centred(scores)).collect();
-    let pairs = scores
-        .iter()
-        .flat_map(|a| scores.iter().map(move |b| dot(a, b)));
-    let norm = pairs.map(|product| product * product).sum::<f64>().sqrt();
-    if norm > 0.0 {
-        for scores in &scores {
-            let products = along.iter_mut().zip(columns.products(scores));
-            products.for_each(|(sum, product)| *sum += product * product / norm);
+    // From here on in parts of the length of the target, which is made of one unit or two.
+    let over_drawn = |along: &[f64]| drawn.iter().map(|&bit| along[bit]).sum::<f64>();
+    let norm = over_drawn(&along).sqrt().max(f64::MIN_POSITIVE);
+    along.iter_mut().for_each(|along| *along /= norm);
+    if let Some(scores) = scores {
+        let scores: Vec<Vec<f64>> = scores.iter().map(|scores| centred(scores)).collect();
+        // Scores are of the size of 1, or of what rounding leaves of 0.
+        let nothing = 1e-12 * columns.rows() as f64;
+        if scores.iter().all(|scores| dot(scores, scores) < nothing) {
+            return Taken::default();
         }
+        let pairs = scores
+            .iter()
+            .flat_map(|a| scores.iter().map(move |b| dot(a, b)));
+        let norm_of_scores = pairs.map(|product| product * product).sum::<f64>().sqrt();
+        let mut along_scores = vec![0.0; columns.len()];
+        for scores in &scores {
+            let products = along_scores.iter_mut().zip(columns.products(scores));
+            products.for_each(|(sum, product)| *sum += product * product / norm_of_scores);
+        }
+        let agreement = over_drawn(&along_scores) / norm;
+        let length = (2.0 + 2.0 * agreement).sqrt();
+        let both = along.iter_mut().zip(along_scores);
+        both.for_each(|(along, of_scores)| *along = (*along + of_scores) / length);
     }
 
     // Σ over the bits taken of their squared products with each bit, and of all of these with each other.
     let mut with_taken = vec![0.0; columns.len()];
     let (mut followed, mut square) = (0.0, 0.0);
     let mut taken = Greedy::new(count);
-    let mut left: Vec<usize> = (0..columns.len())
-        .filter(|&bit| table.size(bit) > 0.0)
-        .collect();
     while taken.wants_more() {
         let value = |bit: usize| {
             let size = table.size(bit);
@@ -291,11 +302,20 @@ mod tests {
             if classes > 0 {
                 target.iter_mut().zip(unit(kernel(&of_scores))).for_each(|(t, s)| *t += s);
             }
-            let taken = with_likeness(&columns(&codes), &scores, 8);
+            let scores = (classes > 0).then_some(&scores[..]);
+            let target = unit(target);
+            let taken = with_likeness(&columns(&codes), scores, 8);
+            if taken.bits.is_empty() {
+                // Nothing differs, in bits or in scores.
+                let differ = x.iter().any(|x| dot(x, x) > 0.0);
+                prop_assert!(!differ || classes > 0 && of_scores.iter().all(|s| dot(s, s) < 1e-9));
+                return Ok(());
+            }
+            let mut highest = (0.0, 0);
             let mut chosen: Vec<&[f64]> = Vec::new();
             let mut left: Vec<usize> = (0..8).filter(|&bit| dot(&x[bit], &x[bit]) > 0.0).collect();
             prop_assert_eq!(taken.bits.len(), left.len());
-            for one in &taken.bits {
+            for (place, one) in taken.bits.iter().enumerate() {
                 let value = |bit: usize| {
                     let mut with = chosen.clone();
                     with.push(&x[bit]);
@@ -304,9 +324,14 @@ mod tests {
                 let best = left.iter().map(|&bit| value(bit)).fold(f64::MIN, f64::max);
                 let bit = one.bit as usize;
                 prop_assert!(value(bit) > best - 1e-9);
+                if value(bit) > highest.0 + 1e-9 {
+                    highest = (value(bit), place + 1);
+                }
                 left.retain(|other| *other != bit);
                 chosen.push(&x[bit]);
+                prop_assert!((one.weight - cosine(&kernel(&[&x[bit]]), &target)).abs() < 1e-9);
             }
+            prop_assert_eq!(taken.informative, highest.1);
         }
     }
 }

@@ -212,7 +212,7 @@ fn bits_that_say_the_same_are_selected_together_and_others_fill_up() {
     assert_eq!(select(4, true), Err(too_few(4, 3, true)));
     let message = select(4, true).unwrap_err().to_string();
     assert!(
-        message.contains("only 3 tell the examples apart: ask for at most"),
+        message.contains("3 tell these codes apart: ask for at most"),
         "{message}"
     );
 }
@@ -377,20 +377,30 @@ fn what_cannot_be_selected_from_is_refused() {
         assert!(matches!(classes(&two, &[3, 4], &options), BadRidge(_)));
     }
     assert!(matches!(
-        Selection::of_similarity(12, &[], 3),
+        Selection::of_similarity(12, &[], &SelectionOptions::new(3)),
         Err(NoExamples { which: "codes" })
     ));
     assert!(matches!(
-        Selection::of_similarity(12, &two, 13),
+        Selection::of_similarity(12, &two, &SelectionOptions::new(13)),
         Err(BadCount { asked: 13, .. })
     ));
     // Two codes differ in two bits alone: no third says anything.
-    let third = Selection::of_similarity(12, &two, 3).unwrap_err();
+    let similar = |options: &SelectionOptions| Selection::of_similarity(12, &two, options);
+    let third = similar(&SelectionOptions::new(3)).unwrap_err();
     assert!(matches!(third, TooFewInformative { found: 2, .. }));
+    assert_eq!(similar(&SelectionOptions::new(2)).unwrap().mask(), [3, 0]);
     assert_eq!(
-        Selection::of_similarity(12, &two, 2).unwrap().mask(),
-        [3, 0]
+        similar(&SelectionOptions::at_most(3)).unwrap().informative,
+        1
     );
+    assert_eq!(
+        similar(&SelectionOptions::sparse(2)),
+        Err(NoExamples { which: "examples" })
+    );
+    // Two classes that have the same codes.
+    let same = classes(&[1, 0, 2, 0, 1, 0, 2, 0], &[3, 3, 4, 4], &options);
+    assert!(matches!(same, TooFewInformative { found: 0, .. }));
+    assert!(!same.to_string().contains("at most"), "{same}");
     // Examples that no bit tells apart.
     let none = TooFewInformative {
         asked: 2,
@@ -399,7 +409,7 @@ fn what_cannot_be_selected_from_is_refused() {
     };
     let others = Selection::of_likeness(12, &good, &[], &good, &options);
     assert_eq!(others, Err(none));
-    assert_eq!(likeness(&good, &[2, 0, 1, 0]), SameCodes { examples: 1 });
+    assert_eq!(likeness(&good, &good), SameCodes { examples: 1 });
 }
 
 /// Numbers from 0 to 1.
@@ -568,7 +578,11 @@ fn bits_that_are_aligned_with_classes_or_all_bits_retrieve_better_than_others() 
         of_classes(&SelectionOptions::new(bits)),
         of_classes(&SelectionOptions::sparse(bits)),
     );
-    let similar = found(Selection::of_similarity(512, &others, bits).unwrap().mask());
+    let similar = found(
+        Selection::of_similarity(512, &others, &SelectionOptions::new(bits))
+            .unwrap()
+            .mask(),
+    );
     let random: Vec<f64> = (0..21)
         .map(|k| found((0..64).map(|byte| u8::from(byte / 3 == k) * 0xff).collect()))
         .collect();
@@ -589,4 +603,24 @@ fn of_many_codes_as_many_at_even_steps_are_looked_at() {
             .all(|pair| (2..=3).contains(&(pair[1] - pair[0])))
     );
     assert_eq!(at_most(all[..1000].to_vec()), all[..1000]);
+}
+
+/// At even steps, all that were left of two classes in turn were of one.
+#[test]
+fn of_many_examples_as_many_of_each_class_are_looked_at() {
+    let labels: Vec<u32> = (0..2000)
+        .map(|i| if i == 1999 { 9 } else { i % 2 })
+        .collect();
+    let places = at_most_of_classes(&labels);
+    let of = |class: u32| {
+        places
+            .iter()
+            .filter(|place| labels[**place] == class)
+            .count()
+    };
+    assert_eq!((places.len(), of(0), of(1), of(9)), (1000, 500, 499, 1));
+    assert_eq!(
+        at_most_of_classes(&labels[..1000]),
+        (0..1000).collect::<Vec<_>>()
+    );
 }

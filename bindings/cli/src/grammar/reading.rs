@@ -22,8 +22,8 @@ quotes. A field that is not there is NULL. a.b is the key b of the object a.
 --mask and --mask-bits say which bits count: distances are of those bits alone, and so is the certified radius. \
 Collections created with --planes are searched fastest so.
 
---like makes up a category on the spot: pictures of it are encoded, and a linear SVM selects the bits that tell them \
-from those of --unlike, or from rows of the collection. What has these bits as the examples have them is found; with \
+--like makes up a category on the spot: pictures of it are encoded, and those bits selected that best tell them \
+from those of --unlike, if any, and from rows of the collection. What has these bits as the examples have them is found; with \
 --image, what agrees with that picture in them.
 
 --html makes one file that a browser shows anywhere: queries, what was found, distances, payloads, and how \

@@ -83,11 +83,8 @@ impl Table<'_> {
                 groups: self.groups(),
             },
         };
-        if searches.groups.is_empty() {
-            return Ok(());
-        }
         for method in METHODS {
-            if !self.asked(method) {
+            if !self.asked(method) || searches.groups.is_empty() {
                 continue;
             }
             let start = Instant::now();
@@ -133,8 +130,8 @@ impl Table<'_> {
 }
 
 impl Searches {
-    /// What each search asks for; without options, bits are drawn at random. Where a sparse machine finds too few,
-    /// all that it finds count.
+    /// What each search asks for; without options, bits are drawn at random. Where too few are of any use, those
+    /// count.
     fn queries(
         &self,
         width: usize,
@@ -153,14 +150,18 @@ impl Searches {
                         Selection::of_likeness(width as u32, &like, &[], &self.others, options)
                     };
                     let selection = match select(options) {
-                        Err(SelectionError::TooFewInformative { found, .. }) if found > 0 => {
+                        Err(SelectionError::TooFewInformative { found: 0, .. }) => None,
+                        Err(SelectionError::TooFewInformative { found, .. }) => {
                             let mut fewer = options.clone();
                             fewer.bits = found;
-                            select(&fewer)?
+                            Some(select(&fewer)?)
                         }
-                        all => all?,
+                        all => Some(all?),
                     };
-                    (selection.mask(), selection.code().unwrap_or_default())
+                    match selection {
+                        Some(selection) => (selection.mask(), selection.code().unwrap_or_default()),
+                        None => (vec![0; bytes], vec![0; bytes]),
+                    }
                 }
                 None => {
                     let mut rng = ChaCha8Rng::seed_from_u64(seed);

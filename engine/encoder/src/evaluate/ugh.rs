@@ -17,7 +17,7 @@ impl Table<'_> {
         let Some(library) = self.wanted.library.clone() else {
             return Ok(());
         };
-        self.from_library("ugh-all", &library, || Ok(library.model.clone()))
+        self.by_library("ugh-all", &library, || Ok(library.model.clone()))
     }
 
     /// As many bits of it, selected and at random; nothing where it has fewer.
@@ -35,19 +35,19 @@ impl Table<'_> {
             dim: examples.dim,
             ..Default::default()
         };
-        let aligned = SelectionOptions::new(bits);
-        self.from_library("ugh", &library, || {
-            Ok(select(model, examples, others, &aligned)?.0)
+        let (aligned, sparse) = (SelectionOptions::new(bits), SelectionOptions::sparse(bits));
+        self.by_library("ugh", &library, || {
+            selected(model, examples, others, &aligned, seed)
         })?;
-        self.from_library("ugh-sparse", &library, || {
-            sparse(model, examples, bits, seed)
+        self.by_library("ugh-sparse", &library, || {
+            selected(model, examples, &none, &sparse, seed)
         })?;
         if !others.is_empty() {
-            self.from_library("ugh-similar", &library, || {
-                Ok(select(model, &none, others, &aligned)?.0)
+            self.by_library("ugh-similar", &library, || {
+                selected(model, &none, others, &aligned, seed)
             })?;
         }
-        self.from_library("ugh-random", &library, || {
+        self.by_library("ugh-random", &library, || {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let drawn = index::sample(&mut rng, model.bits, bits);
             with_bits(model, &drawn.into_vec())
@@ -55,7 +55,7 @@ impl Table<'_> {
     }
 
     /// A model of bits of the library, which was trained before, for all widths and numbers of shots.
-    fn from_library(
+    fn by_library(
         &mut self,
         method: &'static str,
         library: &Library,
@@ -73,26 +73,28 @@ impl Table<'_> {
     }
 }
 
-/// As the paper selects them; where examples give a weight to fewer bits, bits by chance make up for those that are
-/// missing: every seed must have its row.
-fn sparse(
+/// Bits that are selected; where there are fewer of any use, bits by chance make up for those that are missing: every
+/// seed must have its row.
+fn selected(
     library: &HashModel,
     examples: &Features,
-    bits: usize,
+    others: &Features,
+    options: &SelectionOptions,
     seed: u64,
 ) -> Result<HashModel, Error> {
-    let none = Features {
-        dim: examples.dim,
-        ..Default::default()
+    let bits = options.bits;
+    let of = |bits| {
+        let mut options = options.clone();
+        options.bits = bits;
+        select(library, examples, others, &options)
     };
-    let selected = |bits| select(library, examples, &none, &SelectionOptions::sparse(bits));
-    let found = match selected(bits) {
+    let found = match of(bits) {
         Err(Error::Selection(SelectionError::TooFewInformative { found, .. })) => found,
         all => return Ok(all?.0),
     };
     let selection = match found {
         0 => Vec::new(),
-        found => selected(found)?.1.bits,
+        found => of(found)?.1.bits,
     };
     let mut chosen: Vec<usize> = selection.iter().map(|bit| bit.bit as usize).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -53,7 +53,7 @@ pub(super) fn claims(claimed: &[&Claimed], own: &str) -> Vec<Grid> {
         let widths = bits.iter().map(|bits| format!("{bits} bits"));
         Grid {
             caption: format!(
-                "What papers claim, with {shots} examples of each class: differences of mAP, with 95 % intervals by \
+                "What papers claim, and we, with {shots} examples of each class: differences of mAP, with 95 % intervals by \
                  paired bootstrap over seeds and queries"
             ),
             heads: std::iter::once("claim".to_owned()).chain(widths).collect(),

@@ -61,8 +61,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Only these methods: float-centred, float-cosine, float-l2, float-whitened, float-diffused, float-lda,
-    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent; ugh, ugh-sparse, ugh-similar, ugh-random, ugh-all, like, like-sparse, like-random, like-float; with --text kalahash, kalahash-uncalibrated,
-    /// kalahash-no-text, kalahash-plain; and, which train the backbone and so must be named, with --attributes comae,
+    /// lsh, itq, pp, scdm, pp-scdm, pp-scdm-adapted, pp-scdm-latent, ugh, ugh-sparse, ugh-similar, ugh-random,
+    /// ugh-all; for searches by examples like, like-sparse, like-random, like-float; with --text kalahash,
+    /// kalahash-uncalibrated, kalahash-no-text, kalahash-plain; and, which train the backbone and so must be named, with --attributes comae,
     /// comae-no-point, comae-no-pair, comae-no-class, and purple, purple-graph, purple-prototypes. `all` are all of
     /// them
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]

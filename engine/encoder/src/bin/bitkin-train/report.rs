@@ -188,7 +188,7 @@ fn of_queries<'a>(runs: &'a [Vec<Measured>], method: &str, bits: usize) -> Vec<&
     rows.map(|row| &row.quality.of_queries[..]).collect()
 }
 
-/// By how much bits that UGH selects retrieve better than bits drawn at random, for each number of examples: the
+/// By how much bits that UGH selects as in the paper retrieve better than bits drawn at random, for each number of examples: the
 /// paper has that largest where examples are fewest.
 #[derive(Default)]
 pub(crate) struct Gains(Vec<Gain>);
@@ -201,7 +201,7 @@ struct Gain {
 }
 
 impl Gains {
-    const OF: [&str; 2] = ["ugh", "ugh-random"];
+    const OF: [&str; 2] = ["ugh-sparse", "ugh-random"];
 
     /// Notes that of one number of examples at one width, where both were measured.
     pub(crate) fn add(&mut self, runs: &[Vec<Measured>], bits: usize, shots: usize) {

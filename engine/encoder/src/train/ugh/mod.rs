@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use bitkin::selection::{Criterion, Selection, SelectionOptions};
+use bitkin::selection::{Selection, SelectionOptions};
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
@@ -410,7 +410,7 @@ pub fn with_bits(library: &HashModel, bits: &[usize]) -> Result<HashModel, Error
 /// stored, without labels: there may be none beside examples of several classes, but codes are better for them.
 ///
 /// # Errors
-/// [`Error::Selection`] as [`Selection::of_classes`]; [`Error::Data`] as [`with_bits`], and for features of another
+/// [`Error::Selection`] as [`Selection::of_classes`], and where there is nothing to select by; [`Error::Data`] as [`with_bits`], and for features of another
 /// width or that are not finite.
 pub fn select(
     library: &HashModel,
@@ -423,11 +423,10 @@ pub fn select(
     with_bits(library, &[])?;
     let (width, labels) = (library.bits as u32, &examples.labels);
     let one = labels.windows(2).all(|pair| pair[0] == pair[1]);
-    let aligned = matches!(options.criterion, Criterion::Alignment { .. });
     let [examples, others] = [examples, others].map(|features| codes(library, features));
     let selection = match (examples.is_empty(), others.is_empty()) {
-        (true, false) if aligned => Selection::of_similarity(width, &others, options.bits)?,
-        (false, false) if one => Selection::of_likeness(width, &examples, &[], &others, options)?,
+        (true, _) => Selection::of_similarity(width, &others, options)?,
+        (_, false) if one => Selection::of_likeness(width, &examples, &[], &others, options)?,
         _ => Selection::of_classes(width, &examples, labels, &others, options)?,
     };
     let bits: Vec<usize> = selection.bits.iter().map(|bit| bit.bit as usize).collect();

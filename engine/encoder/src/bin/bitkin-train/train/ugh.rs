@@ -103,6 +103,7 @@ impl SelectionArguments {
             (Criterion::Sparse { cost, .. }, _, Some(given)) => *cost = given,
             _ => {}
         }
+        options.criterion.check()?;
         Ok(options)
     }
 }
@@ -176,7 +177,12 @@ impl UghArguments {
 pub(crate) fn run(arguments: Arguments) -> Result<(), Error> {
     check_out(&arguments.out)?;
     let chosen = arguments.chosen;
-    chosen.options()?;
+    if matches!(chosen.options()?.criterion, Criterion::Sparse { .. }) && arguments.adapt.is_none()
+    {
+        let what = "--selection sparse goes with --adapt: without examples there is nothing that a machine could tell \
+                    apart";
+        return Err(Error::Data(what.into()));
+    }
     let mut source = arguments.backbone.open()?;
     let pool = source.features("pictures", &Dataset::open(&arguments.images)?)?;
     // Read first: hyper-training is long.
@@ -310,12 +316,15 @@ pub(crate) fn adapted(
     (examples, others): (&Features, &Features),
     arguments: SelectionArguments,
 ) -> Result<(HashModel, String), Error> {
-    let (model, selection) = select(library, examples, others, &arguments.options()?)?;
+    let options = arguments.options()?;
+    let sparse = matches!(options.criterion, Criterion::Sparse { .. });
+    let (model, selection) = select(library, examples, others, &options)?;
     let (needed, filled) = (selection.informative, model.bits - selection.informative);
     let told = format!(
-        "{} bits selected by {} examples and {} unlabelled pictures ({needed} that these needed, {filled} that \
+        "{} bits selected{} by {} examples beside {} unlabelled pictures ({needed} that these needed, {filled} that \
          fill up)",
         model.bits,
+        if sparse { ", as sparse," } else { "" },
         examples.len(),
         others.len(),
     );
