@@ -278,7 +278,7 @@ fn masks_are_measured() {
             line.unwrap_or_else(|| panic!("no line of {bits} bits: {said}"))
                 .count()
         };
-        assert_eq!((of("3"), of("16")), (11, 11), "{said}");
+        assert_eq!((of("3"), of("16")), (12, 12), "{said}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bitkin::selection::SelectionOptions;
 use bitkin::{CollectionConfig, Database, DatabaseOptions, Durability, Way};
 use bitkin_benches::Result;
 use bitkin_benches::measure::Spread;
@@ -48,6 +49,9 @@ pub(crate) struct MaskArgs {
 /// Rows that are inserted at a time.
 const BATCH: usize = 10_000;
 
+/// Codes that bits are selected by.
+const EXAMPLES: usize = 5;
+
 /// Centres around which codes lie; a quarter of a code's bits differ from its centre's.
 const CENTRES: usize = 1000;
 
@@ -77,7 +81,12 @@ impl Codes {
     }
 
     fn append(&mut self, to: &mut Vec<u8>) {
-        let centre = self.random.random_range(0..CENTRES) * self.words;
+        let centre = self.random.random_range(0..CENTRES);
+        self.append_around(centre, to);
+    }
+
+    fn append_around(&mut self, centre: usize, to: &mut Vec<u8>) {
+        let centre = centre * self.words;
         let bytes = self.bits.div_ceil(8) as usize;
         let start = to.len();
         for word in 0..self.words {
@@ -94,6 +103,14 @@ impl Codes {
         let mut code = Vec::new();
         self.append(&mut code);
         code
+    }
+
+    /// So many codes around one centre.
+    fn alike(&mut self, count: usize) -> Vec<u8> {
+        let centre = self.random.random_range(0..CENTRES);
+        let mut codes = Vec::new();
+        (0..count).for_each(|_| self.append_around(centre, &mut codes));
+        codes
     }
 
     /// So many bits, anywhere.
@@ -149,8 +166,9 @@ pub(crate) fn measure(arguments: &MaskArgs) -> Result<()> {
     // SAFETY: nobody writes segments that are complete.
     let file = unsafe { Mmap::map(&file)? };
     println!(
-        "{:>5} {:>10} {:>10} {:>8} {:>10} {:>6} {:>6} {:>10} {:>6} {:>11} {:>9}",
+        "{:>5} {:>10} {:>10} {:>10} {:>8} {:>10} {:>6} {:>6} {:>10} {:>6} {:>11} {:>9}",
         "bits",
+        "select ms",
         "first ms",
         "search ms",
         "ns/row",
@@ -185,6 +203,14 @@ pub(crate) fn measure(arguments: &MaskArgs) -> Result<()> {
             })?);
             sums ^= read_all(&file[*start..*start + length]);
         }
+        let mut selections = Vec::new();
+        for _ in &asked {
+            let like = codes.alike(EXAMPLES);
+            let options = SelectionOptions::at_most(bits as usize);
+            selections.push(timed(|| {
+                Ok(collection.select_bits(&like, &[], &options)?)
+            })?);
+        }
         let (mut searches, mut reads, mut scans) = (Vec::new(), Vec::new(), Vec::new());
         for (round, (asked, start)) in asked.iter().zip(&starts).enumerate() {
             reads.push(timed(|| {
@@ -197,11 +223,11 @@ pub(crate) fn measure(arguments: &MaskArgs) -> Result<()> {
                 scans.push(timed(|| Ok(all.run()?))?);
             }
         }
-        let spreads = [&first, &searches, &reads, &scans].map(|all| Spread::of(all));
-        let [first, search, read, scan] = spreads.map(|spread| spread.median);
-        let [_, least_search, least_read, _] = spreads.map(|spread| spread.least);
+        let spreads = [&first, &searches, &reads, &scans, &selections].map(|all| Spread::of(all));
+        let [first, search, read, scan, select] = spreads.map(|spread| spread.median);
+        let [_, least_search, least_read, ..] = spreads.map(|spread| spread.least);
         println!(
-            "{bits:>5} {first:>10.2} {search:>10.3} {:>8.2} {read:>10.3} {:>6.2} {:>6.2} {scan:>10.1} {:>6.1} {touched:>11} {length:>9}",
+            "{bits:>5} {select:>10.1} {first:>10.2} {search:>10.3} {:>8.2} {read:>10.3} {:>6.2} {:>6.2} {scan:>10.1} {:>6.1} {touched:>11} {length:>9}",
             search * 1e6 / arguments.rows as f64,
             search / read,
             least_search / least_read,
@@ -210,7 +236,7 @@ pub(crate) fn measure(arguments: &MaskArgs) -> Result<()> {
     }
     std::hint::black_box(sums);
     println!(
-        "Medians of {} rounds, one thread, the 10 nearest. first: the search that checks what it reads for the first \
+        "Medians of {} rounds, one thread, the 10 nearest. select: as many bits chosen by {EXAMPLES} examples. first: the search that checks what it reads for the first \
          time. read: as many bytes as the planes of the mask have; times: search to read; least: that of the least \
          of each. scan: all bits; times: scan \
          to search.",
