@@ -85,6 +85,13 @@ pub enum Decisions {
     OneVersusRest,
 }
 
+impl Default for SelectionOptions {
+    /// [At most](SelectionOptions::at_most) 64 bits.
+    fn default() -> SelectionOptions {
+        SelectionOptions::at_most(64)
+    }
+}
+
 impl SelectionOptions {
     /// So many bits by [`Criterion::Alignment`], its λ 0.03: what retrieved best among photographs.
     pub fn new(bits: usize) -> SelectionOptions {
@@ -95,8 +102,8 @@ impl SelectionOptions {
         }
     }
 
-    /// The same, but fewer bits where these are all that the examples need: for short codes, of which so many
-    /// may say nothing.
+    /// The same, but fewer bits where these are all that the examples need or that there are: for short codes, of
+    /// which so many may say nothing.
     pub fn at_most(bits: usize) -> SelectionOptions {
         SelectionOptions {
             exact: false,
@@ -437,7 +444,7 @@ impl Selection {
 impl SelectionOptions {
     fn check(&self, width: u32) -> Result<(), SelectionError> {
         let asked = self.bits;
-        if asked == 0 || asked > width as usize {
+        if asked == 0 || self.exact && asked > width as usize {
             return Err(SelectionError::BadCount { asked, width });
         }
         self.criterion.check()

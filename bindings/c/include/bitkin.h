@@ -882,6 +882,27 @@ enum bitkin_status bitkin_search_each(const struct bitkin_collection *collection
                                       void *context,
                                       uint64_t *found);
 
+// Selects bits by examples of what is sought: a query, and a mask under which a search for it finds more of the kind.
+//
+// * `like`, `unlike`: codes of what is sought and of what is not, each a whole number of codes. Rows of the
+//   collection say what else there is, so `unlike` may be NULL, with 0 bytes.
+// * `bits`: how many; 0 for as many as add something, at most 64.
+// * `query`, `mask`: room for `capacity` bytes each, at least those of a code.
+//
+// Threads: any.
+//
+// # Safety
+// Each pointer is NULL or points to what is said, and nobody else writes there meanwhile.
+enum bitkin_status bitkin_select_bits(const struct bitkin_collection *collection,
+                                      const uint8_t *like,
+                                      size_t like_size,
+                                      const uint8_t *unlike,
+                                      size_t unlike_size,
+                                      uint32_t bits,
+                                      uint8_t *query,
+                                      uint8_t *mask,
+                                      size_t capacity);
+
 // Searches for one query as bitkin_search does, and says in `text` how the answer was found: for each
 // segment, and for the rows in memory, whether they were scanned or looked up in tables, what the planner
 // expected of either, and what it took. `k` of SIZE_MAX, with a radius in `options`, stands for all rows within

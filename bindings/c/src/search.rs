@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
+use bitkin::selection::SelectionOptions;
 use bitkin::{Answer, Budget, Filter, RESERVED_ID, SearchOptions, Way};
 
 use crate::collection::bitkin_collection;
@@ -381,6 +382,55 @@ pub unsafe extern "C" fn bitkin_search_each(
         let search = collection.search(query).options(&options);
         let done = search.for_each(|hit| go_on(each(context, hit.id, hit.distance)))?;
         out.set(done.hits);
+        Ok(())
+    })
+}
+
+/// Selects bits by examples of what is sought: a query, and a mask under which a search for it finds more of the kind.
+///
+/// * `like`, `unlike`: codes of what is sought and of what is not, each a whole number of codes. Rows of the
+///   collection say what else there is, so `unlike` may be NULL, with 0 bytes.
+/// * `bits`: how many; 0 for as many as add something, at most 64.
+/// * `query`, `mask`: room for `capacity` bytes each, at least those of a code.
+///
+/// Threads: any.
+///
+/// # Safety
+/// Each pointer is NULL or points to what is said, and nobody else writes there meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitkin_select_bits(
+    collection: *const bitkin_collection,
+    like: *const u8,
+    like_size: usize,
+    unlike: *const u8,
+    unlike_size: usize,
+    bits: u32,
+    query: *mut u8,
+    mask: *mut u8,
+    capacity: usize,
+) -> bitkin_status {
+    guarded(|| {
+        let collection = bitkin_collection::get(collection)?;
+        let size = collection.code_bytes();
+        // SAFETY: the caller's.
+        let (like, unlike, query, mask) = unsafe {
+            (
+                array(like, like_size, "like")?,
+                array(unlike, unlike_size, "unlike")?,
+                Out::new(query, capacity, size, "query")?,
+                Out::new(mask, capacity, size, "mask")?,
+            )
+        };
+        let options = match bits {
+            0 => SelectionOptions::default(),
+            bits => SelectionOptions::new(bits as usize),
+        };
+        let selection = collection.select_bits(like, unlike, &options)?;
+        let code = selection.code().unwrap_or_default();
+        for (at, (said, counts)) in code.into_iter().zip(selection.mask()).enumerate() {
+            query.put(at, said);
+            mask.put(at, counts);
+        }
         Ok(())
     })
 }

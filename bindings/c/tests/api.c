@@ -332,6 +332,47 @@ static void rows_and_searches(bitkin_database *database)
 }
 
 /* Searches that count some of the bits. */
+/* Rows that share half of their bytes are found by ten of them as examples, whatever the others say. */
+static void selections(bitkin_collection *wide)
+{
+    enum { KIN = 20, FIRST = 100000 };
+    uint8_t kin[KIN * SIZE];
+    uint64_t ids[KIN], found[KIN];
+    for (int row = 0; row < KIN; row++) {
+        memcpy(kin + row * SIZE, codes + row * SIZE, SIZE);
+        memset(kin + row * SIZE, 0x5a, SIZE / 2);
+        ids[row] = FIRST + (uint64_t)row;
+    }
+    EXPECT(bitkin_insert(wide, ids, KIN, kin, sizeof kin, NULL, NULL) == BITKIN_OK);
+    uint8_t query[SIZE], mask[SIZE];
+    uint32_t distances[KIN];
+    bitkin_search_options options = {.mask = mask, .mask_size = SIZE};
+    for (uint32_t bits = 0; bits <= 8 * SIZE / 2; bits += 8 * SIZE / 4) {
+        EXPECT(bitkin_select_bits(wide, kin, 10 * SIZE, NULL, 0, bits, query, mask, SIZE) == BITKIN_OK);
+        uint32_t selected = 0;
+        for (int bit = 0; bit < 8 * SIZE; bit++) {
+            selected += mask[bit / 8] >> bit % 8 & 1;
+        }
+        EXPECT(bits == 0 ? selected > 0 && selected <= 8 * SIZE : selected == bits);
+        EXPECT(bitkin_search(wide, query, SIZE, KIN, &options, found, distances, KIN, NULL) == BITKIN_OK);
+        int right = 0;
+        for (int hit = 0; hit < KIN; hit++) {
+            right += found[hit] >= FIRST;
+        }
+        EXPECT(right >= KIN - 2);
+    }
+    FAILS(BITKIN_INVALID_INPUT,
+          bitkin_select_bits(wide, NULL, 0, codes, SIZE, 0, query, mask, SIZE));
+    SAYS("there are no like examples");
+    FAILS(BITKIN_INVALID_INPUT, bitkin_select_bits(wide, kin, SIZE, kin, SIZE, 0, query, mask, SIZE));
+    SAYS("no bit tells them apart");
+    FAILS(BITKIN_INVALID_INPUT,
+          bitkin_select_bits(wide, kin, SIZE, NULL, 0, 8 * SIZE + 1, query, mask, SIZE));
+    SAYS("cannot be selected from codes of");
+    FAILS(BITKIN_INVALID_INPUT, bitkin_select_bits(wide, kin, SIZE, NULL, 0, 0, query, mask, SIZE - 1));
+    SAYS("query has room for");
+}
+
 static void masks(bitkin_database *database)
 {
     bitkin_collection *wide;
@@ -378,6 +419,7 @@ static void masks(bitkin_database *database)
     options = (bitkin_search_options){.mask = both + SIZE / 2, .mask_size = SIZE / 2};
     FAILS(BITKIN_INVALID_INPUT, bitkin_pairs(wide, 3, &options, NULL, see_pair, NULL, NULL));
     SAYS("a search for pairs in collection \"wide\" was given a mask");
+    selections(wide);
     EXPECT(bitkin_collection_free(wide) == BITKIN_OK);
     EXPECT(bitkin_drop_collection(database, "wide") == BITKIN_OK);
 }

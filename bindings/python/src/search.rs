@@ -64,7 +64,7 @@ impl Collection {
             let unlike = unlike.map_or(&[][..], |codes| &codes.bytes);
             let options = match bits {
                 Some(bits) => SelectionOptions::new(bits as usize),
-                None => SelectionOptions::at_most(collection.bits().min(64) as usize),
+                None => SelectionOptions::default(),
             };
             collection.select_bits(&like.bytes, unlike, &options)
         })

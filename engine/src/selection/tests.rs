@@ -190,7 +190,12 @@ fn bits_that_say_the_same_are_selected_together_and_others_fill_up() {
         exact: false,
         ..SelectionOptions::sparse(4)
     };
-    for (options, needed) in [(sparse, 0b101), (SelectionOptions::at_most(4), 0b001)] {
+    for (options, needed) in [
+        (sparse, 0b101),
+        (SelectionOptions::at_most(4), 0b001),
+        // More than there are.
+        (SelectionOptions::default(), 0b001),
+    ] {
         let few = Selection::of_likeness(5, &like, &unlike, &[], &options).unwrap();
         assert_eq!(
             (few.mask(), few.informative),

@@ -223,7 +223,7 @@ fn selected(
     }
     let options = match arguments.likeness.select_bits {
         Some(bits) => SelectionOptions::new(bits as usize),
-        None => SelectionOptions::at_most(collection.bits().min(64) as usize),
+        None => SelectionOptions::default(),
     };
     collection
         .select_bits(&like, &unlike, &options)
