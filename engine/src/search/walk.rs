@@ -32,6 +32,10 @@ const BELIEVED: f32 = 0.5;
 /// The share of a scan's cost that a walk may take before it has looked at anything.
 const MOST_START: f32 = 0.1;
 
+/// The share of a scan's cost that a walk within a fixed radius may take if rows lie evenly. Where they crowd it takes
+/// longer, which is seen when it has begun.
+const MOST_EVEN: f32 = 0.6;
+
 /// Shells that are reckoned ahead at most: with so many a scan is the cheaper way for certain.
 const MOST_AHEAD: u32 = 4096;
 
@@ -178,13 +182,18 @@ pub(super) struct Ground<'a> {
 
 impl Ground<'_> {
     /// Whether it is worth asking the tables at all. In a small part that takes as long as a good piece of a
-    /// scan, unless next to nothing is to be looked up.
+    /// scan, unless little is to be looked up, which a fixed radius says before.
     pub(super) fn is_worth_a_walk(&self, answer: &Nearest<'_>, limit: &Limit) -> bool {
-        let few = |radius: u32| answer.is_fixed() && radius < self.tables.count() as u32;
+        let tables = self.tables.count() as u32;
+        let little = |radius: u32| {
+            let (rows, key_bits) = (self.part.part.len(), self.tables.key_bits(0));
+            let even = || self.costs.even_walk((tables, key_bits), rows, radius);
+            answer.is_fixed() && (radius < tables || even() < MOST_EVEN * self.costs.scan)
+        };
         self.way.is_some()
             || limit.is_set()
             || self.costs.start < MOST_START * self.costs.scan
-            || answer.threshold(0).is_some_and(few)
+            || answer.threshold(0).is_some_and(little)
     }
 }
 
