@@ -84,7 +84,7 @@ pub struct GridRow {
     pub about: String,
     /// It is what the page is about.
     pub own: bool,
-    /// A cell for each of [`Grid::heads`] but the first.
+    /// A cell for each of [`Grid::heads`] but the first; what stands in its second line is in small print.
     pub cells: Vec<String>,
 }
 
@@ -296,7 +296,12 @@ impl Grid {
                 escape(&row.about)
             )?;
             for cell in &row.cells {
-                write!(out, "<td class=\"number\">{}</td>", escape(cell))?;
+                let (cell, small) = cell.split_once('\n').unwrap_or((cell, ""));
+                write!(out, "<td class=\"number\">{}", escape(cell))?;
+                if !small.is_empty() {
+                    write!(out, "<small>{}</small>", escape(small))?;
+                }
+                out.push_str("</td>");
             }
             out.push_str("</tr>\n");
         }

@@ -53,8 +53,8 @@ pub(super) fn claims(claimed: &[&Claimed], own: &str) -> Vec<Grid> {
         let widths = bits.iter().map(|bits| format!("{bits} bits"));
         Grid {
             caption: format!(
-                "What papers claim, and we, with {shots} examples of each class: differences of mAP, with 95 % intervals by \
-                 paired bootstrap over seeds and queries"
+                "What papers claim, and we, with labelled examples of each class: {shots}; differences of mAP, and \
+                 their 95 % intervals by paired bootstrap over seeds and queries"
             ),
             heads: std::iter::once("claim".to_owned()).chain(widths).collect(),
             rows,
@@ -71,7 +71,7 @@ impl Claimed {
             "reversed" => "the other way round",
             _ => "undecided",
         };
-        format!("{mean:+.3} ({low:+.3} to {high:+.3}), {verdict}")
+        format!("{mean:+.3} {verdict}\n{low:+.3} to {high:+.3}")
     }
 }
 
@@ -111,8 +111,8 @@ mod tests {
         assert_eq!(
             ugh.cells,
             [
-                "-0.010 (-0.020 to +0.000), held",
-                "-0.010 (-0.020 to +0.000), the other way round"
+                "-0.010 held\n-0.020 to +0.000",
+                "-0.010 the other way round\n-0.020 to +0.000"
             ]
         );
         assert_eq!(itq.cells[1], "");

@@ -324,8 +324,8 @@ impl Measurements<'_> {
         let grid = |&shots: &u32| {
             let mut heads = vec!["method".to_owned()];
             heads.extend(self.bits.iter().map(|bits| format!("{bits} bits")));
-            let rest = ["as they are", "P@10", "training", "coding"];
-            heads.extend(rest.map(str::to_owned));
+            heads.extend(self.has_others().then(|| "as they are".to_owned()));
+            heads.extend(["P@10", "training", "coding"].map(str::to_owned));
             let of_shots = || self.rows.iter().copied().filter(|row| row.shots == shots);
             let mut rows: Vec<GridRow> = Vec::new();
             for row in of_shots() {
@@ -346,6 +346,11 @@ impl Measurements<'_> {
         self.shots.iter().map(grid).collect()
     }
 
+    /// Whether there are rows of no width that was asked for: floats, all bits of a library.
+    fn has_others(&self) -> bool {
+        self.rows.iter().any(|row| row.width().is_none())
+    }
+
     /// A method, of which `first` is one, at all its widths.
     fn line(&self, first: &Measured, all: &[&Measured]) -> GridRow {
         let at = |width: Option<u32>| {
@@ -359,8 +364,8 @@ impl Measurements<'_> {
         let ten = widest.precision.iter().find(|(top, _)| *top == 10);
         let some = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let mut cells: Vec<String> = self.bits.iter().map(|&bits| at(Some(bits))).collect();
+        cells.extend(self.has_others().then(|| at(None)));
         cells.extend([
-            at(None),
             some(ten.map(|(_, precision)| format!("{precision:.3}"))),
             some(widest.training_seconds.map(|s| format!("{s:.1} s"))),
             some(widest.coding_microseconds.map(|us| format!("{us:.1} µs"))),
@@ -554,7 +559,7 @@ mod tests {
             "5 prototypes",
             "w; learned from labels of base classes",
             "ugh better than lsh",
-            "+0.020 (+0.010 to +0.030), held",
+            "+0.020 held<small>+0.010 to +0.030</small>",
         ] {
             assert!(html.contains(said), "{said}");
         }
